@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/containernetworking/plugins/pkg/ns"
+)
+
+// Host is the throw-away host that this process is.
+type Host struct {
+	root     string       // of the repository
+	Firewall string       // path of the plugin under test
+	names    atomic.Int32 // containers made so far
+}
+
+// Upstream returns the path of upstream's plugin.
+func (h *Host) Upstream() string { return filepath.Join(h.root, "bin", "upstream", "firewall") }
+
+// Run runs a program on the host and returns its standard output.
+func (h *Host) Run(program string, args ...string) (string, error) {
+	return run("", program, args...)
+}
+
+func run(stdin, program string, args ...string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(program, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+// Sysctl sets one, written as path=value below /proc/sys.
+func (h *Host) Sysctl(assignment string) error {
+	path, value, _ := strings.Cut(assignment, "=")
+	return os.WriteFile("/proc/sys/"+path, []byte(value), 0)
+}
+
+// Variants are those of iptables, each of which PATH can give.
+var Variants = []string{"nft", "legacy"}
+
+// UseVariant puts a variant of iptables in front of PATH, for this process and
+// all it starts.
+func (h *Host) UseVariant(variant string) error {
+	dir := filepath.Join("/run/variant", variant)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{"iptables", "ip6tables"} {
+		for _, suffix := range []string{"", "-save", "-restore"} {
+			real, err := exec.LookPath(name + "-" + variant + suffix)
+			if err != nil {
+				return err
+			}
+			if err := os.Symlink(real, filepath.Join(dir, name+suffix)); err != nil && !errors.Is(err, os.ErrExist) {
+				return err
+			}
+		}
+	}
+	return os.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// Rules returns the filter tables of both families as iptables-save prints them,
+// without counters and dates.
+func (h *Host) Rules() (string, error) {
+	var rules strings.Builder
+	for _, program := range []string{"iptables", "ip6tables"} {
+		listing, err := h.Run(program, "-S")
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&rules, "# %s\n%s", program, listing)
+	}
+	return rules.String(), nil
+}
+
+// Outside is the network namespace of the world beyond the host, and its
+// addresses.
+const (
+	OutsideIPv4 = "203.0.113.2"
+	OutsideIPv6 = "2001:db8:ffff::2"
+	HostIPv4    = "203.0.113.1" // the host's own, towards the outside
+	HostIPv6    = "2001:db8:ffff::1"
+)
+
+// Outside makes the world beyond the host: a namespace behind a link of its own,
+// which routes what it does not know to the host, and the other way round.
+func (h *Host) Outside() (*Container, error) {
+	c, err := h.namespace("outside")
+	if err != nil {
+		return nil, err
+	}
+	for _, command := range []string{
+		"ip link add uplink0 type veth peer name eth0 netns outside",
+		"ip addr add " + HostIPv4 + "/24 dev uplink0",
+		"ip addr add " + HostIPv6 + "/64 dev uplink0 nodad",
+		"ip link set uplink0 up",
+		"ip -n outside addr add " + OutsideIPv4 + "/24 dev eth0",
+		"ip -n outside addr add " + OutsideIPv6 + "/64 dev eth0 nodad",
+		"ip -n outside link set eth0 up",
+		"ip -n outside route add default via " + HostIPv4,
+		"ip -n outside route add default via " + HostIPv6,
+		"ip route add default via " + OutsideIPv4,
+		"ip route add default via " + OutsideIPv6,
+	} {
+		words := strings.Fields(command)
+		if _, err := h.Run(words[0], words[1:]...); err != nil {
+			return nil, err
+		}
+	}
+	c.IPv4, c.IPv6 = OutsideIPv4, OutsideIPv6
+	return c, nil
+}
+
+// Self returns the host's own end of things, to probe from and to.
+func (h *Host) Self() (*Container, error) {
+	own, err := ns.GetCurrentNS()
+	return &Container{Name: "host", ns: own, IPv4: HostIPv4, IPv6: HostIPv6}, err
+}
+
+// namespace makes a network namespace with a name that "ip netns" knows.
+func (h *Host) namespace(name string) (*Container, error) {
+	if _, err := h.Run("ip", "netns", "add", name); err != nil {
+		return nil, err
+	}
+	c := &Container{Name: name, NetNS: "/run/netns/" + name}
+	var err error
+	if c.ns, err = ns.GetNS(c.NetNS); err != nil {
+		return nil, err
+	}
+	_, err = h.Run("ip", "-n", name, "link", "set", "lo", "up")
+	return c, err
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package host makes throw-away hosts: a process in network, mount and PID
+// namespaces of its own, where bridges, rules and sysctls are the test's and go
+// with it. Nothing of the machine's own network is touched. Containers are
+// network namespaces that real CNI plugins, called through libcni, attach to
+// real bridges.
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// insideVariable is set, to the name of what runs there, in a process that is a
+// throw-away host.
+const insideVariable = "FIREWALL_THROW_AWAY_HOST"
+
+// Test runs body as a test on a throw-away host of its own. The test binary
+// starts itself again in new namespaces and there runs just this test.
+func Test(t *testing.T, body func(t *testing.T, h *Host)) {
+	t.Helper()
+	if os.Getenv(insideVariable) == t.Name() {
+		h, err := setUp()
+		if err != nil {
+			t.Fatal(err)
+		}
+		body(t, h)
+		return
+	}
+	if os.Getuid() != 0 {
+		t.Fatal("a throw-away host needs root: sudo make test")
+	}
+	t.Parallel()
+	timeout := 5 * time.Minute
+	cmd := again(t.Name(), "-test.run="+exactly(t.Name()), "-test.v", "-test.timeout="+timeout.String())
+	output, err := cmd.CombinedOutput()
+	if err != nil || testing.Verbose() {
+		t.Logf("on the throw-away host:\n%s", output)
+	}
+	if err != nil {
+		t.Fatalf("on the throw-away host: %v", err)
+	}
+	if !strings.Contains(string(output), "--- PASS: "+t.Name()) {
+		t.Fatalf("on the throw-away host the test did not run:\n%s", output)
+	}
+}
+
+// exactly returns the pattern that selects one test by its full name.
+func exactly(name string) string {
+	parts := strings.Split(name, "/")
+	for i, p := range parts {
+		parts[i] = "^" + p + "$"
+	}
+	return strings.Join(parts, "/")
+}
+
+// Enter makes the calling program a throw-away host. It returns in a new process
+// with the same arguments; the first one waits for it, ends with its exit code
+// and never returns from Enter.
+func Enter() (*Host, error) {
+	if os.Getenv(insideVariable) != "" {
+		return setUp()
+	}
+	if os.Getuid() != 0 {
+		return nil, errors.New("a throw-away host needs root: use sudo")
+	}
+	cmd := again("main", os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return nil, err
+	}
+	os.Exit(cmd.ProcessState.ExitCode())
+	return nil, nil
+}
+
+// again returns the command that starts this program in new namespaces. The
+// kernel ends it, and with it all it started, when this process ends.
+func again(name string, args ...string) *exec.Cmd {
+	runtime.LockOSThread() // Pdeathsig is the thread's
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), insideVariable+"="+name)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
+		Pdeathsig:  unix.SIGKILL,
+	}
+	return cmd
+}
+
+// setUp gives the new namespaces what a host has.
+func setUp() (*Host, error) {
+	root, err := repository()
+	if err != nil {
+		return nil, err
+	}
+	mounts := []struct {
+		source, target, kind string
+		flags                uintptr
+	}{
+		{"", "/", "", unix.MS_REC | unix.MS_PRIVATE},
+		{"proc", "/proc", "proc", 0},
+		{"sysfs", "/sys", "sysfs", 0}, // shows the links of this network namespace
+		{"tmpfs", "/run", "tmpfs", 0}, // records, locks and named namespaces
+	}
+	for _, m := range mounts {
+		if err := unix.Mount(m.source, m.target, m.kind, m.flags, ""); err != nil {
+			return nil, fmt.Errorf("mounting %s: %w", m.target, err)
+		}
+	}
+	h := &Host{
+		root:     root,
+		Firewall: filepath.Join(root, "bin", "firewall"),
+	}
+	for _, sysctl := range []string{
+		"net/ipv4/ip_forward=1",
+		"net/ipv6/conf/all/forwarding=1",
+		"net/ipv6/conf/default/accept_dad=0", // or every address waits a second
+	} {
+		if err := h.Sysctl(sysctl); err != nil {
+			return nil, err
+		}
+	}
+	_, err = h.Run("ip", "link", "set", "lo", "up")
+	return h, err
+}
+
+// repository returns the directory of go.mod, above the working directory.
+func repository() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", errors.New("not in the repository: no go.mod above the working directory")
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/plugins/pkg/ns"
+)
+
+// Container is a network namespace that traffic can be sent from and to.
+type Container struct {
+	Name       string
+	NetNS      string // path
+	IPv4, IPv6 string // its own addresses, if it has them
+	PrevResult json.RawMessage
+
+	ns      ns.NetNS
+	host    *Host
+	network *Network
+	runtime *libcni.RuntimeConf
+}
+
+// Verdict is what became of a probe.
+type Verdict string
+
+// The verdicts. Refused means that packets arrived and nobody listened, so it is
+// never taken for blocked.
+const (
+	Open    Verdict = "open"
+	Blocked Verdict = "blocked"
+	Refused Verdict = "refused"
+)
+
+// patience is how long a probe waits for an answer, which takes well under a
+// millisecond here if there is one.
+const patience = time.Second
+
+// Serve answers TCP connections to a port of the container with its name until
+// the process ends.
+func (c *Container) Serve(port int) error {
+	var listener net.Listener
+	err := c.ns.Do(func(ns.NetNS) (err error) {
+		listener, err = net.Listen("tcp", ":"+strconv.Itoa(port))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("serving in %s: %w", c.Name, err)
+	}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, c.Name)
+			_ = conn.Close()
+		}
+	}()
+	return nil
+}
+
+// Connect opens a TCP connection from the container and reads who answers.
+func (c *Container) Connect(address string, port int) (Verdict, string, error) {
+	var conn net.Conn
+	dialer := net.Dialer{Timeout: patience}
+	err := c.ns.Do(func(ns.NetNS) (err error) {
+		// To a literal address, so that it is dialled on this very thread.
+		conn, err = dialer.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+		return err
+	})
+	if err != nil {
+		return refusal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return "", "", err
+	}
+	name, err := io.ReadAll(conn)
+	if err != nil {
+		return refusal(err)
+	}
+	return Open, string(name), nil
+}
+
+func refusal(err error) (Verdict, string, error) {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return Refused, "", nil
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return Blocked, "", nil
+	}
+	return "", "", err
+}
+
+// Ping sends one echo request from the container.
+func (c *Container) Ping(address string) (Verdict, error) {
+	family := "-4"
+	if strings.Contains(address, ":") {
+		family = "-6"
+	}
+	var output []byte
+	err := c.ns.Do(func(ns.NetNS) (err error) {
+		// A process inherits the namespace of the thread that starts it.
+		output, err = exec.Command("ping", family, "-n", "-c1", "-W"+strconv.Itoa(int(patience.Seconds())), address).CombinedOutput()
+		return err
+	})
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return Open, nil
+	case errors.As(err, &exit) && exit.ExitCode() == 1: // sent, and no answer
+		return Blocked, nil
+	}
+	return "", fmt.Errorf("ping from %s to %s: %w: %s", c.Name, address, err, output)
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package iptables keeps the rule set in the filter tables of iptables and
+// ip6tables, in the variant (nf_tables or legacy) that PATH gives.
+//
+// The traffic meant is what the host forwards between its interfaces: the rules
+// hang on FORWARD. The isolation's jump stands ahead of the one to CNI-FORWARD,
+// for an ACCEPT there would end the packet's way before it was looked at; the
+// operator's chain stands first in CNI-FORWARD, ahead of everything accepted.
+//
+// Each call reads a family's table once, compares in memory, and writes what is
+// missing in one transaction, or nothing. Adding is quick; with
+// iptables-nft every deletion waits some milliseconds for the kernel.
+package iptables
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// State is what the tables held when they were read. Its methods expect that no
+// other call of this plugin writes meanwhile; that other programs do is taken
+// care of.
+type State struct {
+	families map[policy.Family]*family
+}
+
+// family is one address family's programs and table, and the plans that were,
+// or may have been, made so.
+type family struct {
+	name policy.Family
+	programs
+	table *table
+	made  []plan
+}
+
+// Installed returns those of the families whose programs are in PATH, and an
+// error that names the programs of the others.
+func Installed(families policy.Families) (policy.Families, error) {
+	var installed policy.Families
+	var errs []error
+	for _, name := range families.List() {
+		if _, err := find(name); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		installed = installed.With(name)
+	}
+	return installed, errors.Join(errs...)
+}
+
+// Read reads the tables of families. With an error, which wraps ErrNotInstalled
+// where a family's programs are not in PATH, the State has the other families.
+func Read(families policy.Families) (*State, error) {
+	s := &State{families: map[policy.Family]*family{}}
+	for _, name := range families.List() {
+		s.families[name] = &family{name: name}
+	}
+	err := s.each(func(f *family) (err error) {
+		if f.programs, err = find(f.name); err != nil {
+			return err
+		}
+		return f.read()
+	})
+	maps.DeleteFunc(s.families, func(_ policy.Family, f *family) bool { return f.table == nil })
+	return s, err
+}
+
+// each works on all families at once.
+func (s *State) each(do func(*family) error) error {
+	var wg sync.WaitGroup
+	var errs [2]error
+	for _, f := range s.families {
+		wg.Go(func() {
+			if err := do(f); err != nil {
+				errs[f.name-policy.IPv4] = fmt.Errorf("%s: %w", f.name, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// Check returns an error that names the first thing in which the tables differ
+// from a rule set.
+func (s *State) Check(rs policy.RuleSet) error {
+	for _, name := range rs.Families().List() {
+		for _, c := range missing(s.families[name].table, rs.In(name)) {
+			if c.why != "" {
+				return c.difference(name)
+			}
+		}
+	}
+	return nil
+}
+
+// DropsSameBridge reports whether a bridge's containers are kept apart by a
+// rule: whether its policy was isolated until now.
+func (s *State) DropsSameBridge(bridge string) bool {
+	for _, f := range s.families {
+		if f.table.count(chainStage1, dropSameBridge(bridge).key()) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Apply makes the tables hold a rule set, isolation and what is forwarded in one
+// transaction a family. After an error, Undo takes back what was written.
+func (s *State) Apply(rs policy.RuleSet) error {
+	return s.each(func(f *family) error {
+		return f.make(func(t *table) plan { return missing(t, rs.In(f.name)) })
+	})
+}
+
+// Undo takes back what Apply added, as far as it was not there before; the
+// isolation of bridges only without keepIsolation.
+func (s *State) Undo(keepIsolation bool) error {
+	return s.each(func(f *family) error {
+		made := slices.Concat(f.made...)
+		if len(made) == 0 {
+			return nil
+		}
+		if err := f.read(); err != nil {
+			return err
+		}
+		return f.make(func(t *table) plan { return made.undo(t, keepIsolation) })
+	})
+}
+
+// Remove takes a rule set's addresses and bridges out of the tables that were
+// read. What is not there is no error.
+func (s *State) Remove(rs policy.RuleSet) error {
+	return s.each(func(f *family) error {
+		return f.make(func(t *table) plan { return present(t, rs.In(f.name)) })
+	})
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iptables
+
+import (
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// The chains of the filter table that the plugin writes to.
+const (
+	chainForward    = "FORWARD"
+	chainCNIForward = "CNI-FORWARD"
+	chainStage1     = "CNI-ISOLATION-STAGE-1"
+	chainStage2     = "CNI-ISOLATION-STAGE-2"
+)
+
+// The comments of upstream's plugin, to the letter: its CHECK and DEL look for
+// them, and so does whoever cleans up by hand.
+const (
+	commentForward   = "CNI firewall plugin rules"
+	commentAdmin     = "CNI firewall plugin admin overrides"
+	commentIsolation = "CNI firewall plugin rules (ingressPolicy: same-bridge|isolated)"
+)
+
+// commentPublished marks the rules that upstream does not have.
+const commentPublished = "CNI firewall plugin rules (publishedPorts: allow)"
+
+// commentPolicy marks the stage 1 rules of a bridge with its policy.
+func commentPolicy(p policy.IngressPolicy) string {
+	return "CNI firewall plugin rules (ingressPolicy: " + string(p) + ")"
+}
+
+// The rules that a chain has once.
+var (
+	jumpForward = words(commentForward, "-j %s", chainCNIForward)
+	jumpStage1  = words(commentIsolation, "-j %s", chainStage1)
+	stageReturn = words(commentIsolation, "-j RETURN")
+)
+
+func jumpAdmin(chain string) rule { return words(commentAdmin, "-j %s", chain) }
+
+// layout is what one chain must hold. Whatever else is in it stays.
+type layout struct {
+	chain string
+
+	// blocks of rules: those of one block stand in its order, and ahead of
+	// whatever would let their packets get past them. A rule that is missing is
+	// put at the head of the chain, so that the place of a block does not depend
+	// on what others wrote meanwhile.
+	blocks [][]rule
+	past   func(listed) bool // nil: listed.endsOpen
+
+	anywhere []rule // put at the end
+	last     []rule // at most one: put at the end, nothing but verdicts behind it
+	surplus  []rule // must not be there
+}
+
+// layouts returns what the chains must hold for a rule set of one family, in
+// the order in which a packet meets them. A host that has the isolation stages,
+// whoever made them, keeps the jump to them ahead of everything accepted.
+func layouts(rs policy.RuleSet, hasStages bool) []layout {
+	forward := layout{chain: chainForward, blocks: [][]rule{{jumpForward}}}
+	accept := layout{chain: chainCNIForward, past: notAdminJump}
+	stage1 := layout{chain: chainStage1, last: []rule{stageReturn}}
+	stage2 := layout{chain: chainStage2, last: []rule{stageReturn}}
+
+	for _, chain := range rs.AdminChains {
+		accept.blocks = append(accept.blocks, []rule{jumpAdmin(chain)})
+	}
+	for _, b := range rs.Bridges {
+		want, all := bridgeRules(b), everyBridgeRule(b.Name)
+		stage1.addBridge(want.stage1, all.stage1)
+		stage2.addBridge(want.stage2, all.stage2)
+		accept.anywhere = append(accept.anywhere, want.accept...)
+		accept.surplus = append(accept.surplus, without(all.accept, want.accept)...)
+		hasStages = hasStages || b.IngressPolicy.Isolates()
+	}
+	for _, p := range rs.Addresses {
+		accept.anywhere = append(accept.anywhere, addressRules(p)...)
+	}
+	if !hasStages {
+		return []layout{forward, accept}
+	}
+	forward.blocks = [][]rule{{jumpStage1, jumpForward}}
+	return []layout{forward, stage1, stage2, accept}
+}
+
+func (l *layout) addBridge(want, all []rule) {
+	if len(want) > 0 {
+		l.blocks = append(l.blocks, want)
+	}
+	l.surplus = append(l.surplus, without(all, want)...)
+}
+
+// notAdminJump reports whether a rule of CNI-FORWARD must stand behind the
+// operator's: all but the other jumps to such chains.
+func notAdminJump(l listed) bool { return l.key != jumpAdmin(l.target).key() }
+
+func without(rules, remove []rule) []rule {
+	keys := map[string]bool{}
+	for _, r := range remove {
+		keys[r.key()] = true
+	}
+	var rest []rule
+	for _, r := range rules {
+		if !keys[r.key()] {
+			rest = append(rest, r)
+		}
+	}
+	return rest
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iptables
+
+import (
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// change is one step from the table that is to the table that must be.
+type change struct {
+	op    op
+	chain string
+	rule  rule
+
+	present int    // copies of the rule that are there, and go first
+	why     string // what is wrong; empty for a rule that only moves along
+}
+
+type op int
+
+const (
+	newChain op = iota
+	insert      // at the head of the chain
+	appendTo    // at its end
+	remove
+	deleteChain
+)
+
+// plan is a list of changes that are made all or none.
+type plan []change
+
+// missing returns the changes that make a table hold a rule set of one family.
+// It removes only what contradicts the rule set.
+func missing(t *table, rs policy.RuleSet) plan {
+	var p plan
+	all := layouts(rs, t.chains[chainStage1])
+	for _, name := range chainsOf(all, rs.AdminChains) {
+		if !t.chains[name] {
+			p = append(p, change{op: newChain, chain: name, why: "chain is missing"})
+		}
+	}
+	for _, l := range all {
+		p = append(p, l.missing(t)...)
+	}
+	return p
+}
+
+func chainsOf(all []layout, adminChains []string) []string {
+	names := slices.Clone(adminChains)
+	for _, l := range all {
+		names = append(names, l.chain)
+	}
+	return names
+}
+
+func (l layout) missing(t *table) plan {
+	var p plan
+	for _, r := range l.surplus {
+		if n := t.count(l.chain, r.key()); n > 0 {
+			p = append(p, change{remove, l.chain, r, n, "rule contradicts the configuration"})
+		}
+	}
+	for _, block := range l.blocks {
+		p = append(p, l.place(t, block)...)
+	}
+	for _, r := range l.anywhere {
+		if t.index(l.chain, r.key()) < 0 {
+			p = append(p, change{appendTo, l.chain, r, 0, "rule is missing"})
+		}
+	}
+	for _, r := range l.last {
+		p = append(p, l.placeLast(t, r)...)
+	}
+	return p
+}
+
+// place returns what puts a block in its order. From its end on, rules stay
+// where they are as long as each stands ahead of the next one; the rest of the
+// block goes to the head of the chain.
+func (l layout) place(t *table, block []rule) plan {
+	past := l.past
+	if past == nil {
+		past = listed.endsOpen
+	}
+	bound := slices.IndexFunc(t.rules[l.chain].list, past)
+	if bound < 0 {
+		bound = len(t.rules[l.chain].list)
+	}
+	var p plan
+	for _, r := range slices.Backward(block) {
+		n, at := t.count(l.chain, r.key()), t.index(l.chain, r.key())
+		switch {
+		case n == 0:
+			p = append(p, change{insert, l.chain, r, 0, "rule is missing"})
+		case at > bound:
+			p = append(p, change{insert, l.chain, r, n, "rule is out of place"})
+		case len(p) > 0:
+			p = append(p, change{insert, l.chain, r, n, ""})
+		}
+		bound = at
+	}
+	slices.Reverse(p)
+	return p
+}
+
+// placeLast returns what puts a verdict on all packets at the end of its chain.
+func (l layout) placeLast(t *table, r rule) plan {
+	n, at := t.count(l.chain, r.key()), t.index(l.chain, r.key())
+	if n == 0 {
+		return plan{{appendTo, l.chain, r, 0, "rule is missing"}}
+	}
+	if slices.ContainsFunc(t.rules[l.chain].list[at:], func(o listed) bool { return !o.endsOpen() }) {
+		return plan{{appendTo, l.chain, r, n, "rule is out of place"}}
+	}
+	return nil
+}

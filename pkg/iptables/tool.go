@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iptables
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// A program that hangs is ended after programTimeout. Waiting for the lock of
+// the tables, which only iptables-legacy has, ends first and with a better
+// message.
+const (
+	programTimeout = 40 * time.Second
+	lockTimeout    = "30" // seconds
+)
+
+// Errors that callers tell apart.
+var (
+	ErrNotInstalled = errors.New("not installed")
+	ErrLocked       = errors.New("another program holds the lock of the tables")
+)
+
+// Error says that a program failed.
+type Error struct {
+	Program string // its path
+	Reason  string // what it wrote to stderr, or how it ended
+	err     error
+}
+
+// Error returns the program, why it failed and what it wrote.
+func (e *Error) Error() string { return fmt.Sprintf("running %s: %s", e.Program, e.Reason) }
+
+// Unwrap returns ErrLocked, or the error of os/exec.
+func (e *Error) Unwrap() error { return e.err }
+
+// programs are the paths of the two programs of one family.
+type programs struct {
+	list, restore string
+}
+
+// names are those that PATH is searched for.
+var names = map[policy.Family]programs{
+	policy.IPv4: {"iptables", "iptables-restore"},
+	policy.IPv6: {"ip6tables", "ip6tables-restore"},
+}
+
+// find returns the programs of a family. The restore program is looked for
+// beside the list program first: were one of the two the legacy variant and the
+// other not, they would work on different tables and no rule would ever be seen
+// again.
+func find(f policy.Family) (programs, error) {
+	list, err := exec.LookPath(names[f].list)
+	if err != nil {
+		return programs{}, notInstalled(names[f].list, f)
+	}
+	restore := filepath.Join(filepath.Dir(list), names[f].restore)
+	if _, err := exec.LookPath(restore); err == nil {
+		return programs{list, restore}, nil
+	}
+	if restore, err = exec.LookPath(names[f].restore); err != nil {
+		return programs{}, notInstalled(names[f].restore, f)
+	}
+	if variant(list) != variant(restore) {
+		return programs{}, fmt.Errorf("%s is %s and %s is %s: they work on different tables", list, variant(list), restore, variant(restore))
+	}
+	return programs{list, restore}, nil
+}
+
+func notInstalled(name string, f policy.Family) error {
+	return fmt.Errorf("%s, which %s addresses need, is %w: PATH has none", name, f, ErrNotInstalled)
+}
+
+// variant returns what a path leads to: xtables-nft-multi or
+// xtables-legacy-multi in most distributions.
+func variant(path string) string {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	return filepath.Base(path)
+}
+
+// read returns the filter table of a family.
+func (p programs) read() (*table, error) {
+	output, err := run("", p.list, "--wait", lockTimeout, "-S")
+	if err != nil {
+		return nil, err
+	}
+	return parseTable(output)
+}
+
+// write makes a plan so, all of it or nothing.
+func (p programs) write(plan plan) error {
+	script := plan.script()
+	_, err := run(script, p.restore, "--noflush", "--wait", lockTimeout)
+	if failed := (*Error)(nil); errors.As(err, &failed) {
+		failed.Reason += explain(failed.Reason, script)
+	}
+	return err
+}
+
+// explain adds the text of the line that the program gives the number of.
+func explain(reason, script string) string {
+	var n int
+	if _, after, ok := strings.Cut(reason, "line "); ok {
+		_, _ = fmt.Sscanf(after, "%d", &n) // iptables-legacy names no more than the line
+	}
+	if lines := strings.Split(script, "\n"); 0 < n && n <= len(lines) {
+		return fmt.Sprintf(" (line %d is %q)", n, lines[n-1])
+	}
+	return ""
+}
+
+func run(stdin, program string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), programTimeout)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	cmd.WaitDelay = time.Second // for a child that keeps the pipes open
+	err := cmd.Run()
+	if err == nil {
+		return stdout.String(), nil
+	}
+	return "", failure(program, strings.TrimSpace(stderr.String()), err, ctx.Err())
+}
+
+// exitLocked is RESOURCE_PROBLEM in iptables: it could not get the lock.
+const exitLocked = 4
+
+func failure(program, stderr string, err, timeout error) *Error {
+	e := &Error{Program: program, Reason: err.Error(), err: err}
+	if stderr != "" {
+		e.Reason += ": " + strings.ReplaceAll(stderr, "\n", "; ")
+	}
+	var exit *exec.ExitError
+	switch {
+	case timeout != nil:
+		e.Reason, e.err = fmt.Sprintf("it hung and was ended after %s", programTimeout), timeout
+	case errors.As(err, &exit) && exit.ExitCode() == exitLocked:
+		e.err = ErrLocked
+	}
+	return e
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package link asks the kernel, over rtnetlink, about the bridges that
+// containers are attached to: is this one, which ports has it, and do its
+// frames pass the rules at all.
+//
+// The frames between two ports of one bridge are switched, not routed. They
+// meet the forward hook only where br_netfilter hands them there
+// (bridge-nf-call-iptables, for IPv6 bridge-nf-call-ip6tables). Where it does
+// not, no rule can keep two containers of one bridge apart, but the bridge can:
+// between two ports with the flag "isolated" it forwards nothing.
+package link
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotFound says that there is no such interface, or no longer.
+var ErrNotFound = errors.New("no such interface")
+
+// Link is one network interface as rtnetlink describes it.
+type Link struct {
+	Index    int
+	Name     string
+	Kind     string // "bridge", "veth", …; empty for hardware
+	Isolated bool   // as a port of a bridge: the flag of that name
+
+	// As a bridge: whether its own settings hand frames to the rules,
+	// whatever the namespace's sysctls say.
+	callIPTables, callIP6Tables bool
+
+	otherEndAway bool // its peer is in another network namespace
+}
+
+// IsBridge reports whether the link is a bridge.
+func (l Link) IsBridge() bool { return l.Kind == "bridge" }
+
+// IsContainerPort reports whether the link leads into another network
+// namespace. An uplink enslaved to the bridge does not, and must not be cut off.
+func (l Link) IsContainerPort() bool { return l.Kind == "veth" && l.otherEndAway }
+
+// ByName returns an interface of this network namespace. The error is
+// ErrNotFound where there is none of that name.
+func ByName(name string) (Link, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	links, err := execute(req)
+	if errors.Is(err, unix.ENODEV) {
+		err = ErrNotFound
+	}
+	if err == nil && len(links) != 1 {
+		err = fmt.Errorf("the kernel answered with %d interfaces", len(links))
+	}
+	if err != nil {
+		return Link{}, fmt.Errorf("looking up interface %q: %w", name, err)
+	}
+	return links[0], nil
+}
+
+// Ports returns the interfaces that are enslaved to a bridge.
+func Ports(bridge Link) ([]Link, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge.Index))))
+	ports, err := execute(req)
+	if err != nil {
+		return nil, fmt.Errorf("listing the ports of bridge %q: %w", bridge.Name, err)
+	}
+	return ports, nil
+}
+
+// SetIsolated sets or clears the flag of a bridge port.
+func SetIsolated(port Link, on bool) error {
+	flag := byte(0)
+	if on {
+		flag = 1
+	}
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_BRIDGE)
+	msg.Index = int32(port.Index)
+	req.AddData(msg)
+	info := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
+	info.AddRtAttr(nl.IFLA_BRPORT_ISOLATED, []byte{flag})
+	req.AddData(info)
+	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+		return fmt.Errorf("setting the flag isolated of bridge port %q to %d: %w", port.Name, flag, err)
+	}
+	return nil
+}
+
+func execute(req *nl.NetlinkRequest) ([]Link, error) {
+	messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		return nil, err
+	}
+	links := make([]Link, 0, len(messages))
+	for _, m := range messages {
+		l, err := parse(m)
+		if err != nil {
+			return nil, err
+		}
+		links = append(links, l)
+	}
+	return links, nil
+}
+
+// parse reads the body of one RTM_NEWLINK message.
+func parse(message []byte) (Link, error) {
+	var l Link
+	if len(message) < unix.SizeofIfInfomsg {
+		return l, fmt.Errorf("an rtnetlink message of %d bytes is too short", len(message))
+	}
+	l.Index = int(nl.DeserializeIfInfomsg(message).Index)
+	err := eachAttr(message[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) error {
+		switch kind {
+		case unix.IFLA_IFNAME:
+			l.Name = nl.BytesToString(value)
+		case unix.IFLA_LINK_NETNSID:
+			l.otherEndAway = true
+		case unix.IFLA_LINKINFO:
+			return l.parseInfo(value)
+		}
+		return nil
+	})
+	return l, err
+}
+
+// parseInfo reads IFLA_LINKINFO. The data of a bridge and those of a port have
+// numbers of their own, and which of the two they are is told by the kind that
+// stands before them.
+func (l *Link) parseInfo(info []byte) error {
+	var master string
+	return eachAttr(info, func(kind uint16, value []byte) error {
+		switch {
+		case kind == nl.IFLA_INFO_KIND:
+			l.Kind = nl.BytesToString(value)
+		case kind == nl.IFLA_INFO_SLAVE_KIND:
+			master = nl.BytesToString(value)
+		case kind == nl.IFLA_INFO_DATA && l.Kind == "bridge":
+			return eachAttr(value, l.setBridgeAttr)
+		case kind == nl.IFLA_INFO_SLAVE_DATA && master == "bridge":
+			return eachAttr(value, l.setPortAttr)
+		}
+		return nil
+	})
+}
+
+func (l *Link) setBridgeAttr(kind uint16, value []byte) error {
+	on := len(value) > 0 && value[0] != 0
+	switch kind {
+	case nl.IFLA_BR_NF_CALL_IPTABLES:
+		l.callIPTables = on
+	case nl.IFLA_BR_NF_CALL_IP6TABLES:
+		l.callIP6Tables = on
+	}
+	return nil
+}
+
+func (l *Link) setPortAttr(kind uint16, value []byte) error {
+	if kind == nl.IFLA_BRPORT_ISOLATED {
+		l.Isolated = len(value) > 0 && value[0] != 0
+	}
+	return nil
+}
+
+func eachAttr(b []byte, do func(kind uint16, value []byte) error) error {
+	attrs, err := nl.ParseRouteAttr(b)
+	if err != nil {
+		return fmt.Errorf("parsing rtnetlink attributes: %w", err)
+	}
+	for _, a := range attrs {
+		if err := do(a.Attr.Type&^uint16(syscall.NLA_F_NESTED), a.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

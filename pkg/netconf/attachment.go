@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netconf
+
+import (
+	"fmt"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// LinkKind says what the host knows about an interface name.
+type LinkKind int
+
+// The kinds that finding the bridge tells apart.
+const (
+	NoLink LinkKind = iota // no such interface, or no longer
+	BridgeLink
+	OtherLink
+)
+
+// Attachment joins the configuration with the container that a call is about.
+// kindOf asks the host about an interface. An error is a *types.Error of code 7
+// for a network that cannot be isolated because it has no bridge, and then the
+// Attachment is without one.
+func (c *Config) Attachment(containerID, ifName string, kindOf func(name string) (LinkKind, error)) (policy.Attachment, error) {
+	a := policy.Attachment{
+		Network:        c.Name,
+		ContainerID:    containerID,
+		IfName:         ifName,
+		IngressPolicy:  c.IngressPolicy,
+		PublishedPorts: c.PublishedPorts,
+		AdminChain:     c.AdminChain,
+	}
+	if c.PrevResult == nil {
+		return a, nil
+	}
+	a.Addresses = c.PrevResult.Addresses
+	var err error
+	if a.Bridge, a.Port, err = findBridge(c.PrevResult.Interfaces, kindOf); err != nil {
+		return a, err
+	}
+	if a.Bridge == "" && c.IngressPolicy.Isolates() {
+		return a, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf(
+			"ingressPolicy %q needs a bridge and prevResult has none: chain \"firewall\" after \"bridge\"", c.IngressPolicy), "")
+	}
+	return a, nil
+}
+
+// findBridge returns the bridge among the host's interfaces of a result, and
+// the container's port on it. Where no interface is a bridge, the first that the
+// host no longer has is taken for it: on a DEL the bridge may be gone.
+func findBridge(interfaces []Interface, kindOf func(string) (LinkKind, error)) (bridge, port string, err error) {
+	var gone []string
+	for _, i := range interfaces {
+		if i.Sandbox != "" {
+			continue
+		}
+		kind, err := kindOf(i.Name)
+		if err != nil {
+			return "", "", err
+		}
+		switch {
+		case kind == NoLink:
+			gone = append(gone, i.Name)
+		case kind == BridgeLink && bridge == "":
+			bridge = i.Name
+		case kind == OtherLink && port == "":
+			port = i.Name
+		}
+	}
+	if bridge == "" && len(gone) > 0 {
+		bridge, gone = gone[0], gone[1:]
+	}
+	if port == "" && len(gone) > 0 {
+		port = gone[0]
+	}
+	return bridge, port, nil
+}

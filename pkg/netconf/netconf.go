@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package netconf reads what the user and the runtime wrote: the plugin's
+// configuration and the result of the plugins before it. Everything is checked
+// here, before anything on the host is touched, because much of it ends up in
+// the input of a parser: iptables would take a chain name with a newline in it
+// for a rule.
+package netconf
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// What a conflist that names only the plugin's type gets.
+const (
+	DefaultAdminChain    = "CNI-ADMIN"
+	DefaultFirewalldZone = "trusted"
+	DefaultDataDir       = "/run/cni/firewall"
+)
+
+// Backends lists the backends that this version has.
+var Backends = []string{"iptables"}
+
+// Config is a configuration whose every value is valid.
+type Config struct {
+	Name           string // of the network
+	CNIVersion     string
+	Backend        string // one of Backends, or empty: choose
+	IngressPolicy  policy.IngressPolicy
+	PublishedPorts policy.PublishedPorts
+	AdminChain     string
+	FirewalldZone  string
+	DataDir        string  // absolute
+	PrevResult     *Result // nil where the runtime sent none
+}
+
+// written is the configuration as it stands in the conflist.
+type written struct {
+	CNIVersion             string          `json:"cniVersion"`
+	Name                   string          `json:"name"`
+	Backend                string          `json:"backend"`
+	IngressPolicy          string          `json:"ingressPolicy"`
+	PublishedPorts         string          `json:"publishedPorts"`
+	IptablesAdminChainName string          `json:"iptablesAdminChainName"`
+	FirewalldZone          string          `json:"firewalldZone"`
+	DataDir                string          `json:"dataDir"`
+	PrevResult             json.RawMessage `json:"prevResult"`
+}
+
+// Parse reads the standard input of a CNI call. An error is a *types.Error:
+// code 6 where the input is no such JSON, and then there is no Config; code 7
+// where a value is not valid, and then the Config has the default in its place
+// (nothing, for an address or an interface), which is what a DEL goes on with.
+func Parse(stdin []byte) (*Config, error) {
+	var w written
+	if err := json.Unmarshal(stdin, &w); err != nil {
+		return nil, types.NewError(types.ErrDecodingFailure, "reading the network configuration: "+err.Error(), "")
+	}
+	var bad problems
+	c := &Config{
+		Name:           w.Name,
+		CNIVersion:     w.CNIVersion,
+		Backend:        choice(&bad, "backend", w.Backend, "", Backends),
+		IngressPolicy:  choice(&bad, "ingressPolicy", w.IngressPolicy, policy.Open, policy.IngressPolicies),
+		PublishedPorts: choice(&bad, "publishedPorts", w.PublishedPorts, policy.Allow, policy.PublishedPortsValues),
+		AdminChain:     checked(&bad, "iptablesAdminChainName", w.IptablesAdminChainName, DefaultAdminChain, checkAdminChain),
+		FirewalldZone:  checked(&bad, "firewalldZone", w.FirewalldZone, DefaultFirewalldZone, checkZone),
+		DataDir:        filepath.Clean(checked(&bad, "dataDir", w.DataDir, DefaultDataDir, checkDataDir)),
+	}
+	c.PrevResult = parseResult(&bad, w.PrevResult)
+	return c, bad.err()
+}
+
+// problems collects what is wrong, so that a user sees all of it at once.
+type problems []error
+
+func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
+
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return types.NewError(types.ErrInvalidNetworkConfig, strings.ReplaceAll(errors.Join(p...).Error(), "\n", "; "), "")
+}
+
+// choice returns the value of a key that has a fixed set of them. Empty counts
+// as unset: Podman writes "backend":"".
+func choice[T ~string](bad *problems, key, value string, unset T, accepted []T) T {
+	if value == "" {
+		return unset
+	}
+	if slices.Contains(accepted, T(value)) {
+		return T(value)
+	}
+	var list []string
+	for _, v := range accepted {
+		list = append(list, fmt.Sprintf("%q", v))
+	}
+	bad.add("%s %q is unknown: it must be %s", key, value, strings.Join(list, " or "))
+	return unset
+}
+
+// checked returns the value of a key that has a syntax.
+func checked(bad *problems, key, value, unset string, check func(string) error) string {
+	if value == "" {
+		return unset
+	}
+	if err := check(value); err != nil {
+		bad.add("%s %q %w", key, value, err)
+		return unset
+	}
+	return value
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import "net/netip"
+
+// Attachment is one interface of one container on one network: the unit that
+// CNI adds and deletes.
+type Attachment struct {
+	Network     string // name of the conflist
+	ContainerID string // CNI_CONTAINERID
+	IfName      string // CNI_IFNAME, inside the container
+
+	Bridge string // bridge on the host; empty where the network has none
+	Port   string // host's end of the container's veth; empty where unknown
+
+	Addresses []netip.Prefix // the container's own, /32 or /128
+
+	IngressPolicy  IngressPolicy
+	PublishedPorts PublishedPorts
+	AdminChain     string // iptables chain of the operator's
+}
+
+// FamilyOf returns the family of a prefix.
+func FamilyOf(p netip.Prefix) Family {
+	if p.Addr().Is4() {
+		return IPv4
+	}
+	return IPv6
+}
+
+// Families returns the families in which the attachment needs rules: those of
+// its addresses. An isolated container without an address of its own is
+// isolated in both, for it may give itself one.
+func (a Attachment) Families() Families {
+	var s Families
+	for _, p := range a.Addresses {
+		s = s.With(FamilyOf(p))
+	}
+	if s == 0 && a.IngressPolicy.Isolates() {
+		return BothFamilies
+	}
+	return s
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package policy is the model that every backend renders: which attachments
+// there are, and which traffic the kernel must therefore forward or drop. It
+// does no I/O.
+//
+// Isolation has two stages. A packet that comes in from an isolated bridge and
+// leaves by another interface is looked at a second time (stage 1), and dropped
+// if it leaves by an isolated bridge (stage 2). Two stages rather than one rule
+// a pair of bridges, so that n bridges cost 2n rules and not n².
+package policy
+
+import "fmt"
+
+// IngressPolicy says who may open a connection to a container.
+type IngressPolicy string
+
+// The policies, from the most open to the strictest.
+const (
+	Open       IngressPolicy = "open"        // everybody
+	SameBridge IngressPolicy = "same-bridge" // everybody but containers of other isolated bridges
+	Isolated   IngressPolicy = "isolated"    // as SameBridge, and nobody of the same bridge
+)
+
+// IngressPolicies lists the values a user may write.
+var IngressPolicies = []IngressPolicy{Open, SameBridge, Isolated}
+
+// Isolates reports whether the policy keeps other isolated bridges out.
+func (p IngressPolicy) Isolates() bool { return p == SameBridge || p == Isolated }
+
+// PublishedPorts says whether connections that the host itself redirected
+// (DNAT: a published port) pass the isolation of the bridge they lead to.
+type PublishedPorts string
+
+// The two answers, the default first.
+const (
+	Allow PublishedPorts = "allow"
+	Deny  PublishedPorts = "deny"
+)
+
+// PublishedPortsValues lists the values a user may write.
+var PublishedPortsValues = []PublishedPorts{Allow, Deny}
+
+// Family is an address family. Its value is the bit it has in Families.
+type Family uint8
+
+// The families a container can have addresses of.
+const (
+	IPv4 Family = 1 << iota
+	IPv6
+)
+
+// String returns "IPv4" or "IPv6".
+func (f Family) String() string {
+	switch f {
+	case IPv4:
+		return "IPv4"
+	case IPv6:
+		return "IPv6"
+	}
+	return fmt.Sprintf("Family(%d)", uint8(f))
+}
+
+// Families is a set of address families.
+type Families uint8
+
+// BothFamilies holds IPv4 and IPv6.
+const BothFamilies = Families(IPv4 | IPv6)
+
+// With returns the set with f in it.
+func (s Families) With(f Family) Families { return s | Families(f) }
+
+// Has reports whether f is in the set.
+func (s Families) Has(f Family) bool { return s&Families(f) != 0 }
+
+// List returns the families of the set, IPv4 first.
+func (s Families) List() []Family {
+	var list []Family
+	for _, f := range []Family{IPv4, IPv6} {
+		if s.Has(f) {
+			list = append(list, f)
+		}
+	}
+	return list
+}

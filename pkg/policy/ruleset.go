@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// RuleSet is what the kernel must hold for some attachments, in the model's own
+// words. All slices are sorted and free of duplicates.
+type RuleSet struct {
+	AdminChains []string       // jumped to ahead of everything that is accepted
+	Bridges     []Bridge       // isolated, or with published ports to accept
+	Addresses   []netip.Prefix // forwarded
+}
+
+// Bridge is what the rules say about one bridge.
+type Bridge struct {
+	Name           string
+	IngressPolicy  IngressPolicy
+	PublishedPorts PublishedPorts
+	Families       Families // of the containers on it
+}
+
+// Desired returns the rule set for attachments. It is the only place that
+// decides what must be there. Where two attachments disagree about a bridge,
+// the stricter holds.
+func Desired(attachments ...Attachment) RuleSet {
+	var rs RuleSet
+	bridges := map[string]Bridge{}
+	for _, a := range attachments {
+		if a.Families() == 0 {
+			continue // neither an address to forward nor anything to isolate
+		}
+		rs.AdminChains = append(rs.AdminChains, a.AdminChain)
+		rs.Addresses = append(rs.Addresses, a.Addresses...)
+		if a.Bridge != "" {
+			b := Bridge{a.Bridge, a.IngressPolicy, a.PublishedPorts, a.Families()}
+			bridges[a.Bridge] = stricter(b, bridges[a.Bridge])
+		}
+	}
+	for _, b := range bridges {
+		rs.Bridges = append(rs.Bridges, b)
+	}
+	slices.SortFunc(rs.Bridges, func(a, b Bridge) int { return strings.Compare(a.Name, b.Name) })
+	rs.Addresses = sortUnique(rs.Addresses, compareHosts)
+	rs.AdminChains = sortUnique(rs.AdminChains, strings.Compare)
+	return rs
+}
+
+// In returns the part of the rule set that concerns one family.
+func (rs RuleSet) In(f Family) RuleSet {
+	part := RuleSet{AdminChains: rs.AdminChains}
+	for _, b := range rs.Bridges {
+		if b.Families.Has(f) {
+			part.Bridges = append(part.Bridges, b)
+		}
+	}
+	for _, p := range rs.Addresses {
+		if FamilyOf(p) == f {
+			part.Addresses = append(part.Addresses, p)
+		}
+	}
+	return part
+}
+
+// Families returns the families in which the rule set says anything.
+func (rs RuleSet) Families() Families {
+	var s Families
+	for _, b := range rs.Bridges {
+		s |= b.Families
+	}
+	for _, p := range rs.Addresses {
+		s = s.With(FamilyOf(p))
+	}
+	return s
+}
+
+// stricter joins what two attachments say about one bridge.
+func stricter(a, b Bridge) Bridge {
+	if slices.Index(IngressPolicies, b.IngressPolicy) > slices.Index(IngressPolicies, a.IngressPolicy) {
+		a.IngressPolicy = b.IngressPolicy
+	}
+	if b.PublishedPorts == Deny {
+		a.PublishedPorts = Deny
+	}
+	a.Families |= b.Families
+	return a
+}
+
+// compareHosts orders prefixes that hold one address each, IPv4 first.
+func compareHosts(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) }
+
+func sortUnique[T comparable](s []T, compare func(a, b T) int) []T {
+	slices.SortFunc(s, compare)
+	return slices.Compact(s)
+}

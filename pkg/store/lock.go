@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store keeps what the plugin must remember between calls, in one
+// directory for each network namespace of a host.
+//
+// One /run may serve several such namespaces (rootless runtimes, tests), and
+// the kernel's rules are the namespace's, so the directory is named after its
+// cookie.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// LockTimeout bounds the wait for the other calls of a namespace.
+const LockTimeout = 60 * time.Second
+
+// ErrLocked says that other calls held the lock for all of the wait.
+var ErrLocked = errors.New("other calls hold the lock")
+
+// Store is the directory of one network namespace.
+type Store struct {
+	dir string
+}
+
+// Open returns the store of the caller's network namespace below dataDir, and
+// makes its directories. Both must be the caller's own.
+func Open(dataDir string) (*Store, error) {
+	namespace, err := namespaceName()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dataDir), 0o755); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	s := &Store{filepath.Join(dataDir, namespace)}
+	for _, dir := range []string{dataDir, s.dir} {
+		if err := ownDirectory(dir); err != nil {
+			return nil, fmt.Errorf("making the data directory: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// ownDirectory makes a directory that nobody else can write to, and refuses one
+// that is another's: its owner could put records and locks in it.
+func ownDirectory(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t).Uid
+	switch {
+	case !info.IsDir():
+		return fmt.Errorf("%s is no directory", dir)
+	case int(owner) != os.Geteuid():
+		return fmt.Errorf("%s belongs to user %d, not to the caller, %d", dir, owner, os.Geteuid())
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("%s can be written by others: its mode is %#o, and must be 0700", dir, info.Mode().Perm())
+	}
+	return nil
+}
+
+// Lock waits until no other call of the namespace works on its rules, at most
+// LockTimeout; then the error wraps ErrLocked. The kernel frees the lock when
+// the process ends, however it ends.
+func (s *Store) Lock() (unlock func(), err error) { return s.lock(LockTimeout) }
+
+func (s *Store) lock(timeout time.Duration) (func(), error) {
+	path := filepath.Join(s.dir, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the lock: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	// flock has no deadline of its own. A wait that is given up goes on in its
+	// goroutine, which the end of the process ends.
+	locked := make(chan error, 1)
+	go func() { locked <- flock(f) }()
+	select {
+	case err = <-locked:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting %s for %s: %w", timeout, path, ErrLocked)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func flock(f *os.File) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// namespaceName returns a name that no other network namespace has had since
+// the host started: the cookie, or before Linux 5.14 the inode number.
+func namespaceName() (string, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("opening a socket to ask for the network namespace's cookie: %w", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err == nil {
+		return strconv.FormatUint(cookie, 10), nil
+	}
+	if !errors.Is(err, unix.ENOPROTOOPT) {
+		return "", fmt.Errorf("asking for the network namespace's cookie: %w", err)
+	}
+	info, err := os.Stat("/proc/thread-self/ns/net")
+	if err != nil {
+		return "", fmt.Errorf("asking for the network namespace's inode number: %w", err)
+	}
+	return "ino-" + strconv.FormatUint(info.Sys().(*syscall.Stat_t).Ino, 10), nil
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Firewall is a CNI meta plugin: chained after a plugin that made the
+// interfaces, it forwards a container's traffic and isolates its bridge from
+// the other isolated bridges.
+package main
+
+import (
+	"errors"
+	"os"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// buildVersion is set by the release's linker flags. nerdctl reads it from the
+// about line and does without isolation for one it cannot parse, so that a plain
+// "go build" must have a full one too.
+var buildVersion = "v2.0.0"
+
+func main() {
+	p := plugin{stdout: os.Stdout, stderr: os.Stderr}
+	skel.PluginMainFuncs(skel.CNIFuncs{
+		Add:   coded(p.add),
+		Check: coded(p.check),
+		Del:   coded(p.del),
+	}, version.VersionsStartingFrom("0.4.0"), "CNI firewall plugin "+buildVersion)
+}
+
+// coded gives a verb's errors the CNI code that tells the runtime what to do.
+func coded(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
+	return func(args *skel.CmdArgs) error {
+		err := verb(args)
+		if errors.Is(err, store.ErrLocked) || errors.Is(err, iptables.ErrLocked) {
+			return types.NewError(types.ErrTryAgainLater, err.Error(), "")
+		}
+		return err
+	}
+}
