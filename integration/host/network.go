@@ -21,6 +21,7 @@ type Network struct {
 	Bridge     string
 	Subnets    []string       // one a family
 	Firewall   map[string]any // keys of the plugin under test, such as ingressPolicy
+	Plain      bool           // without the plugin under test, for a control
 	Path       []string       // directories of plugins, ahead of the usual ones
 }
 
@@ -47,20 +48,23 @@ func (n *Network) Conflist() []byte {
 	if version == "" {
 		version = "1.0.0"
 	}
+	plugins := []any{
+		map[string]any{
+			"type": "bridge", "bridge": n.Bridge, "isGateway": true, "ipMasq": false, "hairpinMode": true,
+			"ipam": map[string]any{
+				"type": "host-local", "dataDir": "/run/host-local", "ranges": ranges,
+				"routes": []map[string]string{{"dst": "0.0.0.0/0"}, {"dst": "::/0"}},
+			},
+		},
+		map[string]any{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}},
+	}
+	if !n.Plain {
+		plugins = append(plugins, firewall)
+	}
 	text, err := json.MarshalIndent(map[string]any{
 		"cniVersion": version,
 		"name":       n.Name,
-		"plugins": []any{
-			map[string]any{
-				"type": "bridge", "bridge": n.Bridge, "isGateway": true, "ipMasq": false, "hairpinMode": true,
-				"ipam": map[string]any{
-					"type": "host-local", "dataDir": "/run/host-local", "ranges": ranges,
-					"routes": []map[string]string{{"dst": "0.0.0.0/0"}, {"dst": "::/0"}},
-				},
-			},
-			map[string]any{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}},
-			firewall,
-		},
+		"plugins":    plugins,
 	}, "", "  ")
 	if err != nil {
 		panic(err) // the values are the test's own

@@ -98,8 +98,9 @@ func (l layout) place(t *table, block []rule) plan {
 			p = append(p, change{insert, l.chain, r, n, "rule is out of place"})
 		case len(p) > 0:
 			p = append(p, change{insert, l.chain, r, n, ""})
+		default:
+			bound = at
 		}
-		bound = at
 	}
 	slices.Reverse(p)
 	return p

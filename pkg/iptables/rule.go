@@ -79,7 +79,7 @@ func groups(r rule) []string {
 
 // quote is the reverse of split for one word.
 func quote(word string) string {
-	if word != "" && !strings.ContainsAny(word, " \t\r\n\"'\\()|:") {
+	if word != "" && !strings.ContainsAny(word, " \t\r\n\"'\\()|") {
 		return word
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(word) + `"`

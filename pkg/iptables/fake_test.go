@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iptables
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// fakeTable is a filter table that behaves as the kernel's does behind
+// iptables -S and iptables-restore --noflush.
+type fakeTable struct {
+	order []string
+	rules map[string][]string
+}
+
+func newFakeTable(listing string) *fakeTable {
+	f := &fakeTable{rules: map[string][]string{}}
+	for _, builtin := range []string{"INPUT", "FORWARD", "OUTPUT"} {
+		f.order = append(f.order, builtin)
+		f.rules[builtin] = nil
+	}
+	for line := range strings.Lines(listing) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] != "-P" {
+			if err := f.command(strings.TrimSpace(line)); err != nil {
+				panic(err)
+			}
+		}
+	}
+	return f
+}
+
+// list prints the table as iptables -S does.
+func (f *fakeTable) list() string {
+	var b strings.Builder
+	for i, chain := range f.order {
+		if i < 3 {
+			fmt.Fprintf(&b, "-P %s ACCEPT\n", chain)
+		} else {
+			fmt.Fprintf(&b, "-N %s\n", chain)
+		}
+	}
+	for _, chain := range f.order {
+		for _, r := range f.rules[chain] {
+			fmt.Fprintf(&b, "-A %s %s\n", chain, r)
+		}
+	}
+	return b.String()
+}
+
+// restore runs a script as one transaction.
+func (f *fakeTable) restore(script string) error {
+	work := newFakeTable(f.list())
+	for n, line := range strings.Split(strings.TrimSuffix(script, "\n"), "\n") {
+		if line == "*filter" || line == "COMMIT" {
+			continue
+		}
+		if err := work.command(line); err != nil {
+			return fmt.Errorf("iptables-restore: line %d failed: %w", n+1, err)
+		}
+	}
+	*f = *work
+	return nil
+}
+
+func (f *fakeTable) command(line string) error {
+	op, rest, _ := strings.Cut(line, " ")
+	chain, rule, _ := strings.Cut(rest, " ")
+	rules, exists := f.rules[chain]
+	switch {
+	case op == "-N" && exists:
+		return fmt.Errorf("chain already exists: %s", chain)
+	case op == "-N":
+		f.order = append(f.order, chain)
+		f.rules[chain] = []string{}
+		return nil
+	case !exists:
+		return fmt.Errorf("no chain of that name: %s", chain)
+	}
+	switch op {
+	case "-A":
+		f.rules[chain] = append(rules, rule)
+	case "-I":
+		f.rules[chain] = slices.Insert(rules, 0, rule)
+	case "-D":
+		at := slices.Index(rules, rule)
+		if at < 0 {
+			return fmt.Errorf("bad rule (does a matching rule exist in that chain?): %s", rule)
+		}
+		f.rules[chain] = slices.Delete(rules, at, at+1)
+	case "-X":
+		if len(rules) > 0 || strings.Contains(f.list(), "-j "+chain+"\n") {
+			return fmt.Errorf("chain is not empty or referred to: %s", chain)
+		}
+		delete(f.rules, chain)
+		f.order = slices.DeleteFunc(f.order, func(c string) bool { return c == chain })
+	default:
+		return fmt.Errorf("unknown command %q", line)
+	}
+	return nil
+}
+
+// The test binary stands in for iptables under its names. In the directory that
+// fakeDirectory names, each program keeps its table in a file and obeys a script
+// of faults.
+const fakeDirectory = "FAKE_IPTABLES"
+
+func TestMain(m *testing.M) {
+	if program := filepath.Base(os.Args[0]); strings.Contains(program, "tables") && os.Getenv(fakeDirectory) != "" {
+		os.Exit(fakeProgram(os.Getenv(fakeDirectory), program))
+	}
+	os.Exit(m.Run())
+}
+
+func fakeProgram(dir, program string) int {
+	logCall(dir, program)
+	family := strings.TrimSuffix(program, "-restore")
+	fault, _ := os.ReadFile(filepath.Join(dir, "fault-"+program))
+	stdin, _ := io.ReadAll(os.Stdin)
+	switch f := string(fault); {
+	case f == "garbage":
+		fmt.Println("Segmentation fault")
+		return 0
+	case f == "locked":
+		fmt.Fprintln(os.Stderr, "Another app is currently holding the xtables lock.")
+		return 4
+	case strings.HasPrefix(f, "fail"):
+		fmt.Fprintln(os.Stderr, "no memory")
+		return 3
+	case strings.HasPrefix(f, "meanwhile "): // somebody else is quicker, once
+		_ = os.Remove(filepath.Join(dir, "fault-"+program))
+		edit(dir, family, func(t *fakeTable) error { return t.command(strings.TrimPrefix(f, "meanwhile ")) })
+	}
+	code := 0
+	edit(dir, family, func(t *fakeTable) error {
+		if !strings.HasSuffix(program, "-restore") {
+			fmt.Print(t.list())
+			return nil
+		}
+		err := t.restore(string(stdin))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		return err
+	})
+	if string(fault) == "done, and fails" {
+		return 3
+	}
+	return code
+}
+
+func logCall(dir, program string) {
+	log, err := os.OpenFile(filepath.Join(dir, "calls"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, _ = fmt.Fprintln(log, program)
+		_ = log.Close()
+	}
+}
+
+func edit(dir, family string, do func(*fakeTable) error) {
+	path := filepath.Join(dir, family)
+	listing, _ := os.ReadFile(path)
+	t := newFakeTable(string(listing))
+	if do(t) == nil {
+		_ = os.WriteFile(path, []byte(t.list()), 0o600)
+	}
+}
+
+// fake makes PATH hold nothing but programs that stand in for iptables.
+type fake struct {
+	t   *testing.T
+	dir string
+}
+
+func newFake(t *testing.T, programs ...string) *fake {
+	t.Helper()
+	f := &fake{t, t.TempDir()}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(f.dir, "bin")
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range programs {
+		if err := os.Symlink(self, filepath.Join(bin, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", bin)
+	t.Setenv(fakeDirectory, f.dir)
+	return f
+}
+
+func newFakeDual(t *testing.T) *fake {
+	t.Helper()
+	return newFake(t, "iptables", "iptables-restore", "ip6tables", "ip6tables-restore")
+}
+
+func (f *fake) write(file, text string) {
+	f.t.Helper()
+	if err := os.WriteFile(filepath.Join(f.dir, file), []byte(text), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fake) fault(program, what string) { f.write("fault-"+program, what) }
+
+func (f *fake) repair(program string) { _ = os.Remove(filepath.Join(f.dir, "fault-"+program)) }
+
+// listing returns the table of a family.
+func (f *fake) listing(family string) string {
+	text, _ := os.ReadFile(filepath.Join(f.dir, family))
+	return newFakeTable(string(text)).list()
+}
+
+// calls returns the programs that were started, in no order across families,
+// and forgets them.
+func (f *fake) calls() []string {
+	path := filepath.Join(f.dir, "calls")
+	text, _ := os.ReadFile(path)
+	_ = os.Remove(path)
+	list := strings.Fields(string(text))
+	slices.Sort(list)
+	return list
+}

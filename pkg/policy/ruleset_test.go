@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+
+func hosts(addresses ...string) []netip.Prefix {
+	var list []netip.Prefix
+	for _, a := range addresses {
+		addr := netip.MustParseAddr(a)
+		list = append(list, netip.PrefixFrom(addr, addr.BitLen()))
+	}
+	return list
+}
+
+func attachment(bridge string, p IngressPolicy, ports PublishedPorts, addresses ...string) Attachment {
+	return Attachment{Bridge: bridge, Addresses: hosts(addresses...), IngressPolicy: p, PublishedPorts: ports, AdminChain: "ADMIN"}
+}
+
+func TestDesired(t *testing.T) {
+	t.Parallel()
+	both := attachment("br1", SameBridge, Allow, "10.1.0.2", "fd00::2")
+	tests := map[string]struct {
+		attachments []Attachment
+		want        RuleSet
+	}{
+		"nobody": {nil, RuleSet{}},
+		"open without addresses": {
+			[]Attachment{attachment("br1", Open, Allow)},
+			RuleSet{},
+		},
+		"isolated without addresses, in both families": {
+			[]Attachment{attachment("br1", Isolated, Deny)},
+			RuleSet{AdminChains: []string{"ADMIN"}, Bridges: []Bridge{{"br1", Isolated, Deny, BothFamilies}}},
+		},
+		"without a bridge": {
+			[]Attachment{attachment("", Open, Allow, "10.1.0.2")},
+			RuleSet{AdminChains: []string{"ADMIN"}, Addresses: hosts("10.1.0.2")},
+		},
+		"twice the same": {
+			[]Attachment{both, both},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", SameBridge, Allow, BothFamilies}}, hosts("10.1.0.2", "fd00::2")},
+		},
+		"two bridges, sorted": {
+			[]Attachment{attachment("br2", Open, Allow, "10.2.0.2"), attachment("br1", Isolated, Deny, "10.1.0.3", "10.1.0.2")},
+			RuleSet{[]string{"ADMIN"},
+				[]Bridge{{"br1", Isolated, Deny, Families(IPv4)}, {"br2", Open, Allow, Families(IPv4)}},
+				hosts("10.1.0.2", "10.1.0.3", "10.2.0.2")},
+		},
+		"the stricter of two, in the families of both": {
+			[]Attachment{attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br1", SameBridge, Deny, "fd00::2")},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", Isolated, Deny, BothFamilies}}, hosts("10.1.0.2", "fd00::2")},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(test.want, Desired(test.attachments...), comparePrefixes); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestIn(t *testing.T) {
+	t.Parallel()
+	rs := Desired(attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br2", Open, Deny, "10.2.0.2", "fd00::2"))
+	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", Open, Deny, BothFamilies}}, hosts("fd00::2")}
+	if diff := cmp.Diff(want, rs.In(IPv6), comparePrefixes); diff != "" {
+		t.Error(diff)
+	}
+	if got := rs.Families(); got != BothFamilies {
+		t.Errorf("got families %v, want both", got.List())
+	}
+	if got := rs.In(IPv4).Families().List(); len(got) != 2 {
+		t.Errorf("bridge br2 is of both families, got %v", got)
+	}
+}
