@@ -1,0 +1,95 @@
+# Builds, checks and installs the firewall plugin. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+# The targets of `test` and `demo` are in order, the quick and the basic first.
+.NOTPARALLEL:
+
+# sudo's secure_path leaves out /usr/local/go/bin; a plain user's PATH, on Debian, sbin.
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+# git refuses a checkout that somebody else owns (sudo, CI), and go's stamping of the revision fails with it.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+# Where a distribution's go.env says "local", go would not fetch the toolchain that go.mod asks for.
+export GOTOOLCHAIN ?= auto
+
+# Where container engines look for plugins. DESTDIR stands before it, for packagers.
+PREFIX ?= /opt/cni
+CNI_BIN_DIR ?= $(PREFIX)/bin
+# VERSION=v1.2.3 replaces the version that the source states.
+LDFLAGS := -s -w $(if $(VERSION),-X main.buildVersion=$(VERSION))
+
+UPSTREAM := github.com/containernetworking/plugins
+LINTER_VERSION := v2.15.0
+LINTER := bin/tools/golangci-lint-$(LINTER_VERSION)
+
+.PHONY: build
+build: ## build bin/firewall, the plugin (default)
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/firewall ./plugins/meta/firewall
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: prerequisites
+prerequisites: ## install what this host lacks for the other targets
+	scripts/prerequisites
+
+.PHONY: plugins
+plugins: bin/cni/.built ## build the CNI plugins that integration tests and demo chain with ours
+
+# "tool" stands for all the tools of that go.mod. Upstream's firewall, there to test compatibility, moves to a
+# directory of its own: in bin/cni it could be taken for ours.
+bin/cni/.built: integration/tools/go.mod integration/tools/go.sum
+	mkdir -p bin/cni bin/upstream
+	version=$$(go -C integration/tools list -m -f '{{.Version}}' $(UPSTREAM)); \
+	CGO_ENABLED=0 go -C integration/tools build -trimpath -o $(CURDIR)/bin/cni/ \
+		-ldflags "-s -w -X $(UPSTREAM)/pkg/utils/buildversion.BuildVersion=$$version" tool
+	mv bin/cni/firewall bin/upstream/firewall
+	touch $@
+
+.PHONY: lint
+lint: $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts and go.mod files
+	$(LINTER) run
+	shellcheck scripts/* .ci/run
+	go mod tidy -diff
+	go -C integration/tools mod tidy -diff
+
+# Under its version's name, so that a new version is built and the old one not mistaken for it.
+$(LINTER):
+	GOBIN=$(CURDIR)/bin/tools CGO_ENABLED=0 \
+		go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTER_VERSION)
+	mv bin/tools/golangci-lint $@
+
+# Tests run their own binary as iptables, and with -race a process sleeps a second before it exits unless told not to.
+.PHONY: unit
+unit: build ## run the tests that need no root
+	scripts/install-test
+	packages=$$(go list ./... | grep -v /integration); GORACE=atexit_sleep_ms=0 go test -race $$packages
+
+.PHONY: integration
+integration: root build plugins ## run the tests on real hosts, each in namespaces of its own (root)
+	go test -count=1 -timeout 20m ./integration/...
+
+.PHONY: test
+test: root prerequisites build plugins lint unit integration ## run all checks, as CI does (root)
+
+.PHONY: demo
+demo: root prerequisites build plugins ## show what the plugin does, in namespaces of its own (root)
+	go build -o bin/demo ./integration/demo
+	bin/demo
+
+.PHONY: root
+root:
+	@[ "$$(id -u)" = 0 ] || { echo 'network namespaces need root: sudo make $(MAKECMDGOALS)' >&2; exit 1; }
+
+.PHONY: install
+install: ## install bin/firewall, keeping upstream's as firewall.upstream
+	scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)'
+
+.PHONY: uninstall
+uninstall: ## remove our plugin and bring upstream's back
+	scripts/uninstall '$(DESTDIR)$(CNI_BIN_DIR)'
+
+.PHONY: clean
+clean: ## remove all that was built
+	rm -rf bin
