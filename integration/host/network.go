@@ -79,7 +79,7 @@ func (h *Host) cni(n *Network) *libcni.CNIConfig {
 }
 
 // Add makes a container and attaches it to a network, with ports of the host
-// published as Podman and nerdctl do: host port to container port, TCP.
+// published as Podman and nerdctl do: host port to container port, TCP and UDP.
 func (h *Host) Add(n *Network, name string, published map[int]int) (*Container, error) {
 	c, err := h.namespace(name)
 	if err != nil {
@@ -88,7 +88,9 @@ func (h *Host) Add(n *Network, name string, published map[int]int) (*Container, 
 	c.host, c.network = h, n
 	var mappings []map[string]any
 	for hostPort, port := range published {
-		mappings = append(mappings, map[string]any{"hostPort": hostPort, "containerPort": port, "protocol": "tcp"})
+		for _, protocol := range []string{"tcp", "udp"} {
+			mappings = append(mappings, map[string]any{"hostPort": hostPort, "containerPort": port, "protocol": protocol})
+		}
 	}
 	c.runtime = &libcni.RuntimeConf{
 		ContainerID: name, NetNS: c.NetNS, IfName: "eth0",

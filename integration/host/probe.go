@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,6 +31,7 @@ type Container struct {
 	host    *Host
 	network *Network
 	runtime *libcni.RuntimeConf
+	awaited sync.Map // channels to close when a datagram arrives, by what it says
 }
 
 // Verdict is what became of a probe.
@@ -46,17 +49,22 @@ const (
 // millisecond here if there is one.
 const patience = time.Second
 
-// Serve answers TCP connections to a port of the container with its name until
-// the process ends.
+// Serve answers TCP connections to a port of the container with its name, and
+// takes note of datagrams to it, until the process ends.
 func (c *Container) Serve(port int) error {
 	var listener net.Listener
+	var datagrams net.PacketConn
 	err := c.ns.Do(func(ns.NetNS) (err error) {
-		listener, err = net.Listen("tcp", ":"+strconv.Itoa(port))
+		if listener, err = net.Listen("tcp", ":"+strconv.Itoa(port)); err != nil {
+			return err
+		}
+		datagrams, err = net.ListenPacket("udp", ":"+strconv.Itoa(port))
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("serving in %s: %w", c.Name, err)
 	}
+	go c.hear(datagrams)
 	go func() {
 		for {
 			conn, err := listener.Accept()
@@ -68,6 +76,48 @@ func (c *Container) Serve(port int) error {
 		}
 	}()
 	return nil
+}
+
+func (c *Container) hear(datagrams net.PacketConn) {
+	buffer := make([]byte, 100)
+	for {
+		n, _, err := datagrams.ReadFrom(buffer)
+		if err != nil {
+			return
+		}
+		if arrived, found := c.awaited.LoadAndDelete(string(buffer[:n])); found {
+			close(arrived.(chan struct{}))
+		}
+	}
+}
+
+// sent counts the datagrams, each of which says its number.
+var sent atomic.Int64
+
+// Send sends a datagram from the container to an address, and reports whether
+// it arrives at another one, which must serve the port. Nothing has to come
+// back, so that the verdict is about the one direction.
+func (c *Container) Send(to *Container, address string, port int) (Verdict, error) {
+	var conn net.Conn
+	err := c.ns.Do(func(ns.NetNS) (err error) {
+		conn, err = net.Dial("udp", net.JoinHostPort(address, strconv.Itoa(port)))
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close() }()
+	number, arrived := strconv.FormatInt(sent.Add(1), 10), make(chan struct{})
+	to.awaited.Store(number, arrived)
+	if _, err := io.WriteString(conn, number); err != nil {
+		return "", err
+	}
+	select {
+	case <-arrived:
+		return Open, nil
+	case <-time.After(patience):
+		return Blocked, nil
+	}
 }
 
 // Connect opens a TCP connection from the container and reads who answers.
@@ -99,6 +149,8 @@ func refusal(err error) (Verdict, string, error) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Refused, "", nil
 	case errors.As(err, &timeout) && timeout.Timeout():
+		return Blocked, "", nil
+	case errors.Is(err, syscall.EHOSTUNREACH): // neighbour discovery, which "isolated" drops too for IPv6, gave up
 		return Blocked, "", nil
 	}
 	return "", "", err
