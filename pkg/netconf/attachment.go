@@ -31,7 +31,9 @@ func (c *Config) Attachment(containerID, ifName string, kindOf func(name string)
 		IfName:         ifName,
 		IngressPolicy:  c.IngressPolicy,
 		PublishedPorts: c.PublishedPorts,
+		Backend:        c.Backend,
 		AdminChain:     c.AdminChain,
+		Zone:           c.FirewalldZone,
 	}
 	if c.PrevResult == nil {
 		return a, nil

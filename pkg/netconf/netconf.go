@@ -41,6 +41,16 @@ type Config struct {
 	FirewalldZone  string
 	DataDir        string  // absolute
 	PrevResult     *Result // nil where the runtime sent none
+
+	// Valid lists the attachments that a GC must keep; nil where the runtime
+	// did not say, which is not the same as none.
+	Valid []GCAttachment
+}
+
+// GCAttachment names an attachment of the network.
+type GCAttachment struct {
+	ContainerID string `json:"containerID"`
+	IfName      string `json:"ifname"`
 }
 
 // written is the configuration as it stands in the conflist.
@@ -54,6 +64,7 @@ type written struct {
 	FirewalldZone          string          `json:"firewalldZone"`
 	DataDir                string          `json:"dataDir"`
 	PrevResult             json.RawMessage `json:"prevResult"`
+	Valid                  json.RawMessage `json:"cni.dev/valid-attachments"`
 }
 
 // Parse reads the standard input of a CNI call. An error is a *types.Error:
@@ -72,12 +83,35 @@ func Parse(stdin []byte) (*Config, error) {
 		Backend:        choice(&bad, "backend", w.Backend, "", Backends),
 		IngressPolicy:  choice(&bad, "ingressPolicy", w.IngressPolicy, policy.Open, policy.IngressPolicies),
 		PublishedPorts: choice(&bad, "publishedPorts", w.PublishedPorts, policy.Allow, policy.PublishedPortsValues),
-		AdminChain:     checked(&bad, "iptablesAdminChainName", w.IptablesAdminChainName, DefaultAdminChain, checkAdminChain),
-		FirewalldZone:  checked(&bad, "firewalldZone", w.FirewalldZone, DefaultFirewalldZone, checkZone),
+		AdminChain:     checked(&bad, "iptablesAdminChainName", w.IptablesAdminChainName, DefaultAdminChain, policy.CheckChain),
+		FirewalldZone:  checked(&bad, "firewalldZone", w.FirewalldZone, DefaultFirewalldZone, policy.CheckZone),
 		DataDir:        filepath.Clean(checked(&bad, "dataDir", w.DataDir, DefaultDataDir, checkDataDir)),
 	}
 	c.PrevResult = parseResult(&bad, w.PrevResult)
+	c.Valid = parseValid(&bad, w.Valid)
 	return c, bad.err()
+}
+
+// parseValid tells an absent list from an empty or null one.
+func parseValid(bad *problems, raw json.RawMessage) []GCAttachment {
+	if raw == nil {
+		return nil
+	}
+	valid := []GCAttachment{}
+	if err := json.Unmarshal(raw, &valid); err != nil {
+		bad.add("reading cni.dev/valid-attachments: %w", err)
+		return nil
+	}
+	if valid == nil { // null
+		valid = []GCAttachment{}
+	}
+	for n, v := range valid {
+		if v.ContainerID == "" || v.IfName == "" {
+			bad.add("cni.dev/valid-attachments[%d] has no containerID or no ifname", n)
+			return nil
+		}
+	}
+	return valid
 }
 
 // problems collects what is wrong, so that a user sees all of it at once.
@@ -119,4 +153,16 @@ func checked(bad *problems, key, value, unset string, check func(string) error) 
 		return unset
 	}
 	return value
+}
+
+func checkDataDir(path string) error {
+	switch {
+	case !filepath.IsAbs(path):
+		return errors.New("is no absolute path")
+	case strings.ContainsRune(path, 0):
+		return errors.New("has a zero byte in it")
+	case filepath.Clean(path) == "/":
+		return errors.New("is the root directory: it must be one of the plugin's own")
+	}
+	return nil
 }

@@ -182,23 +182,6 @@ func TestParseAddress(t *testing.T) {
 	}
 }
 
-func TestCheckInterface(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"cni0", "br-0123456789ab", "a", "eth0.100", "br@x", "brücke"} {
-		if err := checkInterface(name); err != nil {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-	for _, name := range []string{
-		"", ".", "..", "0123456789abcdef", "a/b", "a:b", "a b", "a\nb", "a\x00b", "a\tb", "a\x7f",
-		"-j", "!x", "br+", `a"b`, `a\b`, "a'b", "\u00a0x", "\u00e0",
-	} {
-		if err := checkInterface(name); err == nil {
-			t.Errorf("%q was accepted", name)
-		}
-	}
-}
-
 // links is what a host knows of interfaces.
 type links map[string]LinkKind
 
@@ -306,4 +289,38 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestValidAttachments tells a list that is absent from one that is empty: the
+// first means that nothing is known, the second that none is valid.
+func TestValidAttachments(t *testing.T) {
+	t.Parallel()
+	const key = `"cni.dev/valid-attachments":`
+	tests := map[string]struct {
+		keys string
+		want []GCAttachment
+		bad  string
+	}{
+		"absent":       {``, nil, ""},
+		"empty":        {key + `[]`, []GCAttachment{}, ""},
+		"null":         {key + `null`, []GCAttachment{}, ""},
+		"two":          {key + `[{"containerID":"a","ifname":"eth0"},{"containerID":"b","ifname":"eth1"}]`, []GCAttachment{{"a", "eth0"}, {"b", "eth1"}}, ""},
+		"not a list":   {key + `{}`, nil, "reading cni.dev/valid-attachments"},
+		"no container": {key + `[{"ifname":"eth0"}]`, nil, "valid-attachments[0]"},
+		"null in it":   {key + `[null]`, nil, "valid-attachments[0]"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conf, err := Parse([]byte(input(test.keys)))
+			if test.bad != "" {
+				expectError(t, err, types.ErrInvalidNetworkConfig, test.bad)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, conf.Valid); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
 // Result is the prevResult: what the plugins before this one made. Its fields
@@ -50,7 +52,7 @@ func parseResult(bad *problems, raw json.RawMessage) *Result {
 	for n, i := range w.Interfaces {
 		if i == nil {
 			bad.add("prevResult interfaces[%d] is null", n)
-		} else if err := checkInterface(i.Name); err != nil {
+		} else if err := policy.CheckInterface(i.Name); err != nil {
 			bad.add("prevResult interfaces[%d] name %q %w", n, i.Name, err)
 		} else {
 			r.Interfaces = append(r.Interfaces, Interface{i.Name, i.Sandbox})

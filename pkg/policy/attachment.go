@@ -18,7 +18,10 @@ type Attachment struct {
 
 	IngressPolicy  IngressPolicy
 	PublishedPorts PublishedPorts
-	AdminChain     string // iptables chain of the operator's
+
+	Backend    string // that its ADD chose
+	AdminChain string // iptables chain of the operator's
+	Zone       string // firewalld zone
 }
 
 // FamilyOf returns the family of a prefix.

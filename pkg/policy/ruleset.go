@@ -34,7 +34,9 @@ func Desired(attachments ...Attachment) RuleSet {
 		if a.Families() == 0 {
 			continue // neither an address to forward nor anything to isolate
 		}
-		rs.AdminChains = append(rs.AdminChains, a.AdminChain)
+		if a.AdminChain != "" {
+			rs.AdminChains = append(rs.AdminChains, a.AdminChain)
+		}
 		rs.Addresses = append(rs.Addresses, a.Addresses...)
 		if a.Bridge != "" {
 			b := Bridge{a.Bridge, a.IngressPolicy, a.PublishedPorts, a.Families()}
@@ -47,6 +49,20 @@ func Desired(attachments ...Attachment) RuleSet {
 	slices.SortFunc(rs.Bridges, func(a, b Bridge) int { return strings.Compare(a.Name, b.Name) })
 	rs.Addresses = sortUnique(rs.Addresses, compareHosts)
 	rs.AdminChains = sortUnique(rs.AdminChains, strings.Compare)
+	return rs
+}
+
+// For returns the rule set with all its bridges, and of what is accepted only
+// one attachment's part.
+func (rs RuleSet) For(a Attachment) RuleSet {
+	rs.AdminChains = []string{a.AdminChain}
+	rs.Addresses = sortUnique(slices.Clone(a.Addresses), compareHosts)
+	return rs
+}
+
+// On returns the rule set with just one of its bridges.
+func (rs RuleSet) On(bridge string) RuleSet {
+	rs.Bridges = slices.DeleteFunc(slices.Clone(rs.Bridges), func(b Bridge) bool { return b.Name != bridge })
 	return rs
 }
 

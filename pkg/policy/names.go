@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package netconf
+package policy
 
 import (
 	"errors"
-	"path/filepath"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -21,8 +21,11 @@ var reservedChains = []string{
 	"CNI-FORWARD", "CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2",
 }
 
-func checkAdminChain(name string) error {
+// CheckChain returns an error that says why a chain cannot be the operator's.
+func CheckChain(name string) error {
 	switch {
+	case name == "":
+		return errors.New("is empty")
 	case !wordOf(name, "_.-") || name[0] == '-':
 		return errors.New("is no chain name: it must be letters, digits, '_', '.' and '-', and not begin with '-'")
 	case len(name) > maxChainName:
@@ -33,8 +36,9 @@ func checkAdminChain(name string) error {
 	return nil
 }
 
-func checkZone(name string) error {
-	if !wordOf(name, "_-/") || strings.ContainsAny(name[:1], "-/") {
+// CheckZone returns an error that says why a name is no firewalld zone's.
+func CheckZone(name string) error {
+	if name == "" || !wordOf(name, "_-/") || strings.ContainsAny(name[:1], "-/") {
 		return errors.New("is no firewalld zone name: it must be letters, digits, '_', '-' and '/', and begin with none of the last two")
 	}
 	return nil
@@ -48,26 +52,14 @@ func wordOf(name, others string) bool {
 	})
 }
 
-func checkDataDir(path string) error {
-	switch {
-	case !filepath.IsAbs(path):
-		return errors.New("is no absolute path")
-	case strings.ContainsRune(path, 0):
-		return errors.New("has a zero byte in it")
-	case filepath.Clean(path) == "/":
-		return errors.New("is the root directory: it must be one of the plugin's own")
-	}
-	return nil
-}
-
 // maxInterfaceName is IFNAMSIZ less the terminating zero, in bytes.
 const maxInterfaceName = 15
 
-// checkInterface accepts what the kernel does (dev_valid_name in
-// net/core/dev.c), less what iptables would read otherwise: a leading '-' as an
+// CheckInterface returns an error that says why a name is no interface's. It
+// accepts what the kernel does (dev_valid_name in net/core/dev.c), less what iptables would read otherwise: a leading '-' as an
 // option, a leading '!' as a negation, a trailing '+' as "all that begin so",
 // and quotes and backslashes as its own.
-func checkInterface(name string) error {
+func CheckInterface(name string) error {
 	switch {
 	case name == "":
 		return errors.New("is empty")
@@ -86,6 +78,29 @@ func checkInterface(name string) error {
 		// 0xa0 is white space to the kernel, which reads bytes as Latin-1.
 		if c <= ' ' || c == 0x7f || c == 0xa0 {
 			return errors.New("has white space or a control character in it")
+		}
+	}
+	return nil
+}
+
+// CheckNames returns an error that names the first field of an attachment that
+// could not be written into a rule.
+func (a Attachment) CheckNames() error {
+	for _, n := range []struct {
+		key, value string
+		check      func(string) error
+		optional   bool
+	}{
+		{"bridge", a.Bridge, CheckInterface, true},
+		{"port", a.Port, CheckInterface, true},
+		{"iptablesAdminChainName", a.AdminChain, CheckChain, false},
+		{"firewalldZone", a.Zone, CheckZone, false},
+	} {
+		if n.optional && n.value == "" {
+			continue
+		}
+		if err := n.check(n.value); err != nil {
+			return fmt.Errorf("%s %q %w", n.key, n.value, err)
 		}
 	}
 	return nil
