@@ -71,6 +71,15 @@ func Read(families policy.Families) (*State, error) {
 	return s, err
 }
 
+// Families returns the families whose tables were read.
+func (s *State) Families() policy.Families {
+	var families policy.Families
+	for name := range s.families {
+		families = families.With(name)
+	}
+	return families
+}
+
 // each works on all families at once.
 func (s *State) each(do func(*family) error) error {
 	var wg sync.WaitGroup
@@ -88,10 +97,20 @@ func (s *State) each(do func(*family) error) error {
 
 // Check returns an error that names the first thing in which the tables differ
 // from a rule set.
-func (s *State) Check(rs policy.RuleSet) error {
+func (s *State) Check(rs policy.RuleSet) error { return s.check(rs, false) }
+
+// CheckPresent is Check for what another plugin wrote: rules of a bridge that
+// contradict the rule set are none of its business.
+func (s *State) CheckPresent(rs policy.RuleSet) error { return s.check(rs, true) }
+
+func (s *State) check(rs policy.RuleSet, tolerant bool) error {
 	for _, name := range rs.Families().List() {
-		for _, c := range missing(s.families[name].table, rs.In(name)) {
-			if c.why != "" {
+		f := s.families[name]
+		if f == nil {
+			return fmt.Errorf("%s: the table was not read", name)
+		}
+		for _, c := range missing(f.table, rs.In(name)) {
+			if c.why != "" && !(tolerant && c.op == remove) {
 				return c.difference(name)
 			}
 		}
@@ -103,7 +122,7 @@ func (s *State) Check(rs policy.RuleSet) error {
 // rule: whether its policy was isolated until now.
 func (s *State) DropsSameBridge(bridge string) bool {
 	for _, f := range s.families {
-		if f.table.count(chainStage1, dropSameBridge(bridge).key()) > 0 {
+		if f.table.count(chainStage1, dropSameBridge(bridge)) > 0 {
 			return true
 		}
 	}

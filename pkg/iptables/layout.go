@@ -3,6 +3,8 @@
 package iptables
 
 import (
+	"slices"
+
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
@@ -32,12 +34,16 @@ func commentPolicy(p policy.IngressPolicy) string {
 
 // The rules that a chain has once.
 var (
-	jumpForward = words(commentForward, "-j %s", chainCNIForward)
-	jumpStage1  = words(commentIsolation, "-j %s", chainStage1)
-	stageReturn = words(commentIsolation, "-j RETURN")
+	jumpForward = rule(comment(commentForward) + "-j " + chainCNIForward)
+	jumpStage1  = rule(comment(commentIsolation) + "-j " + chainStage1)
+	stageReturn = rule(comment(commentIsolation) + "-j RETURN")
 )
 
-func jumpAdmin(chain string) rule { return words(commentAdmin, "-j %s", chain) }
+func jumpAdmin(chain string) rule { return rule(comment(commentAdmin) + "-j " + chain) }
+
+// comment returns the match that carries a comment, which stands ahead of the
+// target.
+func comment(text string) string { return `-m comment --comment "` + text + `" ` }
 
 // layout is what one chain must hold. Whatever else is in it stays.
 type layout struct {
@@ -48,7 +54,7 @@ type layout struct {
 	// put at the head of the chain, so that the place of a block does not depend
 	// on what others wrote meanwhile.
 	blocks [][]rule
-	past   func(listed) bool // nil: listed.endsOpen
+	past   func(rule) bool // nil: rule.endsOpen
 
 	anywhere []rule // put at the end
 	last     []rule // at most one: put at the end, nothing but verdicts behind it
@@ -94,16 +100,13 @@ func (l *layout) addBridge(want, all []rule) {
 
 // notAdminJump reports whether a rule of CNI-FORWARD must stand behind the
 // operator's: all but the other jumps to such chains.
-func notAdminJump(l listed) bool { return l.key != jumpAdmin(l.target).key() }
+func notAdminJump(r rule) bool { return r.key() != jumpAdmin(r.target()).key() }
 
-func without(rules, remove []rule) []rule {
-	keys := map[string]bool{}
-	for _, r := range remove {
-		keys[r.key()] = true
-	}
+// without returns the rules that are not among others.
+func without(rules, others []rule) []rule {
 	var rest []rule
 	for _, r := range rules {
-		if !keys[r.key()] {
+		if !slices.Contains(others, r) {
 			rest = append(rest, r)
 		}
 	}

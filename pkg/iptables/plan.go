@@ -58,15 +58,16 @@ func chainsOf(all []layout, adminChains []string) []string {
 func (l layout) missing(t *table) plan {
 	var p plan
 	for _, r := range l.surplus {
-		if n := t.count(l.chain, r.key()); n > 0 {
+		if n := t.count(l.chain, r); n > 0 {
 			p = append(p, change{remove, l.chain, r, n, "rule contradicts the configuration"})
 		}
 	}
+	bound := l.bound(t)
 	for _, block := range l.blocks {
-		p = append(p, l.place(t, block)...)
+		p = append(p, l.place(t, block, bound)...)
 	}
 	for _, r := range l.anywhere {
-		if t.index(l.chain, r.key()) < 0 {
+		if t.count(l.chain, r) == 0 {
 			p = append(p, change{appendTo, l.chain, r, 0, "rule is missing"})
 		}
 	}
@@ -76,21 +77,25 @@ func (l layout) missing(t *table) plan {
 	return p
 }
 
-// place returns what puts a block in its order. From its end on, rules stay
-// where they are as long as each stands ahead of the next one; the rest of the
-// block goes to the head of the chain.
-func (l layout) place(t *table, block []rule) plan {
+// bound returns where the first rule stands that the blocks must be ahead of.
+func (l layout) bound(t *table) int {
 	past := l.past
 	if past == nil {
-		past = listed.endsOpen
+		past = rule.endsOpen
 	}
-	bound := slices.IndexFunc(t.rules[l.chain].list, past)
-	if bound < 0 {
-		bound = len(t.rules[l.chain].list)
+	if at := slices.IndexFunc(t.rules[l.chain].list, past); at >= 0 {
+		return at
 	}
+	return len(t.rules[l.chain].list)
+}
+
+// place returns what puts a block in its order and ahead of the bound. From its
+// end on, rules stay where they are as long as each stands ahead of the next
+// one; the rest of the block goes to the head of the chain.
+func (l layout) place(t *table, block []rule, bound int) plan {
 	var p plan
 	for _, r := range slices.Backward(block) {
-		n, at := t.count(l.chain, r.key()), t.index(l.chain, r.key())
+		at, n := t.find(l.chain, r)
 		switch {
 		case n == 0:
 			p = append(p, change{insert, l.chain, r, 0, "rule is missing"})
@@ -108,11 +113,11 @@ func (l layout) place(t *table, block []rule) plan {
 
 // placeLast returns what puts a verdict on all packets at the end of its chain.
 func (l layout) placeLast(t *table, r rule) plan {
-	n, at := t.count(l.chain, r.key()), t.index(l.chain, r.key())
+	at, n := t.find(l.chain, r)
 	if n == 0 {
 		return plan{{appendTo, l.chain, r, 0, "rule is missing"}}
 	}
-	if slices.ContainsFunc(t.rules[l.chain].list[at:], func(o listed) bool { return !o.endsOpen() }) {
+	if slices.ContainsFunc(t.rules[l.chain].list[at:], func(o rule) bool { return !o.endsOpen() }) {
 		return plan{{appendTo, l.chain, r, n, "rule is out of place"}}
 	}
 	return nil

@@ -202,14 +202,10 @@ func bypass(t *testing.T, host *fakeTable) {
 // Empty means that the walk came to CNI-FORWARD or to the end.
 func verdict(host *fakeTable, chain, in, out string) string {
 	for _, text := range host.rules[chain] {
-		r, err := split(text)
-		if err != nil {
-			panic(err)
-		}
-		if !matches(r, in, out) {
+		if !matches(text, in, out) {
 			continue
 		}
-		switch target := r.listed().target; target {
+		switch target := rule(text).target(); target {
 		case "DROP", "ACCEPT":
 			return target
 		case "RETURN", chainCNIForward:
@@ -223,17 +219,21 @@ func verdict(host *fakeTable, chain, in, out string) string {
 	return ""
 }
 
-func matches(r rule, in, out string) bool {
-	for _, o := range groups(r) {
-		words := strings.Split(o, "\x00")
-		switch name, value := words[0], words[len(words)-1]; {
-		case name == "-i" && value != in, name == "-o" && value != out,
-			name == "!" && words[1] == "-o" && value == out,
-			name == "--ctstate", name == "-s", name == "-d":
-			return false
+// matches knows of conditions what the sample's rules have.
+func matches(text, in, out string) bool {
+	for _, condition := range []struct {
+		option, word string
+		want         bool
+	}{{"-i ", in, true}, {"! -o ", out, false}, {"-o ", out, true}} {
+		if _, after, has := strings.Cut(text, condition.option); has {
+			word, rest, _ := strings.Cut(after, " ")
+			if (word == condition.word) != condition.want {
+				return false
+			}
+			text = rest
 		}
 	}
-	return true
+	return !strings.Contains(text, "--ctstate") && !strings.HasPrefix(text, "-s ") && !strings.HasPrefix(text, "-d ")
 }
 
 // TestRemoval takes the bridges out one after the other.

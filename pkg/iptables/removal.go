@@ -29,7 +29,7 @@ func present(t *table, rs policy.RuleSet) plan {
 
 func (p *plan) remove(t *table, chain string, rules ...rule) {
 	for _, r := range rules {
-		if n := t.count(chain, r.key()); n > 0 {
+		if n := t.count(chain, r); n > 0 {
 			*p = append(*p, change{remove, chain, r, n, ""})
 		}
 	}
@@ -42,7 +42,7 @@ func (p plan) emptyStages(t *table) plan {
 		return nil
 	}
 	for _, chain := range []string{chainStage1, chainStage2} {
-		left := len(t.rules[chain].list) - t.count(chain, stageReturn.key())
+		left := len(t.rules[chain].list) - t.count(chain, stageReturn)
 		for _, c := range p {
 			if c.chain == chain {
 				left -= c.present
@@ -52,7 +52,7 @@ func (p plan) emptyStages(t *table) plan {
 			return nil
 		}
 	}
-	if t.jumpsToStages() != t.count(chainForward, jumpStage1.key()) {
+	if t.jumpsToStages() != t.count(chainForward, jumpStage1) {
 		return nil
 	}
 	var more plan

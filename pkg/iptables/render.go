@@ -62,38 +62,38 @@ func everyBridgeRule(name string) rulesOfBridge {
 }
 
 func toStage2(bridge string, p policy.IngressPolicy) rule {
-	return words(commentPolicy(p), "-i %s ! -o %s -j %s", bridge, bridge, chainStage2)
+	return rule("-i " + bridge + " ! -o " + bridge + " " + comment(commentPolicy(p)) + "-j " + chainStage2)
 }
 
 func dropSameBridge(bridge string) rule {
-	return words(commentPolicy(policy.Isolated), "-i %s -o %s -j DROP", bridge, bridge)
+	return rule("-i " + bridge + " -o " + bridge + " " + comment(commentPolicy(policy.Isolated)) + "-j DROP")
 }
 
 func dropToBridge(bridge string) rule {
-	return words(commentIsolation, "-o %s -j DROP", bridge)
+	return rule("-o " + bridge + " " + comment(commentIsolation) + "-j DROP")
 }
 
-func passReplies(bridge string) rule {
-	return words(commentPublished, "-i %s -m conntrack --ctstate DNAT --ctdir REPLY -j RETURN", bridge)
+// published ends a rule about connections that the host redirected.
+func published(interfaces, direction, verdict string) rule {
+	return rule(interfaces + " -m conntrack --ctstate DNAT --ctdir " + direction + " " + comment(commentPublished) + "-j " + verdict)
 }
+
+func passReplies(bridge string) rule { return published("-i "+bridge, "REPLY", "RETURN") }
 
 func passHairpin(bridge string) rule {
-	return words(commentPublished, "-i %s -o %s -m conntrack --ctstate DNAT --ctdir ORIGINAL -j RETURN", bridge, bridge)
+	return published("-i "+bridge+" -o "+bridge, "ORIGINAL", "RETURN")
 }
 
-func passPublished(bridge string) rule {
-	return words(commentPublished, "-o %s -m conntrack --ctstate DNAT --ctdir ORIGINAL -j RETURN", bridge)
-}
+func passPublished(bridge string) rule { return published("-o "+bridge, "ORIGINAL", "RETURN") }
 
 // acceptPublished lets published ports work where FORWARD's policy is DROP.
-func acceptPublished(bridge string) rule {
-	return words(commentPublished, "-o %s -m conntrack --ctstate DNAT --ctdir ORIGINAL -j ACCEPT", bridge)
-}
+func acceptPublished(bridge string) rule { return published("-o "+bridge, "ORIGINAL", "ACCEPT") }
 
 // addressRules forward what a container sends, and the answers to it.
 func addressRules(p netip.Prefix) []rule {
+	address := p.String()
 	return []rule{
-		words("", "-d %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", p),
-		words("", "-s %s -j ACCEPT", p),
+		rule("-d " + address + " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
+		rule("-s " + address + " -j ACCEPT"),
 	}
 }

@@ -3,117 +3,104 @@
 package iptables
 
 import (
-	"fmt"
-	"slices"
+	"hash/maphash"
+	"iter"
 	"strings"
 )
 
-// rule is one rule without its chain: the arguments that iptables takes, and
-// that "iptables -S" gives back, one an element.
-type rule []string
+// rule is one rule without its chain, as "iptables -S" prints it and
+// iptables-restore reads it.
+type rule string
 
-// words makes a rule of a text without quotes, and of a comment.
-func words(comment, text string, args ...any) rule {
-	r := rule(strings.Fields(fmt.Sprintf(text, args...)))
-	if comment == "" {
-		return r
-	}
-	// iptables prints the matches, among them the comment, ahead of the target.
-	at := slices.Index(r, "-j")
-	return slices.Insert(r, at, "-m", "comment", "--comment", comment)
-}
+var seed = maphash.MakeSeed()
 
-// String returns the rule as iptables-restore reads it.
-func (r rule) String() string {
-	quoted := make([]string, len(r))
-	for i, word := range r {
-		quoted[i] = quote(word)
-	}
-	return strings.Join(quoted, " ")
-}
-
-// key is the same for two rules that differ only in the order of their
-// options, which versions of iptables print differently.
-func (r rule) key() string { return r.listed().key }
-
-// listed returns what a comparison needs to know of the rule.
-func (r rule) listed() listed {
-	l := listed{matchesAll: true}
-	options := groups(r)
-	for _, o := range options {
-		switch name, value, _ := strings.Cut(o, "\x00"); {
-		case name == "-j", name == "-g":
-			l.target, l.leaves = value, name == "-g" || value == "ACCEPT" || value == "RETURN"
-		case name != "--comment" && o != "-m\x00comment":
-			l.matchesAll = false
+// key is the same for two rules that differ only in the order of their options
+// or in their quoting, which versions of iptables print differently: the sum of
+// a 64-bit hash of each option with its negation and values. On a host with a
+// million rules, two share a key with a chance of less than one in ten million.
+func (r rule) key() uint64 {
+	var sum uint64
+	var option maphash.Hash
+	option.SetSeed(seed)
+	for word, starts := range words(string(r)) {
+		if starts {
+			sum += option.Sum64()
+			option.Reset()
 		}
+		_, _ = option.WriteString(word)
+		_ = option.WriteByte(0) // ends the word
 	}
-	slices.Sort(options)
-	l.key = strings.Join(options, "\x01")
-	return l
+	return sum + option.Sum64()
 }
 
-// groups splits a rule into its options, each with its negation and its values.
-func groups(r rule) []string {
-	var g []string
-	negated, value := false, false
-	for _, word := range r {
-		switch {
-		case value: // whatever it looks like
-			g[len(g)-1] += "\x00" + word
-			value = false
-		case word == "!":
-			negated = true
-		case strings.HasPrefix(word, "-") || len(g) == 0:
-			if negated {
-				word = "!\x00" + word
+// target returns the chain or verdict behind -j or -g.
+func (r rule) target() string {
+	jumps := false
+	for word, starts := range words(string(r)) {
+		if jumps {
+			return word
+		}
+		jumps = starts && (word == "-j" || word == "-g")
+	}
+	return ""
+}
+
+// endsOpen reports whether the rule lets every packet out of its chain, so that
+// what stands behind it drops nothing: it looks at no property of the packet,
+// and accepts it or goes on behind the chain.
+func (r rule) endsOpen() bool {
+	option := ""
+	for word, starts := range words(string(r)) {
+		if starts {
+			option = word
+			if word != "-j" && word != "-g" && word != "-m" && word != "--comment" {
+				return false
 			}
-			g = append(g, word)
-			negated, value = false, word == "--comment"
-		default:
-			g[len(g)-1] += "\x00" + word
+		} else if option == "-m" && word != "comment" {
+			return false
 		}
 	}
-	return g
+	return option == "-g" || option == "-j" && (r.target() == "ACCEPT" || r.target() == "RETURN")
 }
 
-// quote is the reverse of split for one word.
-func quote(word string) string {
-	if word != "" && !strings.ContainsAny(word, " \t\r\n\"'\\()|") {
-		return word
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(word) + `"`
-}
-
-// split cuts a line of "iptables -S" into words.
-func split(line string) (rule, error) {
-	var r rule
-	for rest := strings.TrimLeft(line, " "); rest != ""; rest = strings.TrimLeft(rest, " ") {
-		if rest[0] != '"' {
-			word, after, _ := strings.Cut(rest, " ")
-			r, rest = append(r, word), after
-			continue
+// words yields the words of a rule without their quotes, and whether each starts
+// an option: whether it is a "-x" or "--x", or the "!" ahead of one. What stands
+// behind --comment never does, whatever it looks like.
+func words(text string) iter.Seq2[string, bool] {
+	return func(yield func(string, bool) bool) {
+		value := false // the word at hand belongs to the one before it
+		for text = strings.TrimLeft(text, " "); text != ""; text = strings.TrimLeft(text, " ") {
+			quoted := text[0] == '"'
+			var word string
+			if quoted {
+				word, text = unquote(text[1:])
+			} else {
+				word, text, _ = strings.Cut(text, " ")
+			}
+			starts := !value && !quoted && (word[0] == '-' || word == "!")
+			if !yield(word, starts) {
+				return
+			}
+			value = starts && (word == "!" || word == "--comment")
 		}
-		word, after, err := unquote(rest)
-		if err != nil {
-			return nil, err
-		}
-		r, rest = append(r, word), after
 	}
-	return r, nil
 }
 
-// unquote reads the quoted word that s begins with and returns what follows it.
-func unquote(s string) (word, after string, err error) {
+// unquote returns what stands before the quote that ends s, and behind it.
+func unquote(s string) (word, after string) {
+	end := strings.IndexAny(s, `"\`)
+	if end >= 0 && s[end] == '"' {
+		return s[:end], s[end+1:]
+	}
 	var b strings.Builder
-	for i := 1; i < len(s); i++ {
+	for i := 0; i < len(s); i++ {
 		switch {
 		case s[i] == '"':
-			return b.String(), s[i+1:], nil
+			return b.String(), s[i+1:]
 		case s[i] == '\\' && i+1 < len(s):
 			i++
 		}
 		b.WriteByte(s[i])
 	}
-	return "", "", fmt.Errorf("no end of the quotes in %q", s)
+	return b.String(), ""
 }

@@ -10,31 +10,40 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestSplit(t *testing.T) {
+// marked returns the words of a rule, those that start an option in brackets.
+func marked(r string) []string {
+	var list []string
+	for word, starts := range words(r) {
+		if starts {
+			word = "[" + word + "]"
+		}
+		list = append(list, word)
+	}
+	return list
+}
+
+func TestWords(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		line string
-		want rule
+		want []string
 	}{
 		{``, nil},
-		{`-j ACCEPT`, rule{"-j", "ACCEPT"}},
-		{`-m comment --comment "two words" -j X`, rule{"-m", "comment", "--comment", "two words", "-j", "X"}},
-		{`--comment "a \"quote\", a \\ and it\'s"`, rule{"--comment", `a "quote", a \ and it's`}},
-		{`--comment ""`, rule{"--comment", ""}},
-		{"--comment \"two\nlines\"", rule{"--comment", "two\nlines"}},
-		{`-i  a   -o b`, rule{"-i", "a", "-o", "b"}},
+		{`-j ACCEPT`, []string{"[-j]", "ACCEPT"}},
+		{`-m comment --comment "two words" -j X`, []string{"[-m]", "comment", "[--comment]", "two words", "[-j]", "X"}},
+		{`--comment "a \"quote\", a \\ and it\'s"`, []string{"[--comment]", `a "quote", a \ and it's`}},
+		{`--comment "" -j X`, []string{"[--comment]", "", "[-j]", "X"}},
+		{`--comment -j -j X`, []string{"[--comment]", "-j", "[-j]", "X"}},
+		{`--comment ! -j X`, []string{"[--comment]", "!", "[-j]", "X"}},
+		{`--string "-j" "!" -o b`, []string{"[--string]", "-j", "!", "[-o]", "b"}},
+		{"--comment \"two\nlines\"", []string{"[--comment]", "two\nlines"}},
+		{`-i  a ! -o b `, []string{"[-i]", "a", "[!]", "-o", "b"}},
+		{`--comment "no end`, []string{"[--comment]", "no end"}},
 	}
 	for _, test := range tests {
-		got, err := split(test.line)
-		if err != nil {
-			t.Errorf("%s: %v", test.line, err)
-		}
-		if diff := cmp.Diff(test.want, got); diff != "" {
+		if diff := cmp.Diff(test.want, marked(test.line)); diff != "" {
 			t.Errorf("%s: %s", test.line, diff)
 		}
-	}
-	if _, err := split(`--comment "no end`); err == nil {
-		t.Error("quotes without an end were accepted")
 	}
 }
 
@@ -54,17 +63,13 @@ func TestKey(t *testing.T) {
 		{`-i a -j X`, `-i a -g X`, false},
 		{`-i a -j X`, `-i a -m comment --comment "-j X" -j X`, false},
 		{`-i a -j DROP`, `-m comment --comment -i a -j DROP`, false},
+		{`-m comment --comment c -j X`, `-m comment --comment "c" -j X`, true},
+		{`-s 10.0.0.1/32 -j ACCEPT`, `-s 10.0.0.2/32 -j ACCEPT`, false},
+		{`-s 10.0.0.1/32 -j ACCEPT`, `-d 10.0.0.1/32 -j ACCEPT`, false},
+		{`-j X`, `-j X -j X`, false},
 	}
 	for _, test := range tests {
-		a, err := split(test.a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := split(test.b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if same := a.key() == b.key(); same != test.same {
+		if same := rule(test.a).key() == rule(test.b).key(); same != test.same {
 			t.Errorf("%s and %s: got same %t", test.a, test.b, same)
 		}
 	}
@@ -87,11 +92,7 @@ func TestEndsOpen(t *testing.T) {
 		`-m comment --comment "-j ACCEPT" -j X`:  false,
 		`-s 0.0.0.0/1 -m comment --comment "-j"`: false,
 	} {
-		r, err := split(line)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := r.listed().endsOpen(); got != want {
+		if got := rule(line).endsOpen(); got != want {
 			t.Errorf("%s: got %t", line, got)
 		}
 	}
@@ -106,8 +107,8 @@ func TestParseTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	var targets []string
-	for _, l := range got.rules[chainForward].list {
-		targets = append(targets, l.target)
+	for _, r := range got.rules[chainForward].list {
+		targets = append(targets, r.target())
 	}
 	if want := []string{"DROP", "X"}; !slices.Equal(targets, want) {
 		t.Errorf("a comment was read as a rule: got targets %q, want %q", targets, want)
@@ -122,18 +123,22 @@ func TestParseTable(t *testing.T) {
 	}
 }
 
-// FuzzSplit expects that what is quoted is read back as it was.
-func FuzzSplit(f *testing.F) {
+// FuzzWords expects that a comment is read back as it was, whatever is in it,
+// and that the options around it are told from it.
+func FuzzWords(f *testing.F) {
 	f.Add("plain")
 	f.Add(`it's "quoted" \ with a backslash`)
 	f.Add("two\nlines -j ACCEPT")
 	f.Fuzz(func(t *testing.T, word string) {
-		got, err := split("-a " + quote(word) + " -b")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(rule{"-a", word, "-b"}, got); diff != "" {
+		quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(word) + `"`
+		line := "-A FORWARD -m comment --comment " + quoted + " -j X"
+		want := []string{"[-A]", "FORWARD", "[-m]", "comment", "[--comment]", word, "[-j]", "X"}
+		if diff := cmp.Diff(want, marked(line)); diff != "" {
 			t.Error(diff)
+		}
+		parsed, err := parseTable(line + "\n-N Y\n")
+		if err != nil || len(parsed.rules[chainForward].list) != 1 || !parsed.chains["Y"] {
+			t.Errorf("%q: got %v, %v", line, parsed, err)
 		}
 	})
 }
@@ -150,7 +155,10 @@ func FuzzParseTable(f *testing.F) {
 			return
 		}
 		want := 0
-		for line := range statements(output) {
+		for line, whole := range statements(output) {
+			if !whole {
+				t.Errorf("%q has no end and was accepted", line)
+			}
 			if strings.HasPrefix(line, "-A FORWARD ") {
 				want++
 			}

@@ -36,18 +36,18 @@ func (p plan) lines() []string {
 	}
 	for _, c := range p {
 		for range c.present {
-			lines = append(lines, "-D "+c.chain+" "+c.rule.String())
+			lines = append(lines, "-D "+c.chain+" "+string(c.rule))
 		}
 	}
 	for _, c := range slices.Backward(p) {
 		if c.op == insert {
-			lines = append(lines, "-I "+c.chain+" "+c.rule.String())
+			lines = append(lines, "-I "+c.chain+" "+string(c.rule))
 		}
 	}
 	for _, c := range p {
 		switch c.op {
 		case appendTo:
-			lines = append(lines, "-A "+c.chain+" "+c.rule.String())
+			lines = append(lines, "-A "+c.chain+" "+string(c.rule))
 		case deleteChain:
 			lines = append(lines, "-X "+c.chain)
 		}

@@ -4,6 +4,7 @@ package iptables
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -20,22 +21,14 @@ type table struct {
 
 // ruleList is the rules of a chain in the kernel's order.
 type ruleList struct {
-	list   []listed
-	first  map[string]int // index of the first rule with a key
-	copies map[string]int // how many rules have it
+	list  []rule
+	place map[uint64]place // by key
 }
 
-// listed is what a comparison needs to know of a rule.
-type listed struct {
-	key        string // see rule.key
-	target     string // the chain or verdict of -j or -g
-	matchesAll bool   // it looks at no property of the packet
-	leaves     bool   // its packets are accepted, or go on behind the chain
+// place says where the first of some equal rules stands, and how many there are.
+type place struct {
+	first, copies int
 }
-
-// endsOpen reports whether a rule lets every packet out of its chain, so that
-// what stands behind it in the chain drops nothing.
-func (l listed) endsOpen() bool { return l.matchesAll && l.leaves }
 
 // written are the chains whose rules the plugin compares.
 var written = []string{chainForward, chainCNIForward, chainStage1, chainStage2}
@@ -45,19 +38,19 @@ var written = []string{chainForward, chainCNIForward, chainStage1, chainStage2}
 func parseTable(output string) (*table, error) {
 	t := &table{chains: map[string]bool{}, rules: map[string]*ruleList{}}
 	for _, chain := range written {
-		t.rules[chain] = &ruleList{first: map[string]int{}, copies: map[string]int{}}
+		t.rules[chain] = &ruleList{place: map[uint64]place{}}
 	}
-	for line := range statements(output) {
+	for line, whole := range statements(output) {
 		kind, rest, _ := strings.Cut(line, " ")
 		name, text, _ := strings.Cut(rest, " ")
 		switch {
+		case !whole:
+			return nil, fmt.Errorf("no end of the quotes in the output of iptables -S: %.200q", line)
 		case line == "" || line[0] == '#': // a warning of iptables-nft
 		case (kind == "-P" || kind == "-N") && name != "":
 			t.chains[name] = true
 		case kind == "-A" && name != "":
-			if err := t.addRule(name, text); err != nil {
-				return nil, err
-			}
+			t.addRule(name, text)
 		default:
 			return nil, fmt.Errorf("unknown line in the output of iptables -S: %.200q", line)
 		}
@@ -65,57 +58,56 @@ func parseTable(output string) (*table, error) {
 	return t, nil
 }
 
-func (t *table) addRule(chain, text string) error {
-	rules, ok := t.rules[chain]
-	if !ok {
-		t.referred = t.referred || strings.Contains(text, chainStage1) || strings.Contains(text, chainStage2)
-		return nil
+func (t *table) addRule(chain, text string) {
+	if rules, ok := t.rules[chain]; ok {
+		rules.add(rule(text))
+		return
 	}
-	r, err := split(text)
-	if err != nil {
-		return fmt.Errorf("rule in chain %s: %w", chain, err)
-	}
-	rules.add(r.listed())
-	return nil
+	t.referred = t.referred || strings.Contains(text, chainStage1) || strings.Contains(text, chainStage2)
 }
 
-func (rl *ruleList) add(l listed) {
-	if rl.copies[l.key] == 0 {
-		rl.first[l.key] = len(rl.list)
+func (rl *ruleList) add(r rule) {
+	at, known := rl.place[r.key()]
+	if !known {
+		at.first = len(rl.list)
 	}
-	rl.copies[l.key]++
-	rl.list = append(rl.list, l)
+	at.copies++
+	rl.place[r.key()] = at
+	rl.list = append(rl.list, r)
 }
 
-// index returns where the first rule with a key stands in a chain, or -1.
-func (t *table) index(chain, key string) int {
-	if at, ok := t.rules[chain].first[key]; ok {
-		return at
-	}
-	return -1
+// find returns where the first copy of a rule stands in a chain, and how many
+// there are.
+func (t *table) find(chain string, r rule) (first, copies int) {
+	at := t.rules[chain].place[r.key()]
+	return at.first, at.copies
 }
 
 // count returns how often a rule stands in a chain.
-func (t *table) count(chain, key string) int { return t.rules[chain].copies[key] }
+func (t *table) count(chain string, r rule) int {
+	_, copies := t.find(chain, r)
+	return copies
+}
 
 // jumpsToStages returns how many rules of FORWARD lead to a stage.
 func (t *table) jumpsToStages() int {
 	n := 0
-	for _, l := range t.rules[chainForward].list {
-		if l.target == chainStage1 || l.target == chainStage2 {
+	for _, r := range t.rules[chainForward].list {
+		if target := r.target(); target == chainStage1 || target == chainStage2 {
 			n++
 		}
 	}
 	return n
 }
 
-// statements yields the lines of a listing. A comment may hold a newline, and
-// iptables prints it as it is: such lines are one statement.
-func statements(output string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
+// statements yields the lines of a listing, and whether their quotes end. A
+// comment may hold a newline, and iptables prints it as it is: such lines are
+// one statement.
+func statements(output string) iter.Seq2[string, bool] {
+	return func(yield func(string, bool) bool) {
 		for output != "" {
-			end := endOfStatement(output)
-			if !yield(strings.TrimRight(output[:end], "\r")) {
+			end, whole := endOfStatement(output)
+			if !yield(output[:end], whole) {
 				return
 			}
 			output = strings.TrimPrefix(output[end:], "\n")
@@ -124,24 +116,30 @@ func statements(output string) func(yield func(string) bool) {
 }
 
 // endOfStatement returns the index of the first newline outside quotes.
-func endOfStatement(s string) int {
-	line := strings.IndexByte(s, '\n')
-	if line < 0 {
-		line = len(s)
+func endOfStatement(s string) (end int, whole bool) {
+	if end = strings.IndexByte(s, '\n'); end < 0 {
+		end = len(s)
 	}
-	if strings.IndexByte(s[:line], '"') < 0 {
-		return line
+	if strings.Count(s[:end], `"`)%2 == 0 && strings.IndexByte(s[:end], '\\') < 0 {
+		return end, true
 	}
 	quoted := false
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		switch {
-		case s[i] == '\\' && quoted:
-			i++
-		case s[i] == '"':
+		case s[i] == '"' && !(quoted && escaped(s, i)):
 			quoted = !quoted
 		case s[i] == '\n' && !quoted:
-			return i
+			return i, true
 		}
 	}
-	return len(s)
+	return len(s), !quoted
+}
+
+// escaped reports whether an odd number of backslashes stands before s[i].
+func escaped(s string, i int) bool {
+	n := 0
+	for n < i && s[i-1-n] == '\\' {
+		n++
+	}
+	return n%2 == 1
 }
