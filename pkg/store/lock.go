@@ -36,28 +36,47 @@ type Store struct {
 // Open returns the store of the caller's network namespace below dataDir, and
 // makes its directories. Both must be the caller's own.
 func Open(dataDir string) (*Store, error) {
-	namespace, err := namespaceName()
+	s, err := at(dataDir)
 	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(dataDir), 0o755); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
-	s := &Store{filepath.Join(dataDir, namespace)}
 	for _, dir := range []string{dataDir, s.dir} {
-		if err := ownDirectory(dir); err != nil {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("making the data directory: %w", err)
+		}
+		if err := checkOwnDirectory(dir); err != nil {
+			return nil, err
 		}
 	}
 	return s, nil
 }
 
-// ownDirectory makes a directory that nobody else can write to, and refuses one
-// that is another's: its owner could put records and locks in it.
-func ownDirectory(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+// Peek returns the store as Open does, for a call that only reads: nothing is
+// made, and a store that is not there is an empty one.
+func Peek(dataDir string) (*Store, error) {
+	s, err := at(dataDir)
+	if err != nil {
+		return nil, err
 	}
+	for _, dir := range []string{dataDir, s.dir} {
+		if err := checkOwnDirectory(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func at(dataDir string) (*Store, error) {
+	namespace, err := namespaceName()
+	return &Store{filepath.Join(dataDir, namespace)}, err
+}
+
+// checkOwnDirectory refuses a directory that others can write to: they could put
+// records and locks in it.
+func checkOwnDirectory(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return err
@@ -65,11 +84,11 @@ func ownDirectory(dir string) error {
 	owner := info.Sys().(*syscall.Stat_t).Uid
 	switch {
 	case !info.IsDir():
-		return fmt.Errorf("%s is no directory", dir)
+		return fmt.Errorf("data directory %s is no directory", dir)
 	case int(owner) != os.Geteuid():
-		return fmt.Errorf("%s belongs to user %d, not to the caller, %d", dir, owner, os.Geteuid())
+		return fmt.Errorf("data directory %s belongs to user %d, not to the caller, %d", dir, owner, os.Geteuid())
 	case info.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("%s can be written by others: its mode is %#o, and must be 0700", dir, info.Mode().Perm())
+		return fmt.Errorf("data directory %s can be written by others: its mode is %#o, and must be 0700", dir, info.Mode().Perm())
 	}
 	return nil
 }
@@ -80,7 +99,7 @@ func ownDirectory(dir string) error {
 func (s *Store) Lock() (unlock func(), err error) { return s.lock(LockTimeout) }
 
 func (s *Store) lock(timeout time.Duration) (func(), error) {
-	path := filepath.Join(s.dir, "lock")
+	path := filepath.Join(s.dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock: %w", err)

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"encoding/hex"
+	"errors"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// Entry is what the name of a record's file says. It is all that a call needs to
+// know of other attachments: which bridges to isolate, how, and which addresses
+// are in use. So a call reads the directory, and no file but its own.
+//
+//	1,KEY,NETWORK,iptables,cni0,same-bridge,allow,0a040002+fd00….json
+type Entry struct {
+	Key        string            // see Key
+	NetworkKey string            // see NetworkKey
+	Attachment policy.Attachment // without Network, ContainerID, IfName, Port, AdminChain and Zone
+
+	file string
+}
+
+const (
+	recordSuffix = ".json"
+	fieldsOfName = 8
+
+	// elsewhere stands for addresses that are too many for a name: they are in
+	// the file. NAME_MAX is 255 bytes; the other fields need 131 at most.
+	elsewhere    = "elsewhere"
+	maxAddresses = 90 // bytes of the field: two of each family
+)
+
+// NewEntry returns the entry that the record of an attachment has.
+func NewEntry(a policy.Attachment) Entry {
+	e := Entry{Key: Key(a.Network, a.ContainerID, a.IfName), NetworkKey: NetworkKey(a.Network), Attachment: brief(a)}
+	e.file = strings.Join([]string{
+		strconv.Itoa(formatVersion), e.Key, e.NetworkKey, a.Backend, url.QueryEscape(a.Bridge),
+		string(a.IngressPolicy), string(a.PublishedPorts), addressField(a.Addresses),
+	}, ",") + recordSuffix
+	return e
+}
+
+// File returns the name of the record's file.
+func (e Entry) File() string { return e.file }
+
+// brief reduces an attachment to what its name says.
+func brief(a policy.Attachment) policy.Attachment {
+	return policy.Attachment{
+		Backend: a.Backend, Bridge: a.Bridge, Addresses: a.Addresses,
+		IngressPolicy: a.IngressPolicy, PublishedPorts: a.PublishedPorts,
+	}
+}
+
+func addressField(addresses []netip.Prefix) string {
+	words := make([]string, len(addresses))
+	for i, p := range addresses {
+		words[i] = hex.EncodeToString(p.Addr().AsSlice())
+	}
+	if field := strings.Join(words, "+"); len(field) <= maxAddresses {
+		return field
+	}
+	return elsewhere
+}
+
+// errForeign says that a file is no record.
+var errForeign = errors.New("it is no record of this plugin")
+
+// parseEntry reads the name of a file. whole is false where the addresses are in
+// the file.
+func parseEntry(file string) (e Entry, whole bool, err error) {
+	name, isRecord := strings.CutSuffix(file, recordSuffix)
+	f := strings.Split(name, ",")
+	if version, err := strconv.Atoi(f[0]); isRecord && err == nil && version > formatVersion {
+		return Entry{}, false, errNewer
+	}
+	if !isRecord || len(f) != fieldsOfName || f[0] != strconv.Itoa(formatVersion) || !isHex(f[1], 32) || !isHex(f[2], 16) {
+		return Entry{}, false, errForeign
+	}
+	bridge, err := url.QueryUnescape(f[4])
+	if err != nil || bridge != "" && policy.CheckInterface(bridge) != nil {
+		return Entry{}, false, errForeign
+	}
+	e = Entry{Key: f[1], NetworkKey: f[2], file: file, Attachment: policy.Attachment{
+		Backend: f[3], Bridge: bridge,
+		IngressPolicy: policy.IngressPolicy(f[5]), PublishedPorts: policy.PublishedPorts(f[6]),
+	}}
+	if !slices.Contains(policy.IngressPolicies, e.Attachment.IngressPolicy) ||
+		!slices.Contains(policy.PublishedPortsValues, e.Attachment.PublishedPorts) {
+		return Entry{}, false, errForeign
+	}
+	if f[7] == elsewhere {
+		return e, false, nil
+	}
+	e.Attachment.Addresses, err = parseAddresses(f[7])
+	return e, true, err
+}
+
+func parseAddresses(field string) ([]netip.Prefix, error) {
+	if field == "" {
+		return nil, nil
+	}
+	var list []netip.Prefix
+	for _, word := range strings.Split(field, "+") {
+		b, err := hex.DecodeString(word)
+		if err != nil {
+			return nil, errForeign
+		}
+		addr, ok := netip.AddrFromSlice(b)
+		if !ok || addr.Is4In6() {
+			return nil, errForeign
+		}
+		list = append(list, netip.PrefixFrom(addr, addr.BitLen()))
+	}
+	return list, nil
+}
+
+func isHex(s string, length int) bool {
+	return len(s) == length && strings.Trim(s, "0123456789abcdef") == ""
+}

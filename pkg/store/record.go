@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// formatVersion is that of the records written. Records of older versions are
+// read; version 1 is the first.
+const formatVersion = 1
+
+// errNewer says that a record was written by a later version of the plugin.
+var errNewer = errors.New("it is of a later version of the plugin")
+
+// record is the content of a file: enough to undo or to replay an attachment
+// without the runtime's help.
+type record struct {
+	Version        int      `json:"version"`
+	Network        string   `json:"network"`
+	ContainerID    string   `json:"containerID"`
+	IfName         string   `json:"ifName"`
+	Backend        string   `json:"backend"`
+	Bridge         string   `json:"bridge,omitempty"`
+	Port           string   `json:"port,omitempty"`
+	Addresses      []string `json:"addresses,omitempty"`
+	IngressPolicy  string   `json:"ingressPolicy"`
+	PublishedPorts string   `json:"publishedPorts"`
+	AdminChain     string   `json:"iptablesAdminChainName"`
+	Zone           string   `json:"firewalldZone"`
+}
+
+// encode returns the content of an attachment's file.
+func encode(a policy.Attachment) ([]byte, error) {
+	r := record{
+		Version: formatVersion,
+		Network: a.Network, ContainerID: a.ContainerID, IfName: a.IfName,
+		Backend: a.Backend, Bridge: a.Bridge, Port: a.Port,
+		IngressPolicy: string(a.IngressPolicy), PublishedPorts: string(a.PublishedPorts),
+		AdminChain: a.AdminChain, Zone: a.Zone,
+	}
+	for _, p := range a.Addresses {
+		r.Addresses = append(r.Addresses, p.Addr().String())
+	}
+	return json.Marshal(r)
+}
+
+// decode reads the content of a file and checks it as the configuration is
+// checked, for it ends up in the same places. check validates the names.
+func decode(content []byte) (policy.Attachment, error) {
+	var r record
+	if err := json.Unmarshal(content, &r); err != nil {
+		return policy.Attachment{}, err
+	}
+	if r.Version > formatVersion {
+		return policy.Attachment{}, errNewer
+	}
+	a := policy.Attachment{
+		Network: r.Network, ContainerID: r.ContainerID, IfName: r.IfName,
+		Backend: r.Backend, Bridge: r.Bridge, Port: r.Port,
+		IngressPolicy: policy.IngressPolicy(r.IngressPolicy), PublishedPorts: policy.PublishedPorts(r.PublishedPorts),
+		AdminChain: r.AdminChain, Zone: r.Zone,
+	}
+	for _, text := range r.Addresses {
+		addr, err := netip.ParseAddr(text)
+		if err != nil || addr.Zone() != "" || addr.Is4In6() {
+			return policy.Attachment{}, fmt.Errorf("address %q is not valid", text)
+		}
+		a.Addresses = append(a.Addresses, netip.PrefixFrom(addr, addr.BitLen()))
+	}
+	return a, validate(r.Version, a)
+}
+
+func validate(version int, a policy.Attachment) error {
+	switch {
+	case version < 1:
+		return fmt.Errorf("version %d is unknown", version)
+	case a.Network == "" || a.ContainerID == "" || a.IfName == "":
+		return errors.New("network, containerID or ifName is missing")
+	case !slices.Contains(policy.IngressPolicies, a.IngressPolicy):
+		return fmt.Errorf("ingressPolicy %q is unknown", a.IngressPolicy)
+	case !slices.Contains(policy.PublishedPortsValues, a.PublishedPorts):
+		return fmt.Errorf("publishedPorts %q is unknown", a.PublishedPorts)
+	}
+	return a.CheckNames()
+}
+
+// Key names an attachment in the store. It is a hash, so that no name of the
+// runtime's becomes a path.
+func Key(network, containerID, ifName string) string {
+	return digest(network, containerID, ifName)[:32]
+}
+
+// NetworkKey names a network in the store.
+func NetworkKey(network string) string { return digest(network)[:16] }
+
+// digest tells ("ab", "c") from ("a", "bc") by the lengths.
+func digest(words ...string) string {
+	h := sha256.New()
+	for _, w := range words {
+		_, _ = fmt.Fprintf(h, "%d:%s", len(w), w)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
