@@ -12,13 +12,13 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/cni-isolation/firewall/pkg/iptables"
-	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// add isolates the attachment's bridge and forwards its addresses. Repeated, it
-// changes nothing, or puts right what somebody changed.
+// add records the attachment, isolates all bridges in use and forwards the
+// attachment's addresses. Repeated, it changes nothing, or puts right what
+// somebody changed.
 func (p plugin) add(args *skel.CmdArgs) error {
 	if err := checkSandbox(args); err != nil {
 		return err
@@ -37,18 +37,24 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	}
 	defer unlock()
 
-	rs := policy.Desired(a)
-	tables, err := iptables.Read(rs.Families())
+	l := p.remember(s)
+	p.warn(l.forgetLeaving(a.Port))
+	takeBack, err := l.record(a)
 	if err != nil {
 		return err
 	}
-	err = apply(tables, rs)
+	rs := l.with(a)
+	tables, err := p.read(rs.Families(), a.Families())
+	if err == nil {
+		err = apply(tables, rs)
+	}
 	if err == nil {
 		err = p.passOn(conf.PrevResult.Raw)
 	}
 	if err != nil {
-		return errors.Join(err, undo(tables, a))
+		return errors.Join(err, l.undo(tables, a), takeBack())
 	}
+	p.warn(l.adopt(a))
 	return nil
 }
 
@@ -68,41 +74,18 @@ func checkSandbox(args *skel.CmdArgs) error {
 	return nil
 }
 
-// apply closes before it opens: the ports of isolated bridges first, then the
-// tables, each in one transaction. A flag that must go, goes while the rule that
-// tells of the former policy is still there, so that a crash between the two is
-// healed by the next call.
-func apply(tables *iptables.State, rs policy.RuleSet) error {
-	for _, b := range rs.Bridges {
-		if b.IngressPolicy == policy.Isolated || tables.DropsSameBridge(b.Name) {
-			if err := flagPorts(b); err != nil {
-				return err
-			}
+// record writes the attachment's record, before any rule, so that whatever
+// happens next there is something that can be finished or undone. takeBack
+// brings the former state back.
+func (l live) record(a policy.Attachment) (takeBack func() error, err error) {
+	own, _ := l.split(keyOf(a))
+	takeBack = func() error { return l.store.Remove(store.NewEntry(a)) }
+	if len(own) > 0 {
+		if before, err := l.store.Read(own[0]); err == nil {
+			takeBack = func() error { return l.store.Put(before, []store.Entry{store.NewEntry(a)}) }
 		}
 	}
-	return tables.Apply(rs)
-}
-
-// flagPorts makes the bridge itself keep its containers apart where the rules
-// cannot.
-func flagPorts(b policy.Bridge) error {
-	bridge, needed, err := needsFlag(b)
-	if errors.Is(err, link.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return link.FlagPorts(bridge, needed)
-}
-
-func needsFlag(b policy.Bridge) (link.Link, bool, error) {
-	bridge, err := link.ByName(b.Name)
-	if err != nil || b.IngressPolicy != policy.Isolated {
-		return bridge, false, err
-	}
-	needed, err := link.NeedsFlag(bridge, b.Families)
-	return bridge, needed, err
+	return takeBack, l.store.Put(a, own)
 }
 
 // passOn writes the prevResult, which is the plugin's result, as it came.
@@ -113,9 +96,11 @@ func (p plugin) passOn(prevResult []byte) error {
 	return nil
 }
 
-// undo takes back what a failed ADD did. The isolation stays if there are others
-// on the bridge, or if it cannot be told.
-func undo(tables *iptables.State, a policy.Attachment) error {
-	others, err := othersOn(a)
-	return errors.Join(err, tables.Undo(others || err != nil))
+// undo takes back what a failed ADD did to the tables. The isolation stays if
+// the container was there before, if there are others on its bridge, or if that
+// cannot be told.
+func (l live) undo(tables *iptables.State, a policy.Attachment) error {
+	own, others := l.split(keyOf(a))
+	used, err := l.inUse(a.Bridge, others, []string{a.Port})
+	return errors.Join(err, tables.Undo(used || len(own) > 0 || err != nil))
 }

@@ -7,9 +7,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 
-	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/netconf"
-	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
@@ -22,50 +20,40 @@ func (p plugin) del(args *skel.CmdArgs) error {
 	if conf == nil {
 		return err
 	}
-	if err != nil {
-		p.warn("%v", err)
-	}
+	p.warn(err)
 	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
-	if err != nil {
-		p.warn("%v", err)
-	}
-	unlock, err := p.lockIfPossible(conf.DataDir)
+	p.warn(err)
+	l, unlock, err := p.rememberLocked(conf.DataDir)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 
-	rs, err := gone(a)
-	families, missing := iptables.Installed(rs.Families())
-	if missing != nil && families&a.Families() != a.Families() {
-		p.warn("%v", missing)
+	d := newDeparture()
+	d.leave(a)
+	own, _ := l.split(keyOf(a))
+	for _, e := range own {
+		p.warn(l.part(d, e))
 	}
-	tables, readErr := iptables.Read(families)
-	return errors.Join(err, readErr, tables.Remove(rs))
+	p.warn(l.partStale(d))
+	return p.depart(l, d)
 }
 
-// lockIfPossible goes on without a lock where there is no place for one: a disk
-// that is full or read-only must not keep a container from going.
-func (p plugin) lockIfPossible(dataDir string) (unlock func(), err error) {
+// rememberLocked goes on without a lock and records where there is no place for
+// them: a disk that is full or read-only must not keep a container from going.
+func (p plugin) rememberLocked(dataDir string) (l live, unlock func(), err error) {
 	s, err := store.Open(dataDir)
 	if err == nil {
 		unlock, err = s.Lock()
 	}
-	if err != nil && !errors.Is(err, store.ErrLocked) {
-		p.warn("going on without the lock: %v", err)
-		return func() {}, nil
+	if errors.Is(err, store.ErrLocked) {
+		return live{}, nil, err
 	}
-	return unlock, err
-}
-
-// gone returns the rule set that goes with an attachment: its addresses, and its
-// bridge in both families if nobody is left on it. With an error the bridge
-// stays, because it cannot be told.
-func gone(a policy.Attachment) (policy.RuleSet, error) {
-	rs := policy.RuleSet{Addresses: a.Addresses}
-	others, err := othersOn(a)
-	if err == nil && !others && a.Bridge != "" {
-		rs.Bridges = []policy.Bridge{{Name: a.Bridge, Families: policy.BothFamilies}}
+	if err != nil {
+		p.warn(err)
+		return live{}, func() {}, nil
 	}
-	return rs, err
+	l = p.remember(s)
+	p.warn(l.forgetLeaving(""))
+	return l, unlock, nil
 }

@@ -2,7 +2,7 @@
 
 // Firewall is a CNI meta plugin: chained after a plugin that made the
 // interfaces, it forwards a container's traffic and isolates its bridge from
-// the other isolated bridges.
+// the other isolated bridges. With an argument it is the operator's tool.
 package main
 
 import (
@@ -24,10 +24,15 @@ var buildVersion = "v2.0.0"
 
 func main() {
 	p := plugin{stdout: os.Stdout, stderr: os.Stderr}
+	if len(os.Args) > 1 {
+		os.Exit(p.operate(os.Args[1:]))
+	}
 	skel.PluginMainFuncs(skel.CNIFuncs{
-		Add:   coded(p.add),
-		Check: coded(p.check),
-		Del:   coded(p.del),
+		Add:    coded(p.add),
+		Check:  coded(p.check),
+		Del:    coded(p.del),
+		GC:     coded(p.gc),
+		Status: coded(p.status),
 	}, version.VersionsStartingFrom("0.4.0"), "CNI firewall plugin "+buildVersion)
 }
 

@@ -21,9 +21,14 @@ type plugin struct {
 }
 
 // warn tells the operator what did not stop the call.
-func (p plugin) warn(format string, args ...any) {
-	_, _ = fmt.Fprintf(p.stderr, "firewall: warning: "+format+"\n", args...)
+func (p plugin) warn(errs ...error) {
+	if err := errors.Join(errs...); err != nil {
+		_, _ = fmt.Fprintln(p.stderr, "firewall: warning:", err)
+	}
 }
+
+// backendIPTables is the one that is chosen where none is named.
+const backendIPTables = "iptables"
 
 // attachment reads a call that must be valid and have a prevResult.
 func attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) {
@@ -36,6 +41,9 @@ func attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) 
 			"prevResult is missing: chain \"firewall\" after the plugin that makes the interface", "")
 	}
 	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
+	if a.Backend == "" {
+		a.Backend = backendIPTables
+	}
 	return conf, a, err
 }
 
@@ -50,29 +58,4 @@ func kindOf(name string) (netconf.LinkKind, error) {
 		return netconf.BridgeLink, nil
 	}
 	return netconf.OtherLink, nil
-}
-
-// othersOn reports whether anything but the attachment's own port is enslaved to
-// its bridge: a container of any plugin that needs the bridge's isolation.
-func othersOn(a policy.Attachment) (bool, error) {
-	if a.Bridge == "" {
-		return false, nil
-	}
-	bridge, err := link.ByName(a.Bridge)
-	if errors.Is(err, link.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	ports, err := link.Ports(bridge)
-	if err != nil {
-		return false, err
-	}
-	for _, p := range ports {
-		if p.Name != a.Port {
-			return true, nil
-		}
-	}
-	return false, nil
 }

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package link
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Existing returns those of the names that interfaces of this network namespace
+// have, with their indices. It costs one system call a name.
+func Existing(names []string) (map[string]int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening a socket to ask for interfaces: %w", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	found := map[string]int{}
+	for _, name := range names {
+		req, err := unix.NewIfreq(name)
+		if err != nil {
+			continue // too long for an interface
+		}
+		err = unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req)
+		if errors.Is(err, unix.ENODEV) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("asking for interface %q: %w", name, err)
+		}
+		found[name] = int(req.Uint32())
+	}
+	return found, nil
+}
+
+// ExistsIndex reports whether an interface of this network namespace has an
+// index.
+func ExistsIndex(index int) (bool, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false, fmt.Errorf("opening a socket to ask for interfaces: %w", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	req, err := unix.NewIfreq("")
+	if err != nil {
+		return false, err
+	}
+	req.SetUint32(uint32(index))
+	err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, req)
+	if errors.Is(err, unix.ENODEV) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cni-isolation/firewall/pkg/netconf"
+)
+
+const usage = `firewall is a CNI plugin, called by a container runtime. For its operator:
+
+  firewall status [-o table|json] [--graph mermaid|dot]   what it isolates, and whether the kernel holds it
+  firewall restore                                        put all of it back, after rules were flushed
+
+Both take --data-dir for networks that set dataDir in their conflist.
+`
+
+// errUsage says that the command line is not valid; what is wrong was written.
+var errUsage = errors.New("usage")
+
+// operate runs an operator's command and returns the exit code: 0, 1 where
+// something is wrong with the host, 2 where the command line is not valid.
+func (p plugin) operate(args []string) int {
+	err := p.command(args)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		return 2
+	case errors.Is(err, errNotInForce):
+		return 1
+	}
+	_, _ = fmt.Fprintln(p.stderr, "firewall:", err)
+	return 1
+}
+
+func (p plugin) command(args []string) error {
+	switch args[0] {
+	case "status":
+		return p.commandStatus(args[1:])
+	case "restore":
+		flags, dataDir := p.flags("restore")
+		if err := parseFlags(flags, args[1:]); err != nil {
+			return err
+		}
+		return p.restore(*dataDir)
+	case "help", "-h", "--help":
+		_, err := io.WriteString(p.stdout, usage)
+		return err
+	}
+	_, _ = fmt.Fprintf(p.stderr, "firewall: unknown command %q\n%s", args[0], usage)
+	return errUsage
+}
+
+// errNotInForce ends "firewall status" with exit code 1; what is wrong stands in
+// the overview.
+var errNotInForce = errors.New("the rules are not in force")
+
+func (p plugin) commandStatus(args []string) error {
+	flags, dataDir := p.flags("status")
+	output := flags.String("o", "table", "`format`: table or json")
+	graph := flags.String("graph", "", "draw who reaches whom, in the `language` mermaid or dot")
+	if err := parseFlags(flags, args); err != nil {
+		return err
+	}
+	write := map[string]func(overview, io.Writer) error{"table": overview.writeTable, "json": overview.writeJSON}[*output]
+	if write == nil {
+		return p.badFlag(flags, "o", *output, []string{"json", "table"})
+	}
+	if *graph != "" {
+		lang, ok := graphs[*graph]
+		if !ok {
+			return p.badFlag(flags, "graph", *graph, slices.Sorted(maps.Keys(graphs)))
+		}
+		write = func(v overview, w io.Writer) error { return v.writeGraph(w, lang) }
+	}
+	v, err := p.look(*dataDir)
+	if err != nil {
+		return err
+	}
+	for _, warning := range v.Warnings {
+		p.warn(errors.New(warning))
+	}
+	if err := write(v, p.stdout); err != nil {
+		return err
+	}
+	if !v.InForce {
+		return errNotInForce
+	}
+	return nil
+}
+
+func (p plugin) flags(command string) (flags *flag.FlagSet, dataDir *string) {
+	flags = flag.NewFlagSet("firewall "+command, flag.ContinueOnError)
+	flags.SetOutput(p.stderr)
+	return flags, flags.String("data-dir", netconf.DefaultDataDir, "`directory` of the records, as dataDir in the conflist")
+}
+
+func parseFlags(flags *flag.FlagSet, args []string) error {
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return errUsage
+	}
+	if err == nil && flags.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+		_, _ = fmt.Fprintln(flags.Output(), "firewall:", err)
+	}
+	if err != nil {
+		return errUsage
+	}
+	return nil
+}
+
+func (p plugin) badFlag(flags *flag.FlagSet, name, value string, accepted []string) error {
+	_, _ = fmt.Fprintf(p.stderr, "%s: -%s %q is unknown: it must be %s\n", flags.Name(), name, value, strings.Join(accepted, " or "))
+	return errUsage
+}

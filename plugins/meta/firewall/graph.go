@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// graphs are the languages in which "firewall status --graph" draws who reaches
+// whom.
+var graphs = map[string]graphLanguage{
+	"mermaid": {
+		head: "flowchart LR\n", box: "  n%d[\"%s\"]\n", all: "  n%d --> n%d\n", published: "  n%d -. published ports .-> n%d\n",
+		quotes: strings.NewReplacer(`"`, "#quot;"), line: "<br/>",
+	},
+	"dot": {
+		head: "digraph firewall {\n  rankdir=LR;\n  node [shape=box];\n", box: "  n%d [label=\"%s\"];\n", all: "  n%d -> n%d;\n",
+		published: "  n%d -> n%d [style=dashed, label=\"published ports\"];\n", tail: "}\n",
+		quotes: strings.NewReplacer(`\`, `\\`, `"`, `\"`), line: `\n`,
+	},
+}
+
+type graphLanguage struct {
+	head, box, all, published, tail string
+	quotes                          *strings.Replacer
+	line                            string // break in a label
+}
+
+// writeGraph draws networks as boxes and an arrow for each direction in which
+// their containers reach each other.
+func (v overview) writeGraph(w io.Writer, lang graphLanguage) error {
+	var b strings.Builder
+	b.WriteString(lang.head)
+	boxes := v.boxes()
+	for i, box := range boxes {
+		label := []string{box.Name}
+		if !box.outside {
+			label = append(label, orDash(box.Bridge), string(box.IngressPolicy), count(len(box.Containers), "container"))
+		}
+		for j, text := range label {
+			label[j] = lang.quotes.Replace(text)
+		}
+		fmt.Fprintf(&b, lang.box, i, strings.Join(label, lang.line))
+	}
+	for i, from := range boxes {
+		for j, to := range boxes {
+			switch reach(from, to) {
+			case policy.Everything:
+				fmt.Fprintf(&b, lang.all, i, j)
+			case policy.PublishedOnly:
+				fmt.Fprintf(&b, lang.published, i, j)
+			case policy.Nothing:
+			}
+		}
+	}
+	b.WriteString(lang.tail)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// box is a network, or the world beyond the host.
+type box struct {
+	network
+	outside bool
+}
+
+func (v overview) boxes() []box {
+	var list []box
+	for _, n := range v.Networks {
+		list = append(list, box{network: n})
+	}
+	return append(list, box{network{Name: "outside"}, true})
+}
+
+// reach returns how far traffic gets from one box to another. Nobody isolates
+// the outside: its reach is a matter of routes.
+func reach(from, to box) policy.Reach {
+	switch {
+	case from.outside && to.outside:
+		return policy.Nothing
+	case from.outside || to.outside:
+		return policy.Everything
+	}
+	return policy.Reaches(from.bridge(), to.bridge())
+}
+
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// bridge returns the network's bridge as the model sees it. A network without
+// one stands for itself.
+func (n network) bridge() policy.Bridge {
+	name := n.Bridge
+	if name == "" {
+		name = "network " + n.Name
+	}
+	return policy.Bridge{Name: name, IngressPolicy: n.IngressPolicy, PublishedPorts: n.PublishedPorts}
+}

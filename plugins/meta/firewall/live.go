@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// live is what the plugin remembers of the attachments of this network
+// namespace.
+type live struct {
+	store *store.Store
+	store.Listing
+}
+
+// remember lists the records, and tells of files that are none.
+func (p plugin) remember(s *store.Store) live {
+	l := live{s, s.List()}
+	p.warn(l.Problems...)
+	return l
+}
+
+// split parts the entries of an attachment from all others. It has one, or two
+// where a call died while it put a changed record in the place of the former.
+func (l live) split(key string) (own, others []store.Entry) {
+	for _, e := range l.Entries {
+		if e.Key == key {
+			own = append(own, e)
+		} else {
+			others = append(others, e)
+		}
+	}
+	return own, others
+}
+
+func keyOf(a policy.Attachment) string { return store.Key(a.Network, a.ContainerID, a.IfName) }
+
+// with returns the rule set of all bridges in use, and of the attachment. What
+// its configuration says of its network's bridge holds for the containers that
+// were attached under a former one.
+func (l live) with(a policy.Attachment) policy.RuleSet {
+	_, others := l.split(keyOf(a))
+	all := []policy.Attachment{a}
+	for _, e := range others {
+		all = append(all, underPolicyOf(a, e))
+	}
+	return policy.Desired(all...).For(a)
+}
+
+func underPolicyOf(a policy.Attachment, e store.Entry) policy.Attachment {
+	b := e.Attachment
+	if ofSameNetwork(a, e) {
+		b.IngressPolicy, b.PublishedPorts = a.IngressPolicy, a.PublishedPorts
+	}
+	return b
+}
+
+func ofSameNetwork(a policy.Attachment, e store.Entry) bool {
+	return e.NetworkKey == store.NetworkKey(a.Network) && e.Attachment.Bridge == a.Bridge
+}
+
+// adopt rewrites the records of an attachment's network that still say its
+// former policy. A call that dies meanwhile leaves some of each; then the
+// stricter holds.
+func (l live) adopt(a policy.Attachment) error {
+	_, others := l.split(keyOf(a))
+	var errs []error
+	for _, e := range others {
+		b := e.Attachment
+		if !ofSameNetwork(a, e) || b.IngressPolicy == a.IngressPolicy && b.PublishedPorts == a.PublishedPorts {
+			continue
+		}
+		whole, err := l.store.Read(e)
+		if err == nil {
+			whole.IngressPolicy, whole.PublishedPorts = a.IngressPolicy, a.PublishedPorts
+			err = l.store.Put(whole, []store.Entry{e})
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// inUse reports whether anybody is left on a bridge: an attachment among the
+// entries, or a port that is neither among those that go nor remembered as
+// leaving. Containers of an earlier plugin have no record.
+func (l live) inUse(bridge string, entries []store.Entry, going []string) (bool, error) {
+	if slices.ContainsFunc(entries, func(e store.Entry) bool { return e.Attachment.Bridge == bridge }) {
+		return true, nil
+	}
+	found, err := link.ByName(bridge)
+	if errors.Is(err, link.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	ports, err := link.Ports(found)
+	return slices.ContainsFunc(ports, func(p link.Link) bool {
+		return !slices.Contains(going, p.Name) && !slices.Contains(l.Leaving, p.Index)
+	}), err
+}
+
+// forgetLeaving forgets the leaving ports that are gone, and one that is in use
+// again.
+func (l live) forgetLeaving(again string) error {
+	var errs []error
+	for _, index := range l.Leaving {
+		exists, err := link.ExistsIndex(index)
+		if err == nil && exists && again != "" {
+			var found map[string]int
+			found, err = link.Existing([]string{again})
+			exists = found[again] != index
+		}
+		if err == nil && !exists {
+			err = l.store.ForgetLeaving(index)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

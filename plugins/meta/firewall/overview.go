@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// overview is what "firewall status" shows. Its JSON is an interface.
+type overview struct {
+	Networks []network `json:"networks"`
+	InForce  bool      `json:"inForce"`           // the kernel holds all it should
+	Problem  string    `json:"problem,omitempty"` // the first thing that it does not
+	Warnings []string  `json:"warnings,omitempty"`
+}
+
+// network is the containers of one network on one bridge, under one policy.
+type network struct {
+	Name           string                `json:"name"`
+	Bridge         string                `json:"bridge,omitempty"`
+	IngressPolicy  policy.IngressPolicy  `json:"ingressPolicy"`
+	PublishedPorts policy.PublishedPorts `json:"publishedPorts"`
+	Backend        string                `json:"backend"`
+	Containers     []container           `json:"containers"`
+}
+
+type container struct {
+	ID        string   `json:"id"`
+	IfName    string   `json:"ifName"`
+	Addresses []string `json:"addresses"`
+}
+
+// look reads the records and the tables, and changes nothing.
+func (p plugin) look(dataDir string) (overview, error) {
+	s, err := store.Peek(dataDir)
+	if err != nil {
+		return overview{}, err
+	}
+	l := live{s, s.List()}
+	all, unreadable := l.attachments()
+	v := overview{Networks: networks(all), InForce: true}
+	for _, err := range append(l.Problems, unreadable) {
+		if err != nil {
+			v.Warnings = append(v.Warnings, strings.Split(err.Error(), "\n")...)
+		}
+	}
+	rs := policy.Desired(append(l.briefs(), all...)...)
+	tables, err := p.read(rs.Families(), rs.Families())
+	if err == nil {
+		err = inForce(tables, rs)
+	}
+	if err != nil {
+		v.InForce, v.Problem = false, err.Error()
+	}
+	return v, nil
+}
+
+// networks groups attachments, sorted by everything that tells them apart.
+func networks(all []policy.Attachment) []network {
+	list := []network{}
+	slices.SortFunc(all, func(a, b policy.Attachment) int {
+		return slices.Compare(
+			[]string{a.Network, a.Bridge, string(a.IngressPolicy), string(a.PublishedPorts), a.Backend, a.ContainerID, a.IfName},
+			[]string{b.Network, b.Bridge, string(b.IngressPolicy), string(b.PublishedPorts), b.Backend, b.ContainerID, b.IfName})
+	})
+	for _, a := range all {
+		n := network{Name: a.Network, Bridge: a.Bridge, IngressPolicy: a.IngressPolicy, PublishedPorts: a.PublishedPorts, Backend: a.Backend}
+		if len(list) == 0 || !list[len(list)-1].sameAs(n) {
+			list = append(list, n)
+		}
+		last := &list[len(list)-1]
+		last.Containers = append(last.Containers, newContainer(a))
+	}
+	return list
+}
+
+func (n network) sameAs(other network) bool {
+	return n.Name == other.Name && n.Bridge == other.Bridge && n.IngressPolicy == other.IngressPolicy &&
+		n.PublishedPorts == other.PublishedPorts && n.Backend == other.Backend
+}
+
+func newContainer(a policy.Attachment) container {
+	c := container{ID: a.ContainerID, IfName: a.IfName, Addresses: []string{}}
+	for _, p := range a.Addresses {
+		c.Addresses = append(c.Addresses, p.Addr().String())
+	}
+	return c
+}
+
+func (v overview) writeJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// writeTable writes the overview for a person to read.
+func (v overview) writeTable(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "NETWORK\tBRIDGE\tPOLICY\tPUBLISHED PORTS\tBACKEND")
+	for _, n := range v.Networks {
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", n.Name, orDash(n.Bridge), n.IngressPolicy, n.PublishedPorts, n.Backend)
+		for _, c := range n.Containers {
+			_, _ = fmt.Fprintf(t, "  %s\t%s\t%s\t\t\n", shorten(c.ID), c.IfName, orDash(strings.Join(c.Addresses, ", ")))
+		}
+	}
+	err := t.Flush()
+	state := "The kernel holds all the rules that it should."
+	if !v.InForce {
+		state = "The kernel does not hold what it should: " + v.Problem + "\n\"sudo firewall restore\" puts it back."
+	}
+	_, stateErr := fmt.Fprintf(w, "\n%s\n", state)
+	return errors.Join(err, stateErr)
+}
+
+// shorten cuts a container's ID as container engines show it.
+func shorten(id string) string { return id[:min(len(id), 12)] }
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// restore replays all records of the network namespace, after a flush or a
+// restart of the firewall. The error says what could not be restored.
+func (p plugin) restore(dataDir string) error {
+	s, err := store.Open(dataDir)
+	if err != nil {
+		return err
+	}
+	unlock, err := s.Lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	l := p.remember(s)
+	p.warn(l.forgetLeaving(""))
+	if l, err = p.bury(l); err != nil {
+		return err
+	}
+	all, unreadable := l.attachments()
+	// Bridges whose records are damaged are isolated all the same.
+	rs := policy.Desired(append(l.briefs(), all...)...)
+	rs.Addresses = policy.Desired(all...).Addresses
+	tables, err := p.read(rs.Families(), rs.Families())
+	if err == nil {
+		err = apply(tables, rs)
+	}
+	if err := errors.Join(err, unreadable, errors.Join(l.Problems...)); err != nil {
+		return fmt.Errorf("not everything could be restored: %w", err)
+	}
+	_, err = fmt.Fprintf(p.stdout, "restored %s on %s\n", count(len(all), "attachment"), count(len(rs.Bridges), "bridge"))
+	return err
+}
+
+// bury removes the attachments whose bridge or port no longer exists: those of a
+// host's past, and of a DEL that died after the rules were gone.
+func (p plugin) bury(l live) (live, error) {
+	d := newDeparture()
+	err := l.partStale(d)
+	for _, e := range l.Entries {
+		a, readErr := l.store.Read(e)
+		if readErr != nil || a.Port == "" {
+			continue // told of when it is replayed
+		}
+		found, existErr := link.Existing([]string{a.Port})
+		if existErr == nil && len(found) == 0 {
+			existErr = l.part(d, e)
+		}
+		err = errors.Join(err, existErr)
+	}
+	if len(d.records) > 0 {
+		err = errors.Join(err, p.depart(l, d))
+	}
+	l.Entries = l.staying(d)
+	return l, err
+}
+
+// attachments reads all records. The error names those that cannot be read.
+func (l live) attachments() ([]policy.Attachment, error) {
+	var all []policy.Attachment
+	var errs []error
+	for _, e := range l.Entries {
+		a, err := l.store.Read(e)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		all = append(all, a)
+	}
+	return all, errors.Join(errs...)
+}

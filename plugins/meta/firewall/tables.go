@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// read reads the tables of families, of which some are needed: an address has no
+// rules without them. The others are those of other attachments and of bridges;
+// a host that has no use for a family often has no tool for it, or no tables.
+func (p plugin) read(families, needed policy.Families) (*iptables.State, error) {
+	installed, _ := iptables.Installed(families)
+	tables, err := iptables.Read(installed)
+	if lacks := needed &^ tables.Families(); lacks != 0 {
+		_, missing := iptables.Installed(lacks)
+		return tables, errors.Join(missing, err)
+	}
+	p.warn(err)
+	return tables, nil
+}
+
+// apply closes before it opens: the ports of isolated bridges first, then the
+// tables, each in one transaction. A flag that must go, goes while the rule that
+// tells of the former policy is still there, so that a crash between the two is
+// healed by the next call.
+func apply(tables *iptables.State, rs policy.RuleSet) error {
+	for _, b := range rs.Bridges {
+		if b.IngressPolicy == policy.Isolated || tables.DropsSameBridge(b.Name) {
+			if err := flagPorts(b); err != nil {
+				return err
+			}
+		}
+	}
+	return tables.Apply(rs)
+}
+
+// flagPorts makes the bridge itself keep its containers apart where the rules
+// cannot.
+func flagPorts(b policy.Bridge) error {
+	bridge, needed, err := needsFlag(b)
+	if errors.Is(err, link.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return link.FlagPorts(bridge, needed)
+}
+
+func needsFlag(b policy.Bridge) (link.Link, bool, error) {
+	bridge, err := link.ByName(b.Name)
+	if err != nil || b.IngressPolicy != policy.Isolated {
+		return bridge, false, err
+	}
+	needed, err := link.NeedsFlag(bridge, b.Families)
+	return bridge, needed, err
+}
+
+// checkPorts returns an error for an isolated bridge whose containers are kept
+// apart neither by the rules nor by the bridge.
+func checkPorts(rs policy.RuleSet) error {
+	for _, b := range rs.Bridges {
+		if b.IngressPolicy != policy.Isolated {
+			continue
+		}
+		bridge, needed, err := needsFlag(b)
+		if errors.Is(err, link.ErrNotFound) {
+			return fmt.Errorf("bridge %q is gone", b.Name)
+		}
+		if err != nil {
+			return err
+		}
+		if err := link.CheckPorts(bridge, needed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
