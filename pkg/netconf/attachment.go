@@ -40,7 +40,7 @@ func (c *Config) Attachment(containerID, ifName string, kindOf func(name string)
 	}
 	a.Addresses = c.PrevResult.Addresses
 	var err error
-	if a.Bridge, a.Port, err = findBridge(c.PrevResult.Interfaces, kindOf); err != nil {
+	if a.Bridge, a.Port, a.Unseen, err = findBridge(c.PrevResult.Interfaces, kindOf); err != nil {
 		return a, err
 	}
 	if a.Bridge == "" && c.IngressPolicy.Isolates() {
@@ -53,7 +53,7 @@ func (c *Config) Attachment(containerID, ifName string, kindOf func(name string)
 // findBridge returns the bridge among the host's interfaces of a result, and
 // the container's port on it. Where no interface is a bridge, the first that the
 // host no longer has is taken for it: on a DEL the bridge may be gone.
-func findBridge(interfaces []Interface, kindOf func(string) (LinkKind, error)) (bridge, port string, err error) {
+func findBridge(interfaces []Interface, kindOf func(string) (LinkKind, error)) (bridge, port string, unseen bool, err error) {
 	var gone []string
 	for _, i := range interfaces {
 		if i.Sandbox != "" {
@@ -61,7 +61,7 @@ func findBridge(interfaces []Interface, kindOf func(string) (LinkKind, error)) (
 		}
 		kind, err := kindOf(i.Name)
 		if err != nil {
-			return "", "", err
+			return "", "", false, err
 		}
 		switch {
 		case kind == NoLink:
@@ -73,10 +73,10 @@ func findBridge(interfaces []Interface, kindOf func(string) (LinkKind, error)) (
 		}
 	}
 	if bridge == "" && len(gone) > 0 {
-		bridge, gone = gone[0], gone[1:]
+		bridge, gone, unseen = gone[0], gone[1:], true
 	}
 	if port == "" && len(gone) > 0 {
 		port = gone[0]
 	}
-	return bridge, port, nil
+	return bridge, port, unseen, nil
 }

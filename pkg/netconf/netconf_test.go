@@ -222,13 +222,13 @@ func TestFindBridge(t *testing.T) {
 				}
 				list = append(list, i)
 			}
-			bridge, port, err := findBridge(list, here.kindOf)
-			if err != nil || bridge != test.bridge || port != test.port {
+			bridge, port, unseen, err := findBridge(list, here.kindOf)
+			if wantUnseen := strings.HasPrefix(test.bridge, "gone"); err != nil || bridge != test.bridge || port != test.port || unseen != wantUnseen {
 				t.Errorf("got bridge %q, port %q, error %v; want %q and %q", bridge, port, err, test.bridge, test.port)
 			}
 		})
 	}
-	if _, _, err := findBridge([]Interface{{Name: "broken"}}, here.kindOf); err == nil {
+	if _, _, _, err := findBridge([]Interface{{Name: "broken"}}, here.kindOf); err == nil {
 		t.Error("an error of netlink was swallowed")
 	}
 }

@@ -12,6 +12,7 @@ type Attachment struct {
 	IfName      string // CNI_IFNAME, inside the container
 
 	Bridge string // bridge on the host; empty where the network has none
+	Unseen bool   // the host had no link of that name when it was attached
 	Port   string // host's end of the container's veth; empty where unknown
 
 	Addresses []netip.Prefix // the container's own, /32 or /128

@@ -100,7 +100,8 @@ func (s *Store) Lock() (unlock func(), err error) { return s.lock(LockTimeout) }
 
 func (s *Store) lock(timeout time.Duration) (func(), error) {
 	path := filepath.Join(s.dir, lockName)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	// Only to read, so that it opens on a disk that has become read-only.
+	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock: %w", err)
 	}

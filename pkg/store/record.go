@@ -30,6 +30,7 @@ type record struct {
 	IfName         string   `json:"ifName"`
 	Backend        string   `json:"backend"`
 	Bridge         string   `json:"bridge,omitempty"`
+	Unseen         bool     `json:"bridgeUnseen,omitempty"`
 	Port           string   `json:"port,omitempty"`
 	Addresses      []string `json:"addresses,omitempty"`
 	IngressPolicy  string   `json:"ingressPolicy"`
@@ -43,7 +44,7 @@ func encode(a policy.Attachment) ([]byte, error) {
 	r := record{
 		Version: formatVersion,
 		Network: a.Network, ContainerID: a.ContainerID, IfName: a.IfName,
-		Backend: a.Backend, Bridge: a.Bridge, Port: a.Port,
+		Backend: a.Backend, Bridge: a.Bridge, Unseen: a.Unseen, Port: a.Port,
 		IngressPolicy: string(a.IngressPolicy), PublishedPorts: string(a.PublishedPorts),
 		AdminChain: a.AdminChain, Zone: a.Zone,
 	}
@@ -65,7 +66,7 @@ func decode(content []byte) (policy.Attachment, error) {
 	}
 	a := policy.Attachment{
 		Network: r.Network, ContainerID: r.ContainerID, IfName: r.IfName,
-		Backend: r.Backend, Bridge: r.Bridge, Port: r.Port,
+		Backend: r.Backend, Bridge: r.Bridge, Unseen: r.Unseen, Port: r.Port,
 		IngressPolicy: policy.IngressPolicy(r.IngressPolicy), PublishedPorts: policy.PublishedPorts(r.PublishedPorts),
 		AdminChain: r.AdminChain, Zone: r.Zone,
 	}

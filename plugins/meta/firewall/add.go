@@ -52,7 +52,11 @@ func (p plugin) add(args *skel.CmdArgs) error {
 		err = p.passOn(conf.PrevResult.Raw)
 	}
 	if err != nil {
-		return errors.Join(err, l.undo(tables, a), takeBack())
+		undoErr := l.undo(tables, a)
+		if undoErr == nil { // else the record says what is still to be undone
+			undoErr = takeBack()
+		}
+		return errors.Join(err, undoErr)
 	}
 	p.warn(l.adopt(a))
 	return nil

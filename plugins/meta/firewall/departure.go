@@ -128,7 +128,8 @@ func (l live) markLeaving(ports []string) error {
 }
 
 // partStale makes the attachments leave whose bridge no longer exists: their
-// containers have no network, and nobody will delete them.
+// containers have no network, and nobody will delete them. A bridge that was
+// never seen is one of a kind that the kernel does not show.
 func (l live) partStale(d *departure) error {
 	names := map[string]bool{}
 	for _, e := range l.Entries {
@@ -142,7 +143,10 @@ func (l live) partStale(d *departure) error {
 	}
 	var errs []error
 	for _, e := range l.Entries {
-		if bridge := e.Attachment.Bridge; bridge != "" && found[bridge] == 0 {
+		if bridge := e.Attachment.Bridge; bridge == "" || found[bridge] != 0 {
+			continue
+		}
+		if a, err := l.store.Read(e); err == nil && !a.Unseen {
 			errs = append(errs, l.part(d, e))
 		}
 	}

@@ -108,15 +108,14 @@ func (l live) inUse(bridge string, entries []store.Entry, going []string) (bool,
 // forgetLeaving forgets the leaving ports that are gone, and one that is in use
 // again.
 func (l live) forgetLeaving(again string) error {
-	var errs []error
+	if len(l.Leaving) == 0 {
+		return nil
+	}
+	used, err := link.Existing([]string{again})
+	errs := []error{err}
 	for _, index := range l.Leaving {
 		exists, err := link.ExistsIndex(index)
-		if err == nil && exists && again != "" {
-			var found map[string]int
-			found, err = link.Existing([]string{again})
-			exists = found[again] != index
-		}
-		if err == nil && !exists {
+		if err == nil && (!exists || used[again] == index) {
 			err = l.store.ForgetLeaving(index)
 		}
 		errs = append(errs, err)

@@ -26,9 +26,7 @@ func (p plugin) restore(dataDir string) error {
 
 	l := p.remember(s)
 	p.warn(l.forgetLeaving(""))
-	if l, err = p.bury(l); err != nil {
-		return err
-	}
+	l, buryErr := p.bury(l)
 	all, unreadable := l.attachments()
 	// Bridges whose records are damaged are isolated all the same.
 	rs := policy.Desired(append(l.briefs(), all...)...)
@@ -37,7 +35,7 @@ func (p plugin) restore(dataDir string) error {
 	if err == nil {
 		err = apply(tables, rs)
 	}
-	if err := errors.Join(err, unreadable, errors.Join(l.Problems...)); err != nil {
+	if err := errors.Join(err, buryErr, unreadable, errors.Join(l.Problems...)); err != nil {
 		return fmt.Errorf("not everything could be restored: %w", err)
 	}
 	_, err = fmt.Fprintf(p.stdout, "restored %s on %s\n", count(len(all), "attachment"), count(len(rs.Bridges), "bridge"))
