@@ -26,9 +26,11 @@ func (f *family) make(planFor func(*table) plan) error {
 		if len(p) == 0 {
 			return nil
 		}
-		// Noted before it is known whether it succeeds: of a program that hung
+		// Kept before it is known whether it succeeds: of a program that hung
 		// nobody knows what it did.
-		f.made = append(f.made, p)
+		if f.before == nil {
+			f.before = f.table
+		}
 		err := f.write(p)
 		if err == nil {
 			return nil

@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
@@ -30,13 +29,12 @@ type State struct {
 	families map[policy.Family]*family
 }
 
-// family is one address family's programs and table, and the plans that were,
-// or may have been, made so.
+// family is one address family's programs and table.
 type family struct {
 	name policy.Family
 	programs
-	table *table
-	made  []plan
+	table  *table
+	before *table // what it was before the first write; nil while there was none
 }
 
 // Installed returns those of the families whose programs are in PATH, and an
@@ -137,18 +135,19 @@ func (s *State) Apply(rs policy.RuleSet) error {
 	})
 }
 
-// Undo takes back what Apply added, as far as it was not there before; the
-// isolation of bridges only without keepIsolation.
-func (s *State) Undo(keepIsolation bool) error {
+// Undo brings the addresses and bridges of a rule set back to what the tables
+// held of them before Apply. With keepIsolation, isolation that was not there
+// then stays: it should have been.
+func (s *State) Undo(rs policy.RuleSet, keepIsolation bool) error {
 	return s.each(func(f *family) error {
-		made := slices.Concat(f.made...)
-		if len(made) == 0 {
+		if f.before == nil {
 			return nil
 		}
 		if err := f.read(); err != nil {
 			return err
 		}
-		return f.make(func(t *table) plan { return made.undo(t, keepIsolation) })
+		before := f.before
+		return f.make(func(now *table) plan { return undo(before, now, rs, keepIsolation) })
 	})
 }
 

@@ -4,6 +4,8 @@ package iptables
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,7 +82,7 @@ func TestFaults(t *testing.T) {
 					t.Errorf("got %v, ErrLocked %t", err, errors.Is(err, ErrLocked))
 				}
 				f.repair(program)
-				if err := s.Undo(false); err != nil {
+				if err := s.Undo(dual, false); err != nil {
 					t.Error(err)
 				}
 				if diff := cmp.Diff(before, f.listing("iptables")+f.listing("ip6tables")); diff != "" {
@@ -117,7 +119,7 @@ func TestUndoKeeps(t *testing.T) {
 	if err := s.Apply(dual); err == nil {
 		t.Fatal("the fault did not show")
 	}
-	if err := s.Undo(true); err != nil {
+	if err := s.Undo(dual, true); err != nil {
 		t.Fatal(err)
 	}
 	got := f.listing("iptables")
@@ -176,6 +178,47 @@ func TestRemoveMeanwhile(t *testing.T) {
 	}
 	if got := f.listing("iptables"); !strings.Contains(got, "-o br9") || strings.Contains(got, "cni0") {
 		t.Errorf("got\n%s", got)
+	}
+}
+
+// TestUndoPolicy has an ADD fail that was to change a bridge's policy: the former
+// one is back, and the isolation of another bridge, which that ADD healed, stays.
+func TestUndoPolicy(t *testing.T) {
+	for _, from := range policy.IngressPolicies {
+		for _, to := range policy.IngressPolicies {
+			t.Run(string(from+" to "+to), func(t *testing.T) {
+				f := newFakeDual(t)
+				other := container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2")
+				apply(t, policy.Desired(other, container("cni0", from, policy.Deny, "10.4.0.2", "fd00::2")))
+				golden := f.listing("iptables")
+				damaged := slices.DeleteFunc(slices.Collect(strings.Lines(golden)), func(line string) bool {
+					return strings.HasPrefix(line, "-A CNI-ISOLATION-STAGE-1 -i br9 -o br9")
+				})
+				f.write("iptables", strings.Join(damaged, ""))
+				f.fault("ip6tables-restore", "fail")
+				own := policy.Desired(container("cni0", to, policy.Allow, "10.4.0.2", "fd00::2"))
+				s, err := Read(policy.BothFamilies)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Apply(policy.Desired(other, container("cni0", to, policy.Allow, "10.4.0.2", "fd00::2"))); err == nil {
+					t.Fatal("the fault did not show")
+				}
+				f.repair("ip6tables-restore")
+				if err := s.Undo(own, from.Isolates()); err != nil {
+					t.Fatal(err)
+				}
+				want, got := strings.Split(golden, "\n"), strings.Split(f.listing("iptables"), "\n")
+				for _, lines := range [][]string{want, got} { // bridges have no order among each other
+					slices.SortStableFunc(lines, func(a, b string) int {
+						return strings.Compare(fmt.Sprint(strings.Contains(a, "br9")), fmt.Sprint(strings.Contains(b, "br9")))
+					})
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Error(diff)
+				}
+			})
+		}
 	}
 }
 

@@ -10,21 +10,28 @@ import "github.com/cni-isolation/firewall/pkg/policy"
 // not flushed but emptied rule by rule: should another program have put one into
 // it meanwhile, deleting the chain fails, and with it all of the transaction.
 func present(t *table, rs policy.RuleSet) plan {
-	gone := rulesOfBridge{}
+	own := ownRules(rs)
+	var p plan
+	for _, chain := range []string{chainCNIForward, chainStage1, chainStage2} {
+		p.remove(t, chain, own[chain]...)
+	}
+	return append(p, p.emptyStages(t)...)
+}
+
+// ownRules returns, by chain, the rules that are a rule set's alone: of its
+// addresses, and of its bridges in any policy.
+func ownRules(rs policy.RuleSet) map[string][]rule {
+	own := map[string][]rule{}
 	for _, b := range rs.Bridges {
 		all := everyBridgeRule(b.Name)
-		gone.stage1 = append(gone.stage1, all.stage1...)
-		gone.stage2 = append(gone.stage2, all.stage2...)
-		gone.accept = append(gone.accept, all.accept...)
+		own[chainStage1] = append(own[chainStage1], all.stage1...)
+		own[chainStage2] = append(own[chainStage2], all.stage2...)
+		own[chainCNIForward] = append(own[chainCNIForward], all.accept...)
 	}
 	for _, p := range rs.Addresses {
-		gone.accept = append(gone.accept, addressRules(p)...)
+		own[chainCNIForward] = append(own[chainCNIForward], addressRules(p)...)
 	}
-	var p plan
-	p.remove(t, chainCNIForward, gone.accept...)
-	p.remove(t, chainStage1, gone.stage1...)
-	p.remove(t, chainStage2, gone.stage2...)
-	return append(p, p.emptyStages(t)...)
+	return own
 }
 
 func (p *plan) remove(t *table, chain string, rules ...rule) {
@@ -64,17 +71,24 @@ func (p plan) emptyStages(t *table) plan {
 	return more
 }
 
-// undo returns the changes that take back what a plan added and what was not
-// there before. Isolation stays where keepIsolation says that the bridge has
-// others to isolate, and so do the chains that upstream never removes either.
-func (p plan) undo(t *table, keepIsolation bool) plan {
-	var back plan
-	for _, c := range p {
-		accepts := c.op == appendTo && c.chain == chainCNIForward
-		isolates := c.op == insert && (c.chain == chainStage1 || c.chain == chainStage2)
-		if c.present == 0 && (accepts || isolates && !keepIsolation) {
-			back.remove(t, c.chain, c.rule)
+// undo returns the changes that bring a rule set's own rules back to what they
+// were in the table before. With keepIsolation, isolation that was not there then
+// stays; and so do the chains that upstream never removes either.
+func undo(before, now *table, rs policy.RuleSet, keepIsolation bool) plan {
+	own := ownRules(rs)
+	var p plan
+	for _, chain := range []string{chainCNIForward, chainStage1, chainStage2} {
+		had := before.those(chain, own[chain])
+		for _, r := range own[chain] {
+			keep := keepIsolation && chain != chainCNIForward && len(had) == 0
+			if before.count(chain, r) == 0 && !keep {
+				p.remove(now, chain, r)
+			}
+		}
+		if len(now.those(chain, had)) < len(had) {
+			l := layout{chain: chain}
+			p = append(p, l.place(now, had, l.bound(now))...)
 		}
 	}
-	return append(back, back.emptyStages(t)...)
+	return append(p, p.emptyStages(now)...)
 }

@@ -89,6 +89,23 @@ func (t *table) count(chain string, r rule) int {
 	return copies
 }
 
+// those returns the rules of a chain that are among some, each once, in the
+// kernel's order.
+func (t *table) those(chain string, some []rule) []rule {
+	keys := map[uint64]bool{}
+	for _, r := range some {
+		keys[r.key()] = true
+	}
+	var found []rule
+	for _, r := range t.rules[chain].list {
+		if keys[r.key()] {
+			keys[r.key()] = false
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
 // jumpsToStages returns how many rules of FORWARD lead to a stage.
 func (t *table) jumpsToStages() int {
 	n := 0

@@ -100,11 +100,10 @@ func (p plugin) passOn(prevResult []byte) error {
 	return nil
 }
 
-// undo takes back what a failed ADD did to the tables. The isolation stays if
-// the container was there before, if there are others on its bridge, or if that
-// cannot be told.
+// undo takes back what a failed ADD did to the tables. Isolation that was
+// missing and that the records ask for stays.
 func (l live) undo(tables *iptables.State, a policy.Attachment) error {
-	own, others := l.split(keyOf(a))
-	used, err := l.inUse(a.Bridge, others, []string{a.Port})
-	return errors.Join(err, tables.Undo(used || len(own) > 0 || err != nil))
+	before := policy.Desired(l.briefs()...).On(a.Bridge)
+	isolated := len(before.Bridges) > 0 && before.Bridges[0].IngressPolicy.Isolates()
+	return tables.Undo(policy.Desired(a), isolated)
 }
