@@ -100,10 +100,16 @@ func (p plugin) passOn(prevResult []byte) error {
 	return nil
 }
 
-// undo takes back what a failed ADD did to the tables. Isolation that was
-// missing and that the records ask for stays.
+// undo takes back what a failed ADD did to the bridge's ports and the tables.
+// Isolation that was missing and that the records ask for stays.
 func (l live) undo(tables *iptables.State, a policy.Attachment) error {
-	before := policy.Desired(l.briefs()...).On(a.Bridge)
-	isolated := len(before.Bridges) > 0 && before.Bridges[0].IngressPolicy.Isolates()
-	return tables.Undo(policy.Desired(a), isolated)
+	before := policy.Bridge{Name: a.Bridge, IngressPolicy: policy.Open}
+	if recorded := policy.Desired(l.briefs()...).On(a.Bridge).Bridges; len(recorded) > 0 {
+		before = recorded[0]
+	}
+	var err error
+	if a.IngressPolicy == policy.Isolated || before.IngressPolicy == policy.Isolated {
+		err = flagPorts(before)
+	}
+	return errors.Join(err, tables.Undo(policy.Desired(a), before.IngressPolicy.Isolates()))
 }
