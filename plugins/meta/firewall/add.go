@@ -27,17 +27,12 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	s, err := store.Open(conf.DataDir)
-	if err != nil {
-		return err
-	}
-	unlock, err := s.Lock()
+	l, unlock, err := p.locked(conf.DataDir)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 
-	l := p.remember(s)
 	p.warn(l.forgetLeaving(a.Port))
 	takeBack, err := l.record(a)
 	if err != nil {

@@ -23,7 +23,7 @@ func (p plugin) del(args *skel.CmdArgs) error {
 	p.warn(err)
 	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
 	p.warn(err)
-	l, unlock, err := p.rememberLocked(conf.DataDir)
+	l, unlock, err := p.lockedIfPossible(conf.DataDir)
 	if err != nil {
 		return err
 	}
@@ -39,13 +39,11 @@ func (p plugin) del(args *skel.CmdArgs) error {
 	return p.depart(l, d)
 }
 
-// rememberLocked goes on without a lock and records where there is no place for
-// them: a disk that is full or read-only must not keep a container from going.
-func (p plugin) rememberLocked(dataDir string) (l live, unlock func(), err error) {
-	s, err := store.Open(dataDir)
-	if err == nil {
-		unlock, err = s.Lock()
-	}
+// lockedIfPossible goes on without a lock and records where there is no place
+// for them: a disk that is full or read-only must not keep a container from
+// going.
+func (p plugin) lockedIfPossible(dataDir string) (live, func(), error) {
+	l, unlock, err := p.locked(dataDir)
 	if errors.Is(err, store.ErrLocked) {
 		return live{}, nil, err
 	}
@@ -53,7 +51,6 @@ func (p plugin) rememberLocked(dataDir string) (l live, unlock func(), err error
 		p.warn(err)
 		return live{}, func() {}, nil
 	}
-	l = p.remember(s)
 	p.warn(l.forgetLeaving(""))
 	return l, unlock, nil
 }

@@ -18,6 +18,18 @@ type live struct {
 	store.Listing
 }
 
+// locked opens the store for a call that writes, when no other call does.
+func (p plugin) locked(dataDir string) (l live, unlock func(), err error) {
+	s, err := store.Open(dataDir)
+	if err != nil {
+		return live{}, nil, err
+	}
+	if unlock, err = s.Lock(); err != nil {
+		return live{}, nil, err
+	}
+	return p.remember(s), unlock, nil
+}
+
 // remember lists the records, and tells of files that are none.
 func (p plugin) remember(s *store.Store) live {
 	l := live{s, s.List()}

@@ -8,23 +8,17 @@ import (
 
 	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/policy"
-	"github.com/cni-isolation/firewall/pkg/store"
 )
 
 // restore replays all records of the network namespace, after a flush or a
 // restart of the firewall. The error says what could not be restored.
 func (p plugin) restore(dataDir string) error {
-	s, err := store.Open(dataDir)
-	if err != nil {
-		return err
-	}
-	unlock, err := s.Lock()
+	l, unlock, err := p.locked(dataDir)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 
-	l := p.remember(s)
 	p.warn(l.forgetLeaving(""))
 	l, buryErr := p.bury(l)
 	all, unreadable := l.attachments()
