@@ -208,6 +208,9 @@ func TestUndoPolicy(t *testing.T) {
 				if err := s.Undo(own, from.Isolates()); err != nil {
 					t.Fatal(err)
 				}
+				if got := f.listing("iptables"); strings.Index(got, "-A CNI-FORWARD -m comment --comment \"CNI firewall plugin admin") > strings.Index(got, "-j ACCEPT\n-A") {
+					t.Errorf("something is accepted ahead of the operator's chain in\n%s", got)
+				}
 				want, got := strings.Split(golden, "\n"), strings.Split(f.listing("iptables"), "\n")
 				for _, lines := range [][]string{want, got} { // bridges have no order among each other
 					slices.SortStableFunc(lines, func(a, b string) int {

@@ -85,10 +85,14 @@ func undo(before, now *table, rs policy.RuleSet, keepIsolation bool) plan {
 				p.remove(now, chain, r)
 			}
 		}
-		if len(now.those(chain, had)) < len(had) {
-			l := layout{chain: chain}
-			p = append(p, l.place(now, had, l.bound(now))...)
+		if len(now.those(chain, had)) == len(had) {
+			continue
 		}
+		l := layout{chain: chain, blocks: [][]rule{had}}
+		if chain == chainCNIForward { // nothing there goes ahead of the operator's chain
+			l = layout{chain: chain, anywhere: had}
+		}
+		p = append(p, l.missing(now)...)
 	}
 	return append(p, p.emptyStages(now)...)
 }

@@ -116,7 +116,7 @@ func TestParseTable(t *testing.T) {
 	if !got.chains["X"] || got.referred {
 		t.Errorf("got %+v", got)
 	}
-	for _, bad := range []string{"Segmentation fault", "-A", "-N ", "-Z FORWARD", "-A FORWARD --comment \"x", "\x00"} {
+	for _, bad := range []string{"", "-N FORWARDS", "Segmentation fault", "-A", "-N ", "-Z FORWARD", "-A FORWARD --comment \"x", "\x00"} {
 		if _, err := parseTable(bad); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
@@ -136,7 +136,7 @@ func FuzzWords(f *testing.F) {
 		if diff := cmp.Diff(want, marked(line)); diff != "" {
 			t.Error(diff)
 		}
-		parsed, err := parseTable(line + "\n-N Y\n")
+		parsed, err := parseTable("-P FORWARD ACCEPT\n" + line + "\n-N Y\n")
 		if err != nil || len(parsed.rules[chainForward].list) != 1 || !parsed.chains["Y"] {
 			t.Errorf("%q: got %v, %v", line, parsed, err)
 		}

@@ -55,6 +55,9 @@ func parseTable(output string) (*table, error) {
 			return nil, fmt.Errorf("unknown line in the output of iptables -S: %.200q", line)
 		}
 	}
+	if !t.chains[chainForward] {
+		return nil, fmt.Errorf("iptables -S lists no chain %s: it is no iptables, or its table is not one of a filter", chainForward)
+	}
 	return t, nil
 }
 

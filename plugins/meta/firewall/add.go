@@ -38,16 +38,16 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	rs := l.with(a)
+	before, rs := l.before(a.Bridge), l.with(a)
 	tables, err := p.read(rs.Families(), a.Families())
 	if err == nil {
-		err = apply(tables, rs)
+		err = apply(tables, rs, before)
 	}
 	if err == nil {
 		err = p.passOn(conf.PrevResult.Raw)
 	}
 	if err != nil {
-		undoErr := l.undo(tables, a)
+		undoErr := undo(tables, a, before)
 		if undoErr == nil { // else the record says what is still to be undone
 			undoErr = takeBack()
 		}
@@ -96,15 +96,15 @@ func (p plugin) passOn(prevResult []byte) error {
 }
 
 // undo takes back what a failed ADD did to the bridge's ports and the tables.
-// Isolation that was missing and that the records ask for stays.
-func (l live) undo(tables *iptables.State, a policy.Attachment) error {
-	before := policy.Bridge{Name: a.Bridge, IngressPolicy: policy.Open}
-	if recorded := policy.Desired(l.briefs()...).On(a.Bridge).Bridges; len(recorded) > 0 {
-		before = recorded[0]
+// Isolation that was missing and that the records asked for stays.
+func undo(tables *iptables.State, a policy.Attachment, before policy.RuleSet) error {
+	was := policy.Bridge{Name: a.Bridge, IngressPolicy: policy.Open}
+	if recorded := before.On(a.Bridge).Bridges; len(recorded) > 0 {
+		was = recorded[0]
 	}
 	var err error
-	if a.IngressPolicy == policy.Isolated || before.IngressPolicy == policy.Isolated {
-		err = flagPorts(before)
+	if a.IngressPolicy == policy.Isolated || was.IngressPolicy == policy.Isolated {
+		err = flagPorts(was)
 	}
-	return errors.Join(err, tables.Undo(policy.Desired(a), before.IngressPolicy.Isolates()))
+	return errors.Join(err, tables.Undo(policy.Desired(a), was.IngressPolicy.Isolates()))
 }

@@ -58,10 +58,27 @@ func keyOf(a policy.Attachment) string { return store.Key(a.Network, a.Container
 func (l live) with(a policy.Attachment) policy.RuleSet {
 	_, others := l.split(keyOf(a))
 	all := []policy.Attachment{a}
+	seen := map[policy.Bridge]bool{}
 	for _, e := range others {
-		all = append(all, underPolicyOf(a, e))
+		b := underPolicyOf(a, e)
+		says := policy.Bridge{Name: b.Bridge, IngressPolicy: b.IngressPolicy, PublishedPorts: b.PublishedPorts, Families: b.Families()}
+		if !seen[says] { // of a thousand containers most say the same of their bridge
+			seen[says] = true
+			all = append(all, b)
+		}
 	}
 	return policy.Desired(all...).For(a)
+}
+
+// before returns what the records asked for, of one bridge, until now.
+func (l live) before(bridge string) policy.RuleSet {
+	var all []policy.Attachment
+	for _, e := range l.Entries {
+		if e.Attachment.Bridge == bridge {
+			all = append(all, e.Attachment)
+		}
+	}
+	return policy.Desired(all...)
 }
 
 func underPolicyOf(a policy.Attachment, e store.Entry) policy.Attachment {

@@ -27,7 +27,7 @@ func (p plugin) restore(dataDir string) error {
 	rs.Addresses = policy.Desired(all...).Addresses
 	tables, err := p.read(rs.Families(), rs.Families())
 	if err == nil {
-		err = apply(tables, rs)
+		err = apply(tables, rs, rs)
 	}
 	if err := errors.Join(err, buryErr, unreadable, errors.Join(l.Problems...)); err != nil {
 		return fmt.Errorf("not everything could be restored: %w", err)

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/link"
@@ -26,12 +27,15 @@ func (p plugin) read(families, needed policy.Families) (*iptables.State, error) 
 }
 
 // apply closes before it opens: the ports of isolated bridges first, then the
-// tables, each in one transaction. A flag that must go, goes while the rule that
-// tells of the former policy is still there, so that a crash between the two is
-// healed by the next call.
-func apply(tables *iptables.State, rs policy.RuleSet) error {
+// tables, each in one transaction. A bridge that was isolated until now, as its
+// records or its rules tell, loses the flags of its ports ahead of them, so that
+// a crash between the two is healed by the next call.
+func apply(tables *iptables.State, rs policy.RuleSet, before policy.RuleSet) error {
 	for _, b := range rs.Bridges {
-		if b.IngressPolicy == policy.Isolated || tables.DropsSameBridge(b.Name) {
+		was := slices.ContainsFunc(before.Bridges, func(old policy.Bridge) bool {
+			return old.Name == b.Name && old.IngressPolicy == policy.Isolated
+		})
+		if was || b.IngressPolicy == policy.Isolated || tables.DropsSameBridge(b.Name) {
 			if err := flagPorts(b); err != nil {
 				return err
 			}
