@@ -95,7 +95,7 @@ func checkOwnDirectory(dir string) error {
 
 // Lock waits until no other call of the namespace works on its rules, at most
 // LockTimeout; then the error wraps ErrLocked. The kernel frees the lock when
-// the process ends, however it ends.
+// the process and the programs that it started have ended, however they end.
 func (s *Store) Lock() (unlock func(), err error) { return s.lock(LockTimeout) }
 
 func (s *Store) lock(timeout time.Duration) (func(), error) {
@@ -119,6 +119,12 @@ func (s *Store) lock(timeout time.Duration) (func(), error) {
 	if err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	// The programs that the call starts inherit the lock: should the call be
+	// killed, what they are about to write comes before the next one reads.
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("letting programs inherit %s: %w", path, err)
 	}
 	return func() { _ = f.Close() }, nil
 }

@@ -5,12 +5,15 @@ package store
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func open(t *testing.T) *Store {
@@ -104,6 +107,36 @@ func TestLockGivesUp(t *testing.T) {
 	_, err = s.lock(20 * time.Millisecond)
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), filepath.Join(s.dir, "lock")) {
 		t.Errorf("got error %v, want ErrLocked with the lock's path", err)
+	}
+}
+
+// TestLockIsInherited starts a program, as a call does that is then killed: the
+// lock is held until the program has ended.
+func TestLockIsInherited(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	unlock, err := s.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := exec.Command("sleep", "0.3")
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	f, err := os.Open(filepath.Join(s.dir, lockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("got error %v while the program runs, want EWOULDBLOCK", err)
+	}
+	if err := program.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Errorf("the program has ended: %v", err)
 	}
 }
 
