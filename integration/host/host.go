@@ -10,16 +10,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 
 	"github.com/containernetworking/plugins/pkg/ns"
 )
 
 // Host is the throw-away host that this process is.
 type Host struct {
-	root     string       // of the repository
-	Firewall string       // path of the plugin under test
-	names    atomic.Int32 // containers made so far
+	root     string // of the repository
+	Firewall string // path of the plugin under test
 }
 
 // Upstream returns the path of upstream's plugin.

@@ -145,3 +145,17 @@ func (c *Container) Del() error {
 	}
 	return c.host.cni(c.network).DelNetworkList(context.Background(), list, c.runtime)
 }
+
+// GC tells all plugins of a network, in CNI 1.1, which of its containers are
+// still there.
+func (h *Host) GC(n *Network, valid ...*Container) error {
+	list, err := libcni.ConfListFromBytes(n.Conflist())
+	if err != nil {
+		return err
+	}
+	args := &libcni.GCArgs{ValidAttachments: []types.GCAttachment{}}
+	for _, c := range valid {
+		args.ValidAttachments = append(args.ValidAttachments, types.GCAttachment{ContainerID: c.Name, IfName: c.runtime.IfName})
+	}
+	return h.cni(n).GCNetworkList(context.Background(), list, args)
+}

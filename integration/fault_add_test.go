@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cni-isolation/firewall/integration/host"
+)
+
+// TestFailedADD has ADD fail, on a host with other containers, by a program that
+// fails. What was there before is there afterwards, and nothing else.
+func TestFailedADD(t *testing.T) {
+	t.Parallel()
+	newcomers := map[string]func(t *testing.T, h *host.Host) *host.Container{
+		"on a host of its own": func(t *testing.T, h *host.Host) *host.Container {
+			return plain(t, h, host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall()), "newcomer")
+		},
+		"on a bridge of its own": func(t *testing.T, h *host.Host) *host.Container {
+			newWorld(t, h, everyPlace...).protect(t, h)
+			return plain(t, h, host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall()), "newcomer")
+		},
+		"on a bridge with others": func(t *testing.T, h *host.Host) *host.Container {
+			w := newWorld(t, h, everyPlace...)
+			w.protect(t, h)
+			w.networks[2].network.Plain = true
+			return plain(t, h, w.networks[2].network, "newcomer")
+		},
+	}
+	for name, newcomer := range newcomers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			onEachVariant(t, func(t *testing.T, h *host.Host) { testFailedADD(t, h, newcomer(t, h)) })
+		})
+	}
+}
+
+func testFailedADD(t *testing.T, h *host.Host, c *host.Container) {
+	before := operators(state(t, h))
+	must(c.Call(h.Firewall, "ADD"))(t)
+	after := operators(state(t, h))
+	must(c.Call(h.Firewall, "DEL"))(t)
+	same(t, before, operators(state(t, h)), "DEL without a fault")
+
+	for _, f := range single() {
+		if call(t, h, c, "ADD", f) {
+			same(t, canonical(after), canonical(operators(state(t, h))), "an ADD that succeeds with "+f.String())
+			must(c.Call(h.Firewall, "CHECK"))(t)
+			must(c.Call(h.Firewall, "DEL"))(t)
+		}
+		same(t, before, operators(state(t, h)), "after ADD with "+f.String())
+	}
+	for _, f := range lasting() {
+		call(t, h, c, "ADD", f)
+		keeps(t, before, operators(state(t, h)), "ADD with "+f.String())
+		must(c.Call(h.Firewall, "DEL"))(t)
+		same(t, before, operators(state(t, h)), "DEL after ADD with "+f.String())
+	}
+}
+
+// TestKilledADD has ADD killed, by a program that it starts, before or after that
+// did its work. Nothing of other containers' is lost, the next ADD finishes the
+// work, and DEL takes all of it back.
+func TestKilledADD(t *testing.T) {
+	t.Parallel()
+	onEachVariant(t, func(t *testing.T, h *host.Host) {
+		newWorld(t, h, everyPlace...).protect(t, h)
+		c := plain(t, h, host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall()), "newcomer")
+		before := state(t, h)
+		must(c.Call(h.Firewall, "ADD"))(t)
+		after := canonical(state(t, h))
+		for _, program := range programs {
+			for _, kind := range []string{"killing", "work, then killing"} {
+				f := fault{program, 1, 1, kind}
+				must(c.Call(h.Firewall, "DEL"))(t)
+				if stdout, err := c.Call(h.Firewall, "ADD", "PATH="+string(newShims(t, f))); err == nil || stdout != "" {
+					t.Errorf("%s: ADD was not killed: %v: %s", f, err, stdout)
+				}
+				keeps(t, before, state(t, h), "ADD with "+f.String())
+				if kind == "killing" {
+					must(c.Call(h.Firewall, "DEL"))(t)
+					same(t, before, state(t, h), "DEL after ADD with "+f.String())
+					continue
+				}
+				must(c.Call(h.Firewall, "ADD"))(t)
+				same(t, after, canonical(state(t, h)), "ADD after ADD with "+f.String())
+			}
+		}
+	})
+}
+
+// TestUnreadADD has nobody take the result of ADD.
+func TestUnreadADD(t *testing.T) {
+	onVariant(t, "nft", func(t *testing.T, h *host.Host) {
+		c := plain(t, h, host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall()), "newcomer")
+		before := operators(state(t, h))
+		wrapper := filepath.Join(t.TempDir(), "firewall")
+		ok(t, os.WriteFile(wrapper, []byte("#!/bin/sh\nexec "+h.Firewall+" >/dev/full\n"), 0o755))
+		if _, err := c.Call(wrapper, "ADD"); err == nil {
+			t.Error("ADD succeeds without its result")
+		}
+		same(t, before, operators(state(t, h)), "ADD whose result cannot be written")
+	})
+}
+
+// TestHanging has a program hang. The plugin ends it after 40 seconds, which is
+// what these two cases take.
+func TestHanging(t *testing.T) {
+	t.Parallel()
+	for variant, f := range map[string]fault{
+		"nft":    {"ip6tables-restore", 1, 1, "hanging"},
+		"legacy": {"iptables-restore", 1, 1, "work, then hang"},
+	} {
+		t.Run(variant, func(t *testing.T) {
+			onVariant(t, variant, func(t *testing.T, h *host.Host) {
+				w := newWorld(t, h, place{"isolated", "allow"}, place{"same-bridge", "allow"})
+				w.protect(t, h)
+				w.networks[0].network.Plain = true
+				c := plain(t, h, w.networks[0].network, "newcomer")
+				before, start := state(t, h), time.Now()
+				succeeds := call(t, h, c, "ADD", f)
+				if took := time.Since(start); took < 40*time.Second || took > 50*time.Second {
+					t.Errorf("ADD with %s took %s", f, took)
+				}
+				if succeeds {
+					must(c.Call(h.Firewall, "CHECK"))(t)
+					must(c.Call(h.Firewall, "DEL"))(t)
+				}
+				same(t, before, state(t, h), "ADD with "+f.String())
+				w.check(t, usual, "ADD with "+f.String())
+			})
+		})
+	}
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"testing"
+
+	"github.com/cni-isolation/firewall/integration/host"
+)
+
+// TestFailedPolicyChange has an ADD fail that was to change the policy of a
+// bridge. The policy in force stays the one that the last ADD, which succeeded,
+// gave to all containers of the bridge.
+func TestFailedPolicyChange(t *testing.T) {
+	t.Parallel()
+	changes := map[string][2]place{
+		"opening":            {{"isolated", "deny"}, {"open", "allow"}},
+		"opening the bridge": {{"isolated", "allow"}, {"same-bridge", "allow"}},
+		"closing":            {{"same-bridge", "allow"}, {"isolated", "deny"}},
+	}
+	for name, change := range changes {
+		for _, k := range []kind{usual, unfiltered} {
+			t.Run(name+","+k.String(), func(t *testing.T) {
+				t.Parallel()
+				onEachVariant(t, func(t *testing.T, h *host.Host) { testFailedPolicyChange(t, h, k, change[0], change[1]) })
+			})
+		}
+	}
+}
+
+func testFailedPolicyChange(t *testing.T, h *host.Host, k kind, from, to place) {
+	k.setUp(t, h)
+	w := newWorld(t, h, from, place{"same-bridge", "allow"})
+	w.networks[1].alias = "another"
+	w.checkAllOpen(t)
+	w.protect(t, h)
+	e := w.networks[0]
+	before := canonical(state(t, h))
+	for _, f := range midway() {
+		e.become(to)
+		succeeded := call(t, h, e.server, "ADD", f)
+		after := canonical(state(t, h))
+		e.become(from)
+		if !succeeded && before != after {
+			w.compare(t, "ADD with "+f.String(), func(p probe) host.Verdict { return expected(p, k) })
+			same(t, before, after, "ADD with "+f.String())
+		}
+		must(e.server.Call(h.Firewall, "ADD"))(t)
+		same(t, before, canonical(state(t, h)), "ADD without a fault")
+	}
+}
+
+// TestFailedHealing has ADD fail that was to put rules in order. Whatever it did
+// of that, no rule may be lost: the container runs on.
+func TestFailedHealing(t *testing.T) {
+	t.Parallel()
+	onEachVariant(t, func(t *testing.T, h *host.Host) {
+		c := must(h.Add(host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall()), "container", nil))(t)
+		golden := state(t, h)
+		for _, script := range []string{
+			toEnd(jumpStage1), toEnd(jumpAdmin), toHead(stage1Return), toHead(stage2Return),
+			"$i -I FORWARD -j ACCEPT", "$i -I CNI-ISOLATION-STAGE-1 -j ACCEPT", "$i -I CNI-FORWARD -j ACCEPT",
+		} {
+			for _, f := range midway() {
+				shell(t, h, "for i in iptables ip6tables; do "+script+"; done")
+				damaged := state(t, h)
+				call(t, h, c, "ADD", f)
+				keeps(t, damaged, state(t, h), "after "+script+", ADD with "+f.String())
+				must(c.Call(h.Firewall, "ADD"))(t)
+				shell(t, h, `for i in iptables ip6tables; do for c in FORWARD CNI-ISOLATION-STAGE-1 CNI-FORWARD; do
+					$i -D $c -j ACCEPT 2>/dev/null || true
+				done; done`)
+				same(t, canonical(golden), canonical(state(t, h)), "after "+script+", ADD without a fault")
+			}
+		}
+	})
+}

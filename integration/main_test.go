@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package integration runs the plugin on throw-away hosts (see host) as a
+// container engine does: with real bridges, real iptables of both variants, the
+// reference plugins and upstream's firewall. A program that is missing fails a
+// test: `make build plugins` builds the plugins.
+package integration
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/cni-isolation/firewall/integration/host"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Hosts spend most of their time waiting for packets that do not come, so
+	// there can be more of them at once than the machine has processors.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// onEachVariant runs a test on a host of its own for each variant of iptables.
+func onEachVariant(t *testing.T, body func(t *testing.T, h *host.Host)) {
+	t.Helper()
+	for _, variant := range host.Variants {
+		t.Run(variant, func(t *testing.T) { onVariant(t, variant, body) })
+	}
+}
+
+func onVariant(t *testing.T, variant string, body func(t *testing.T, h *host.Host)) {
+	t.Helper()
+	host.Test(t, func(t *testing.T, h *host.Host) {
+		ok(t, h.UseVariant(variant))
+		body(t, h)
+	})
+}
+
+// ok ends the test on an error.
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// must ends the test on an error, and else returns the value that came with it:
+// must(h.Rules())(t).
+func must[T any](value T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		ok(t, err)
+		return value
+	}
+}

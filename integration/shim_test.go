@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// programs are those that the plugin starts.
+var programs = []string{"iptables", "iptables-restore", "ip6tables", "ip6tables-restore"}
+
+// pathOf returns a directory, for PATH, with no programs but those named, of the
+// variant in use.
+func pathOf(t *testing.T, programs ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range programs {
+		ok(t, os.Symlink(must(exec.LookPath(name))(t), filepath.Join(dir, name)))
+	}
+	return dir
+}
+
+// fault is what becomes of calls of one program.
+type fault struct {
+	program     string
+	first, last int // calls that it befalls, counted from 1
+	kind        string
+}
+
+func (f fault) String() string {
+	return fmt.Sprintf("%s of %s, calls %d to %d", f.kind, f.program, f.first, f.last)
+}
+
+// faults are the kinds, as the shell says them; $real is the program's own path.
+var faults = map[string]string{
+	"failure":         `cat >/dev/null; echo "told to fail" >&2; exit 1`,
+	"locked table":    `cat >/dev/null; echo "Another app is currently holding the xtables lock." >&2; exit 4`,
+	"garbage":         `echo "iptables: everything is fine"; exit 0`,
+	"open quotes":     `"$real" "$@"; echo "-A FORWARD -m comment --comment \"to be continued"; exit 0`,
+	"work, then fail": `"$real" "$@"; echo "told to fail afterwards" >&2; exit 1`,
+	"silence":         `exit 0`, // as where iptables is a link to /bin/true
+	"crash":           `kill -SEGV $$`,
+	// The other family's program has ended by then, so that nothing is written later.
+	"killing":            `sleep 0.3; kill -KILL $PPID; exit 1`,
+	"work, then killing": `"$real" "$@"; sleep 0.3; kill -KILL $PPID; exit 1`,
+	"hanging":            `exec sleep 1000`,
+	"work, then hang":    `"$real" "$@"; exec sleep 1000`,
+}
+
+// shims is a directory, for PATH, of programs that take note of each call, and
+// that the fault befalls.
+type shims string
+
+// calls is the file with the name of each program that was started.
+func (s shims) calls() string { return filepath.Join(string(s), "calls") }
+
+func newShims(t *testing.T, f fault) shims {
+	t.Helper()
+	s := shims(t.TempDir())
+	for _, name := range programs {
+		what := ":"
+		if name == f.program {
+			what = fmt.Sprintf("if [ $n -ge %d ] && [ $n -le %d ]; then %s; fi", f.first, f.last, faults[f.kind])
+		}
+		script := fmt.Sprintf(`#!/bin/sh
+PATH=%s
+real=%s
+echo %[3]s >> %[4]s
+n=$(grep -cx %[3]s %[4]s)
+%[5]s
+exec "$real" "$@"
+`, os.Getenv("PATH"), must(exec.LookPath(name))(t), name, s.calls(), what)
+		ok(t, os.WriteFile(filepath.Join(string(s), name), []byte(script), 0o755))
+	}
+	return s
+}
+
+// count returns how often each program was started.
+func (s shims) count(t *testing.T) map[string]int {
+	t.Helper()
+	text, err := os.ReadFile(s.calls())
+	if !errors.Is(err, fs.ErrNotExist) {
+		ok(t, err)
+	}
+	n := map[string]int{}
+	for _, name := range strings.Fields(string(text)) {
+		n[name]++
+	}
+	return n
+}
