@@ -82,6 +82,35 @@ func somebodyElse(t *testing.T, h *host.Host) (quiet func()) {
 	}
 }
 
+// TestOvertaken has somebody else write between the plugin's reading of the table
+// and its writing, so that the transaction fails: it must be planned anew.
+func TestOvertaken(t *testing.T) {
+	t.Parallel()
+	onEachVariant(t, func(t *testing.T, h *host.Host) {
+		c := plain(t, h, host.Dual("net", "br0", 1, place{"isolated", "allow"}.firewall()), "container")
+		const others = "CNI-ISOLATION-STAGE-1 -i wlan0 -j DROP"
+		for _, program := range []string{"iptables-restore", "ip6tables-restore"} {
+			before := operators(state(t, h))
+			overtake := func(verb, script string) {
+				t.Helper()
+				s := newShims(t, fault{program, 1, 1, "overtaken"})
+				must(c.Call(h.Firewall, verb, "PATH="+string(s), "OVERTAKE="+script))(t)
+				if n := s.count(t)[program]; n != 2 {
+					t.Errorf("%s overtaken: %s started %d times", verb, program, n)
+				}
+			}
+			overtake("ADD", "$list -N CNI-ISOLATION-STAGE-2")
+			must(c.Call(h.Firewall, "CHECK"))(t)
+			overtake("DEL", "$list -A "+others)
+			list := strings.TrimSuffix(program, "-restore")
+			shell(t, h, list+" -D "+others) // still there, and with it the chain
+			must(c.Call(h.Firewall, "ADD"))(t)
+			must(c.Call(h.Firewall, "DEL"))(t)
+			same(t, before, operators(state(t, h)), "after the last DEL")
+		}
+	})
+}
+
 // atOnce does something with all containers at the same time.
 func atOnce(t *testing.T, containers []*host.Container, do func(*host.Container) error) {
 	t.Helper()

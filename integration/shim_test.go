@@ -42,11 +42,12 @@ func (f fault) String() string {
 var faults = map[string]string{
 	"failure":         `cat >/dev/null; echo "told to fail" >&2; exit 1`,
 	"locked table":    `cat >/dev/null; echo "Another app is currently holding the xtables lock." >&2; exit 4`,
-	"garbage":         `echo "iptables: everything is fine"; exit 0`,
+	"garbage":         `"$real" "$@"; echo "iptables: everything is fine"; exit 0`,
 	"open quotes":     `"$real" "$@"; echo "-A FORWARD -m comment --comment \"to be continued"; exit 0`,
 	"work, then fail": `"$real" "$@"; echo "told to fail afterwards" >&2; exit 1`,
 	"silence":         `exit 0`, // as where iptables is a link to /bin/true
 	"crash":           `kill -SEGV $$`,
+	"overtaken":       `sh -ec "$OVERTAKE"`, // by somebody else, who runs $list
 	// The other family's program has ended by then, so that nothing is written later.
 	"killing":            `sleep 0.3; kill -KILL $PPID; exit 1`,
 	"work, then killing": `"$real" "$@"; sleep 0.3; kill -KILL $PPID; exit 1`,
@@ -72,6 +73,7 @@ func newShims(t *testing.T, f fault) shims {
 		script := fmt.Sprintf(`#!/bin/sh
 PATH=%s
 real=%s
+export list=${real%%-restore}
 echo %[3]s >> %[4]s
 n=$(grep -cx %[3]s %[4]s)
 %[5]s

@@ -80,7 +80,8 @@ func TestUpstreamLeftovers(t *testing.T) {
 	t.Parallel()
 	onEachVariant(t, func(t *testing.T, h *host.Host) {
 		before := state(t, h)
-		w := newWorld(t, h, place{"isolated", "allow"}, place{"same-bridge", "deny"})
+		w := newWorld(t, h, place{"isolated", "allow"}, place{"same-bridge", "deny"}, place{"same-bridge", "deny"})
+		w.networks[2].alias = "upstream's"
 		w.checkAllOpen(t)
 		w.call(t, h.Upstream(), "ADD")
 
@@ -90,12 +91,19 @@ func TestUpstreamLeftovers(t *testing.T) {
 		if w.networks[0].probes(probe{client: w.networks[0].peer})[0].run() != string(host.Blocked) {
 			t.Error("upstream's ADD has become better")
 		}
-		// Every rule twice, of parallel ADDs, and CNI-FORWARD ahead of the isolation.
+		// Every rule twice, of parallel ADDs, and CNI-FORWARD ahead of the isolation;
+		// and, of whomever, stages that end before they begin, with a bridge in them
+		// that ours has never seen.
 		shell(t, h, `for i in iptables ip6tables; do
 			$i -S | grep -- '^-A ' | while read -r rule; do eval "$i $rule"; done
 			$i -I `+jumpForward+`
+			$i -I `+stage1Return+`
+			$i -I `+stage2Return+`
 		done`)
-		w.protect(t, h)
+		for _, e := range w.networks[:2] {
+			must(e.server.Call(h.Firewall, "ADD"))(t)
+			must(e.peer.Call(h.Firewall, "ADD"))(t)
+		}
 		w.call(t, h.Firewall, "CHECK")
 		w.check(t, usual, "after an upgrade")
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"sync"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -133,6 +134,7 @@ type probe struct {
 	server   *host.Container // who must answer
 	address  string
 	port     int
+	patience time.Duration
 }
 
 func (p probe) String() string {
@@ -145,11 +147,12 @@ func (p probe) String() string {
 
 // run returns the verdict, or what else came of it.
 func (p probe) run() string {
+	patience := cmp.Or(p.patience, host.Patience)
 	if p.protocol == "UDP" {
-		verdict, err := p.client.Send(p.server, p.address, p.port)
+		verdict, err := p.client.Send(p.server, p.address, p.port, patience)
 		return cmp.Or(string(verdict), fmt.Sprint(err))
 	}
-	verdict, name, err := p.client.Connect(p.address, p.port)
+	verdict, name, err := p.client.Connect(p.address, p.port, patience)
 	switch {
 	case err != nil:
 		return err.Error()
@@ -177,12 +180,13 @@ func verdicts(probes []probe) map[string]string {
 // difference returns in what the verdicts of probes differ from what is wanted.
 // Hundreds of threads at once on a busy machine may keep one from its answer for
 // longer than its patience; so what looks blocked, and should not, is asked once
-// more. One answer proves that the way is open.
+// more, with more of it. One answer proves that the way is open.
 func difference(probes []probe, want map[string]string) string {
 	got := verdicts(probes)
 	var again []probe
 	for _, p := range probes {
 		if name := p.String(); got[name] == string(host.Blocked) && want[name] == string(host.Open) {
+			p.patience = 10 * host.Patience
 			again = append(again, p)
 		}
 	}

@@ -76,6 +76,9 @@ func probesBetween(from place, to destination) []probe {
 	return probes
 }
 
+// patience outlasts the second after which a SYN that was lost is sent again.
+const patience = 2 * host.Patience
+
 // send sends all probes, in two waves: the start of a hundred pings keeps this
 // process so busy that connections would time out of themselves. Within a wave
 // all wait for their answer together, the blocked ones a second.
@@ -98,10 +101,10 @@ func (w *world) send(rows [][]path) {
 func (w *world) try(p path, k kind) (seen host.Verdict, why string) {
 	from, address := w.ends[p.from.name], w.address(p.to, k.family)
 	if k.protocol == ping {
-		seen, err := from.Ping(address)
+		seen, err := from.Ping(address, patience)
 		return orBroken(seen, err)
 	}
-	seen, answered, err := from.Connect(address, cmp.Or(p.to.port, servedPort))
+	seen, answered, err := from.Connect(address, cmp.Or(p.to.port, servedPort), patience)
 	if seen == host.Open && answered != p.to.name {
 		return stranger, fmt.Sprintf("%q answered", answered)
 	}

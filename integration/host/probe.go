@@ -45,9 +45,9 @@ const (
 	Refused Verdict = "refused"
 )
 
-// patience is how long a probe waits for an answer, which takes well under a
+// Patience is how long a probe usually waits for an answer, which takes well under a
 // millisecond here if there is one.
-const patience = time.Second
+const Patience = time.Second
 
 // Serve answers TCP connections to a port of the container with its name, and
 // takes note of datagrams to it, until the process ends.
@@ -97,7 +97,7 @@ var sent atomic.Int64
 // Send sends a datagram from the container to an address, and reports whether
 // it arrives at another one, which must serve the port. Nothing has to come
 // back, so that the verdict is about the one direction.
-func (c *Container) Send(to *Container, address string, port int) (Verdict, error) {
+func (c *Container) Send(to *Container, address string, port int, patience time.Duration) (Verdict, error) {
 	var conn net.Conn
 	err := c.ns.Do(func(ns.NetNS) (err error) {
 		conn, err = net.Dial("udp", net.JoinHostPort(address, strconv.Itoa(port)))
@@ -121,7 +121,7 @@ func (c *Container) Send(to *Container, address string, port int) (Verdict, erro
 }
 
 // Connect opens a TCP connection from the container and reads who answers.
-func (c *Container) Connect(address string, port int) (Verdict, string, error) {
+func (c *Container) Connect(address string, port int, patience time.Duration) (Verdict, string, error) {
 	var conn net.Conn
 	dialer := net.Dialer{Timeout: patience}
 	err := c.ns.Do(func(ns.NetNS) (err error) {
@@ -157,7 +157,7 @@ func refusal(err error) (Verdict, string, error) {
 }
 
 // Ping sends one echo request from the container.
-func (c *Container) Ping(address string) (Verdict, error) {
+func (c *Container) Ping(address string, patience time.Duration) (Verdict, error) {
 	family := "-4"
 	if strings.Contains(address, ":") {
 		family = "-6"

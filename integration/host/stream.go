@@ -40,7 +40,7 @@ func (c *Container) Datagrams(ctx context.Context, interval time.Duration, to *C
 		arrivals = append(arrivals, arrived)
 		time.Sleep(interval)
 	}
-	time.Sleep(patience) // for the last of them
+	time.Sleep(Patience) // for the last of them
 	s := Stream{Sent: len(arrivals)}
 	for _, a := range arrivals {
 		select {

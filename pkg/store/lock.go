@@ -126,6 +126,9 @@ func (s *Store) lock(timeout time.Duration) (func(), error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("letting programs inherit %s: %w", path, err)
 	}
+	// What a call left that died while it wrote; a disk that has become read-only
+	// keeps it.
+	_ = s.remove(tempName)
 	return func() { _ = f.Close() }, nil
 }
 

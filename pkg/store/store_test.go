@@ -134,19 +134,34 @@ func TestPutWritesOnce(t *testing.T) {
 	}
 }
 
+// half writes half a record.
+func half(t *testing.T, s *Store) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, tempName), []byte(`{"ver`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestCrash leaves what a call leaves that dies while it writes.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	if err := os.WriteFile(filepath.Join(s.dir, tempName), []byte(`{"ver`), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	half(t, s)
 	if l := s.List(); len(l.Entries)+len(l.Problems) > 0 {
 		t.Errorf("half a record was listed: %+v", l)
 	}
 	put(t, s, attachment("c1", "10.0.0.2"))
 	if names := files(t, s); len(names) != 1 {
 		t.Errorf("got files %q", names)
+	}
+	half(t, s)
+	unlock, err := s.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if names := files(t, s); len(names) != 2 {
+		t.Errorf("a call that does not write left %q", names)
 	}
 }
 
