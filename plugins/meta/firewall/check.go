@@ -3,6 +3,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/containernetworking/cni/pkg/skel"
 
 	"github.com/cni-isolation/firewall/pkg/iptables"
@@ -11,8 +13,7 @@ import (
 )
 
 // check compares what the kernel holds for the attachment and its bridge with
-// what add would make it hold. It writes nothing, and so takes no lock: each
-// family's table is read in one piece and written in one.
+// what add would make it hold. It writes nothing, and so takes no lock.
 func (p plugin) check(args *skel.CmdArgs) error {
 	conf, a, err := attachment(args)
 	if err != nil {
@@ -30,11 +31,10 @@ func (p plugin) check(args *skel.CmdArgs) error {
 		compare = (*iptables.State).CheckPresent
 	}
 	rs := l.with(a).On(a.Bridge)
-	tables, err := iptables.Read(rs.Families())
-	if err != nil {
-		return err
-	}
-	if err := compare(tables, rs); err != nil {
+	difference, err := confirmed(
+		func() (*iptables.State, error) { return iptables.Read(rs.Families()) },
+		func(tables *iptables.State) error { return compare(tables, rs) })
+	if err := errors.Join(err, difference); err != nil {
 		return err
 	}
 	return checkPorts(rs)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -54,11 +55,10 @@ func (p plugin) look(dataDir string) (overview, error) {
 		}
 	}
 	rs := policy.Desired(append(l.briefs(), all...)...)
-	tables, err := p.read(rs.Families(), rs.Families())
-	if err == nil {
-		err = inForce(tables, rs)
-	}
-	if err != nil {
+	difference, err := confirmed(
+		func() (*iptables.State, error) { return p.read(rs.Families(), rs.Families()) },
+		func(tables *iptables.State) error { return inForce(tables, rs) })
+	if err := errors.Join(err, difference); err != nil {
 		v.InForce, v.Problem = false, err.Error()
 	}
 	return v, nil

@@ -24,15 +24,20 @@ func (p plugin) status(args *skel.CmdArgs) error {
 		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
 	}
 	rs := policy.Desired(p.remember(s).briefs()...)
-	tables, err := p.read(policy.BothFamilies, rs.Families())
-	if err == nil && tables.Families() == 0 {
-		_, err = iptables.Installed(policy.BothFamilies)
-	}
+	difference, err := confirmed(
+		func() (*iptables.State, error) {
+			tables, err := p.read(policy.BothFamilies, rs.Families())
+			if err == nil && tables.Families() == 0 {
+				_, err = iptables.Installed(policy.BothFamilies)
+			}
+			return tables, err
+		},
+		func(tables *iptables.State) error { return inForce(tables, rs) })
 	if err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
 	}
-	if err := inForce(tables, rs); err != nil {
-		return types.NewError(types.ErrLimitedConnectivity, err.Error()+`: "firewall restore" puts it back`, "")
+	if difference != nil {
+		return types.NewError(types.ErrLimitedConnectivity, difference.Error()+`: "firewall restore" puts it back`, "")
 	}
 	return nil
 }

@@ -26,6 +26,26 @@ func (p plugin) read(families, needed policy.Families) (*iptables.State, error) 
 	return tables, nil
 }
 
+// confirmed reads and compares until it sees no difference, or the same one twice
+// in a row. A listing of iptables-nft is not taken at one moment: rules that
+// another call writes meanwhile may be in it twice, or not at all.
+func confirmed(read func() (*iptables.State, error), compare func(*iptables.State) error) (difference, err error) {
+	const attempts = 5
+	seen := ""
+	for range attempts {
+		tables, err := read()
+		if err != nil {
+			return nil, err
+		}
+		difference = compare(tables)
+		if difference == nil || difference.Error() == seen {
+			break
+		}
+		seen = difference.Error()
+	}
+	return difference, nil
+}
+
 // apply closes before it opens: the ports of isolated bridges first, then the
 // tables, each in one transaction. A bridge that was isolated until now, as its
 // records or its rules tell, loses the flags of its ports ahead of them, so that
