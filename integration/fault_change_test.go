@@ -3,7 +3,10 @@
 package integration
 
 import (
+	"strings"
 	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/cni-isolation/firewall/integration/host"
 )
@@ -72,6 +75,27 @@ func TestFailedHealing(t *testing.T) {
 				done; done`)
 				same(t, canonical(golden), canonical(state(t, h)), "after "+script+", ADD without a fault")
 			}
+		}
+	})
+}
+
+// TestFailedHealingOfOthers has the ADD of another container fail after all rules
+// were flushed. What it put back of the isolation of those that run stays.
+func TestFailedHealingOfOthers(t *testing.T) {
+	t.Parallel()
+	onEachVariant(t, func(t *testing.T, h *host.Host) {
+		n := host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall())
+		must(h.Add(n, "container", nil))(t)
+		golden := isolation(state(t, h))
+		c := plain(t, h, n, "newcomer")
+		shell(t, h, "for i in iptables ip6tables; do $i -F; $i -X; done")
+		call(t, h, c, "ADD", fault{"ip6tables-restore", 1, 1, "failure"})
+		call(t, h, c, "ADD", fault{"iptables-restore", 1, 1, "failure"})
+		if diff := gocmp.Diff(golden, isolation(state(t, h))); diff != "" {
+			t.Errorf("isolation, put back in one family by the one failed ADD and in the other by the other (-golden +now):\n%s", diff)
+		}
+		if lines := linesWith(state(t, h), c.IPv4+"/", c.IPv6+"/"); lines != nil {
+			t.Errorf("accepted by an ADD that failed:\n%s", strings.Join(lines, "\n"))
 		}
 	})
 }
