@@ -69,14 +69,16 @@ func (l live) staying(d *departure) []store.Entry {
 func (p plugin) depart(l live, d *departure) error {
 	rs, err := l.gone(d)
 	needed, missing := iptables.Installed(familiesOf(d.addresses))
-	p.warn(missing) // and so there are no such rules
+	p.warn(missing)
 	tables, readErr := p.read(rs.Families(), needed)
 	if err := errors.Join(err, readErr, tables.Remove(rs)); err != nil {
 		return err
 	}
 	p.warn(l.markLeaving(d.ports))
-	for _, e := range d.records {
-		p.warn(l.store.Remove(e))
+	if missing == nil { // else the rules may be there all the same, for a call that finds the tool
+		for _, e := range d.records {
+			p.warn(l.store.Remove(e))
+		}
 	}
 	return nil
 }
