@@ -55,7 +55,7 @@ func encode(a policy.Attachment) ([]byte, error) {
 }
 
 // decode reads the content of a file and checks it as the configuration is
-// checked, for it ends up in the same places. check validates the names.
+// checked, for it ends up in the same places.
 func decode(content []byte) (policy.Attachment, error) {
 	var r record
 	if err := json.Unmarshal(content, &r); err != nil {

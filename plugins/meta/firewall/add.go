@@ -99,8 +99,8 @@ func (p plugin) passOn(prevResult []byte) error {
 // Isolation that was missing and that the records asked for stays.
 func undo(tables *iptables.State, a policy.Attachment, before policy.RuleSet) error {
 	was := policy.Bridge{Name: a.Bridge, IngressPolicy: policy.Open}
-	if recorded := before.On(a.Bridge).Bridges; len(recorded) > 0 {
-		was = recorded[0]
+	if len(before.Bridges) > 0 {
+		was = before.Bridges[0]
 	}
 	var err error
 	if a.IngressPolicy == policy.Isolated || was.IngressPolicy == policy.Isolated {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -139,7 +140,7 @@ func (l live) partStale(d *departure) error {
 			names[e.Attachment.Bridge] = true
 		}
 	}
-	found, err := link.Existing(keys(names))
+	found, err := link.Existing(slices.Collect(maps.Keys(names)))
 	if err != nil {
 		return err
 	}
@@ -153,12 +154,4 @@ func (l live) partStale(d *departure) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func keys(set map[string]bool) []string {
-	var list []string
-	for name := range set {
-		list = append(list, name)
-	}
-	return list
 }

@@ -90,7 +90,7 @@ func underPolicyOf(a policy.Attachment, e store.Entry) policy.Attachment {
 }
 
 func ofSameNetwork(a policy.Attachment, e store.Entry) bool {
-	return e.NetworkKey == store.NetworkKey(a.Network) && e.Attachment.Bridge == a.Bridge
+	return e.Attachment.Bridge == a.Bridge && e.NetworkKey == store.NetworkKey(a.Network) // a hash, asked last
 }
 
 // adopt rewrites the records of an attachment's network that still say its
