@@ -48,7 +48,7 @@ func BenchmarkCrowded(b *testing.B) {
 				b.ReportAllocs()
 				parsed := mustParse(listing)
 				for b.Loop() {
-					if p := missing(parsed, rs.For(all[0])); len(p) > 0 {
+					if p := missing(parsed, rs.With(policy.Desired(all[0]))); len(p) > 0 {
 						b.Fatal(p.script())
 					}
 				}

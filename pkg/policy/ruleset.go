@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,11 +15,17 @@ type RuleSet struct {
 	AdminChains []string       // jumped to ahead of everything that is accepted
 	Bridges     []Bridge       // isolated, or with published ports to accept
 	Addresses   []netip.Prefix // forwarded
+
+	Owners map[netip.Prefix]Owner // of the addresses, as far as known: for who reads the rules
 }
+
+// Owner is the interface of a container that has an address.
+type Owner struct{ Network, ContainerID, IfName string }
 
 // Bridge is what the rules say about one bridge.
 type Bridge struct {
 	Name           string
+	Network        string // one on the bridge, if known: for who reads the rules
 	IngressPolicy  IngressPolicy
 	PublishedPorts PublishedPorts
 	Families       Families // of the containers on it
@@ -38,8 +45,9 @@ func Desired(attachments ...Attachment) RuleSet {
 			rs.AdminChains = append(rs.AdminChains, a.AdminChain)
 		}
 		rs.Addresses = append(rs.Addresses, a.Addresses...)
+		rs.own(a)
 		if a.Bridge != "" {
-			b := Bridge{a.Bridge, a.IngressPolicy, a.PublishedPorts, a.Families()}
+			b := Bridge{a.Bridge, a.Network, a.IngressPolicy, a.PublishedPorts, a.Families()}
 			bridges[a.Bridge] = stricter(b, bridges[a.Bridge])
 		}
 	}
@@ -52,11 +60,42 @@ func Desired(attachments ...Attachment) RuleSet {
 	return rs
 }
 
-// For returns the rule set with all its bridges, and of what is accepted only
-// one attachment's part.
-func (rs RuleSet) For(a Attachment) RuleSet {
-	rs.AdminChains = []string{a.AdminChain}
-	rs.Addresses = sortUnique(slices.Clone(a.Addresses), compareHosts)
+// own notes whose the addresses of an attachment are.
+func (rs *RuleSet) own(a Attachment) {
+	if a.ContainerID == "" {
+		return
+	}
+	if rs.Owners == nil {
+		rs.Owners = map[netip.Prefix]Owner{}
+	}
+	for _, p := range a.Addresses {
+		rs.Owners[p] = Owner{a.Network, a.ContainerID, a.IfName}
+	}
+}
+
+// ByBackend returns what each backend that attachments use must hold. All of
+// them isolate every bridge, for what passes between the bridges of two backends
+// must be stopped by either; but each forwards its own addresses only, and of
+// those the ones of forwarded attachments.
+func ByBackend(attachments, forwarded []Attachment) map[string]RuleSet {
+	own := map[string][]Attachment{}
+	for _, a := range forwarded {
+		own[a.Backend] = append(own[a.Backend], a)
+	}
+	all := Desired(attachments...)
+	sets := map[string]RuleSet{}
+	for _, a := range attachments {
+		if _, done := sets[a.Backend]; !done {
+			sets[a.Backend] = all.With(Desired(own[a.Backend]...))
+		}
+	}
+	return sets
+}
+
+// With returns the rule set with all its bridges, and of what is accepted just
+// what another one says.
+func (rs RuleSet) With(accepted RuleSet) RuleSet {
+	rs.AdminChains, rs.Addresses, rs.Owners = accepted.AdminChains, accepted.Addresses, accepted.Owners
 	return rs
 }
 
@@ -103,6 +142,7 @@ func stricter(a, b Bridge) Bridge {
 		a.PublishedPorts = Deny
 	}
 	a.Families |= b.Families
+	a.Network = cmp.Or(a.Network, b.Network)
 	return a
 }
 

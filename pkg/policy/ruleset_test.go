@@ -38,7 +38,7 @@ func TestDesired(t *testing.T) {
 		},
 		"isolated without addresses, in both families": {
 			[]Attachment{attachment("br1", Isolated, Deny)},
-			RuleSet{AdminChains: []string{"ADMIN"}, Bridges: []Bridge{{"br1", Isolated, Deny, BothFamilies}}},
+			RuleSet{AdminChains: []string{"ADMIN"}, Bridges: []Bridge{{"br1", "", Isolated, Deny, BothFamilies}}},
 		},
 		"without a bridge": {
 			[]Attachment{attachment("", Open, Allow, "10.1.0.2")},
@@ -46,17 +46,17 @@ func TestDesired(t *testing.T) {
 		},
 		"twice the same": {
 			[]Attachment{both, both},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", SameBridge, Allow, BothFamilies}}, hosts("10.1.0.2", "fd00::2")},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", SameBridge, Allow, BothFamilies}}, hosts("10.1.0.2", "fd00::2"), nil},
 		},
 		"two bridges, sorted": {
 			[]Attachment{attachment("br2", Open, Allow, "10.2.0.2"), attachment("br1", Isolated, Deny, "10.1.0.3", "10.1.0.2")},
 			RuleSet{[]string{"ADMIN"},
-				[]Bridge{{"br1", Isolated, Deny, Families(IPv4)}, {"br2", Open, Allow, Families(IPv4)}},
-				hosts("10.1.0.2", "10.1.0.3", "10.2.0.2")},
+				[]Bridge{{"br1", "", Isolated, Deny, Families(IPv4)}, {"br2", "", Open, Allow, Families(IPv4)}},
+				hosts("10.1.0.2", "10.1.0.3", "10.2.0.2"), nil},
 		},
 		"the stricter of two, in the families of both": {
 			[]Attachment{attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br1", SameBridge, Deny, "fd00::2")},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", Isolated, Deny, BothFamilies}}, hosts("10.1.0.2", "fd00::2")},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", Isolated, Deny, BothFamilies}}, hosts("10.1.0.2", "fd00::2"), nil},
 		},
 	}
 	for name, test := range tests {
@@ -72,7 +72,7 @@ func TestDesired(t *testing.T) {
 func TestIn(t *testing.T) {
 	t.Parallel()
 	rs := Desired(attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br2", Open, Deny, "10.2.0.2", "fd00::2"))
-	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", Open, Deny, BothFamilies}}, hosts("fd00::2")}
+	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", "", Open, Deny, BothFamilies}}, hosts("fd00::2"), nil}
 	if diff := cmp.Diff(want, rs.In(IPv6), comparePrefixes); diff != "" {
 		t.Error(diff)
 	}
@@ -81,5 +81,26 @@ func TestIn(t *testing.T) {
 	}
 	if got := rs.In(IPv4).Families().List(); len(got) != 2 {
 		t.Errorf("bridge br2 is of both families, got %v", got)
+	}
+}
+
+func TestByBackend(t *testing.T) {
+	t.Parallel()
+	of := func(backend string, a Attachment) Attachment {
+		a.Backend, a.Network, a.ContainerID, a.IfName = backend, "net", "id", "eth0"
+		return a
+	}
+	one := of("iptables", attachment("br1", SameBridge, Allow, "10.1.0.2"))
+	two := of("nftables", attachment("br2", Isolated, Deny, "10.2.0.2"))
+	bridges := []Bridge{{"br1", "net", SameBridge, Allow, Families(IPv4)}, {"br2", "net", Isolated, Deny, Families(IPv4)}}
+	want := map[string]RuleSet{
+		"iptables": {Bridges: bridges},
+		"nftables": {
+			AdminChains: []string{"ADMIN"}, Bridges: bridges, Addresses: hosts("10.2.0.2"),
+			Owners: map[netip.Prefix]Owner{hosts("10.2.0.2")[0]: {"net", "id", "eth0"}},
+		},
+	}
+	if diff := cmp.Diff(want, ByBackend([]Attachment{one, two}, []Attachment{two}), comparePrefixes); diff != "" {
+		t.Error(diff)
 	}
 }

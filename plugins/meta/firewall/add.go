@@ -5,13 +5,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/ns"
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
-	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -38,22 +38,22 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	before, rs := l.before(a.Bridge), l.with(a)
-	tables, err := p.read(rs.Families(), a.Families())
+	before, sets := l.before(a.Bridge), l.with(a)
+	h, err := p.readAll(sets, map[string]policy.Families{a.Backend: a.Families()})
 	if err == nil {
-		err = apply(tables, rs, before)
+		err = h.apply(sets, before)
 	}
 	if err == nil {
 		err = p.passOn(conf.PrevResult.Raw)
 	}
 	if err != nil {
-		undoErr := undo(tables, a, before)
+		undoErr := h.undo(a, before)
 		if undoErr == nil { // else the record says what is still to be undone
 			undoErr = takeBack()
 		}
 		return errors.Join(err, undoErr)
 	}
-	p.warn(l.adopt(a))
+	p.warn(l.adopt(a), p.leaveFormer(l, a))
 	return nil
 }
 
@@ -75,9 +75,11 @@ func checkSandbox(args *skel.CmdArgs) error {
 
 // record writes the attachment's record, before any rule, so that whatever
 // happens next there is something that can be finished or undone. takeBack
-// brings the former state back.
+// brings the former state back. A record of another backend stays, until that
+// one's rules are gone.
 func (l live) record(a policy.Attachment) (takeBack func() error, err error) {
 	own, _ := l.split(keyOf(a))
+	own = slices.DeleteFunc(own, func(e store.Entry) bool { return e.Attachment.Backend != a.Backend })
 	takeBack = func() error { return l.store.Remove(store.NewEntry(a)) }
 	if len(own) > 0 {
 		if before, err := l.store.Read(own[0]); err == nil {
@@ -85,6 +87,24 @@ func (l live) record(a policy.Attachment) (takeBack func() error, err error) {
 		}
 	}
 	return takeBack, l.store.Put(a, own)
+}
+
+// leaveFormer takes away what the attachment has in other backends, now that it
+// is in the one of its configuration.
+func (p plugin) leaveFormer(l live, a policy.Attachment) error {
+	own, _ := l.split(keyOf(a))
+	d := newDeparture()
+	for _, e := range own {
+		if e.Attachment.Backend != a.Backend {
+			d.leave(policy.Attachment{Backend: e.Attachment.Backend, Addresses: e.Attachment.Addresses})
+			d.records[e.File()] = e
+		}
+	}
+	if len(d.records) == 0 {
+		return nil
+	}
+	l.Entries = append(l.Entries, store.NewEntry(a))
+	return p.depart(l, d)
 }
 
 // passOn writes the prevResult, which is the plugin's result, as it came.
@@ -97,14 +117,17 @@ func (p plugin) passOn(prevResult []byte) error {
 
 // undo takes back what a failed ADD did to the bridge's ports and the tables.
 // Isolation that was missing and that the records asked for stays.
-func undo(tables *iptables.State, a policy.Attachment, before policy.RuleSet) error {
+func (h held) undo(a policy.Attachment, before policy.RuleSet) error {
 	was := policy.Bridge{Name: a.Bridge, IngressPolicy: policy.Open}
 	if len(before.Bridges) > 0 {
 		was = before.Bridges[0]
 	}
-	var err error
+	var errs []error
 	if a.IngressPolicy == policy.Isolated || was.IngressPolicy == policy.Isolated {
-		err = flagPorts(was)
+		errs = append(errs, flagPorts(was))
 	}
-	return errors.Join(err, tables.Undo(policy.Desired(a), was.IngressPolicy.Isolates()))
+	for _, t := range h {
+		errs = append(errs, t.Undo(policy.Desired(a), was.IngressPolicy.Isolates()))
+	}
+	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/skel"
 
@@ -24,18 +25,36 @@ func (p plugin) check(args *skel.CmdArgs) error {
 		return err
 	}
 	l := p.remember(s)
-	compare := (*iptables.State).Check
-	if own, _ := l.split(keyOf(a)); len(own) == 0 {
-		// Attached by upstream's plugin, which has no rules for published ports.
+	own, _ := l.split(keyOf(a))
+	upstreams := len(own) == 0 && a.Backend == backendIPTables
+	if upstreams { // which has no rules for published ports
 		a.PublishedPorts = policy.Deny
-		compare = (*iptables.State).CheckPresent
 	}
-	rs := l.with(a).On(a.Bridge)
+	a.Backend = backendOf(own, a.Backend)
+	sets := l.with(a)
+	for name, rs := range sets {
+		sets[name] = rs.On(a.Bridge)
+	}
 	difference, err := confirmed(
-		func() (*iptables.State, error) { return iptables.Read(rs.Families()) },
-		func(tables *iptables.State) error { return compare(tables, rs) })
+		func() (held, error) { return p.readAll(sets, wholly(sets)) },
+		func(h held) error {
+			if upstreams {
+				return h[backendIPTables].(*iptables.State).CheckPresent(sets[backendIPTables])
+			}
+			return h.check(sets)
+		})
 	if err := errors.Join(err, difference); err != nil {
 		return err
 	}
-	return checkPorts(rs)
+	return checkPorts(sets[a.Backend])
+}
+
+// backendOf returns the backend that the ADD chose which wrote the records of an
+// attachment. A call that died while it changed the backend left two.
+func backendOf(own []store.Entry, configured string) string {
+	names := backendsOf(own)
+	if len(names) == 0 || slices.Contains(names, configured) {
+		return configured
+	}
+	return names[0]
 }

@@ -35,6 +35,7 @@ func (p plugin) del(args *skel.CmdArgs) error {
 	for _, e := range own {
 		p.warn(l.part(d, e))
 	}
+	d.unrecorded = len(own) == 0 && (len(d.addresses) > 0 || len(d.bridges) > 0)
 	p.warn(l.partStale(d))
 	return p.depart(l, d)
 }

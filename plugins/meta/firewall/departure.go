@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
@@ -16,11 +15,14 @@ import (
 
 // departure is the attachments that go in one call.
 type departure struct {
+	backends  []string // that they may have something of
 	addresses []netip.Prefix
 	bridges   []string
 	ports     []string
 	records   map[string]store.Entry // by file
 	damaged   map[string]bool        // files of records that cannot be read
+
+	unrecorded bool // it has no record, and so nobody knows of which backend it is
 }
 
 func newDeparture() *departure {
@@ -29,6 +31,9 @@ func newDeparture() *departure {
 
 // leave adds an attachment.
 func (d *departure) leave(a policy.Attachment) {
+	if a.Backend != "" && !slices.Contains(d.backends, a.Backend) {
+		d.backends = append(d.backends, a.Backend)
+	}
 	d.addresses = append(d.addresses, a.Addresses...)
 	if a.Bridge != "" && !slices.Contains(d.bridges, a.Bridge) {
 		d.bridges = append(d.bridges, a.Bridge)
@@ -44,7 +49,7 @@ func (d *departure) leave(a policy.Attachment) {
 func (l live) part(d *departure, e store.Entry) error {
 	a, err := l.store.Read(e)
 	if err != nil {
-		d.leave(policy.Attachment{Addresses: e.Attachment.Addresses})
+		d.leave(policy.Attachment{Backend: e.Attachment.Backend, Addresses: e.Attachment.Addresses})
 		d.damaged[e.File()] = true
 		return err
 	}
@@ -64,19 +69,26 @@ func (l live) staying(d *departure) []store.Entry {
 	return stay
 }
 
-// depart takes the rules away, the accepted addresses and the isolation in one
-// transaction, and the records when that is done. After an error the records
-// stay, and the next call finishes.
+// depart takes the rules away, of each backend the accepted addresses and the
+// isolation in one transaction, and the records when that is done. After an
+// error the records stay, and the next call finishes.
 func (p plugin) depart(l live, d *departure) error {
-	rs, err := l.gone(d)
-	needed, missing := iptables.Installed(familiesOf(d.addresses))
-	p.warn(missing)
-	tables, readErr := p.read(rs.Families(), needed)
-	if err := errors.Join(err, readErr, tables.Remove(rs)); err != nil {
+	empty, err := l.emptyBridges(d)
+	errs := []error{err}
+	complete := true
+	for _, name := range l.concerned(d) {
+		rs, err := l.gone(d, name, empty)
+		p.warn(err) // what cannot be told stays isolated
+		missing, err := p.take(name, rs)
+		p.warn(missing)
+		complete = complete && missing == nil
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	p.warn(l.markLeaving(d.ports))
-	if missing == nil { // else the rules may be there all the same, for a call that finds the tool
+	if complete { // else the rules may be there all the same, for a call that finds the tool
 		for _, e := range d.records {
 			p.warn(l.store.Remove(e))
 		}
@@ -84,37 +96,121 @@ func (p plugin) depart(l live, d *departure) error {
 	return nil
 }
 
+// concerned returns the backends that have something of a departure: those in
+// use, as all isolate all bridges. Where nothing is recorded it may be any that
+// the host has.
+func (l live) concerned(d *departure) []string {
+	names := backendsOf(l.Entries)
+	if !d.unrecorded {
+		return names
+	}
+	for name, b := range backends {
+		if installed, _ := b.installed(policy.BothFamilies); installed != 0 {
+			d.backends = append(d.backends, name)
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// take removes a rule set from one backend. missing says what the host lacks to
+// do so.
+func (p plugin) take(name string, rs policy.RuleSet) (missing, err error) {
+	needed := familiesOf(rs.Addresses)
+	if b, known := backends[name]; known {
+		needed, missing = b.installed(needed)
+	}
+	t, err := p.read(name, rs.Families(), needed)
+	if t != nil {
+		err = errors.Join(err, t.Remove(rs))
+	}
+	return missing, err
+}
+
 func familiesOf(addresses []netip.Prefix) policy.Families {
 	return policy.Attachment{Addresses: addresses}.Families()
 }
 
-// gone returns the rule set that goes: the addresses that no other attachment
-// has meanwhile, and the bridges with nobody left, in both families. With an
-// error a bridge stays, because it cannot be told.
-func (l live) gone(d *departure) (policy.RuleSet, error) {
+// gone returns the rule set that goes from one backend: the addresses that no
+// other attachment of it has meanwhile, and the bridges with nobody left, in both
+// families. A backend that nobody uses any more loses all bridges.
+func (l live) gone(d *departure, backend string, empty []string) (policy.RuleSet, error) {
 	var rs policy.RuleSet
-	taken := map[netip.Prefix]bool{}
+	var err error
 	staying := l.staying(d)
+	bridges := empty
+	if !slices.Contains(backendsOf(staying), backend) {
+		var kept []string
+		kept, err = l.withoutStrangers(staying, d.ports)
+		bridges = append(kept, empty...)
+	}
+	for _, name := range bridges {
+		rs.Bridges = append(rs.Bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
+	}
+	if slices.Contains(d.backends, backend) {
+		rs.Addresses = d.freed(backend, staying)
+	}
+	return rs, err
+}
+
+// freed returns the addresses that nobody who stays has in a backend.
+func (d *departure) freed(backend string, staying []store.Entry) []netip.Prefix {
+	taken := map[netip.Prefix]bool{}
 	for _, e := range staying {
 		for _, a := range e.Attachment.Addresses {
-			taken[a] = taken[a] || !d.damaged[e.File()]
+			taken[a] = taken[a] || e.Attachment.Backend == backend && !d.damaged[e.File()]
 		}
 	}
+	var free []netip.Prefix
 	for _, a := range d.addresses {
 		if !taken[a] {
-			rs.Addresses = append(rs.Addresses, a)
+			free = append(free, a)
 			taken[a] = true
 		}
 	}
+	return free
+}
+
+// withoutStrangers returns the bridges of entries on which nobody is but them
+// and the ports that go. A container that upstream's plugin isolated has no
+// record, and its rules in a backend that records no longer name.
+func (l live) withoutStrangers(entries []store.Entry, going []string) ([]string, error) {
+	ports := map[string][]string{}
 	var errs []error
-	for _, name := range d.bridges {
-		used, err := l.inUse(name, staying, d.ports)
-		if err == nil && !used {
-			rs.Bridges = append(rs.Bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
+	for _, e := range entries {
+		if e.Attachment.Bridge == "" {
+			continue
+		}
+		a, err := l.store.Read(e)
+		errs = append(errs, err)
+		ports[e.Attachment.Bridge] = append(ports[e.Attachment.Bridge], a.Port)
+	}
+	var alone []string
+	for _, bridge := range slices.Sorted(maps.Keys(ports)) {
+		others, err := l.inUse(bridge, nil, append(ports[bridge], going...))
+		if err == nil && !others {
+			alone = append(alone, bridge)
 		}
 		errs = append(errs, err)
 	}
-	return rs, errors.Join(errs...)
+	return alone, errors.Join(errs...)
+}
+
+// emptyBridges returns the bridges with nobody left. With an error a bridge
+// stays, because it cannot be told.
+func (l live) emptyBridges(d *departure) ([]string, error) {
+	var empty []string
+	var errs []error
+	staying := l.staying(d)
+	for _, name := range d.bridges {
+		used, err := l.inUse(name, staying, d.ports)
+		if err == nil && !used {
+			empty = append(empty, name)
+		}
+		errs = append(errs, err)
+	}
+	return empty, errors.Join(errs...)
 }
 
 // markLeaving remembers the ports that are still there.

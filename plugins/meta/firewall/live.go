@@ -52,22 +52,30 @@ func (l live) split(key string) (own, others []store.Entry) {
 
 func keyOf(a policy.Attachment) string { return store.Key(a.Network, a.ContainerID, a.IfName) }
 
-// with returns the rule set of all bridges in use, and of the attachment. What
-// its configuration says of its network's bridge holds for the containers that
-// were attached under a former one.
-func (l live) with(a policy.Attachment) policy.RuleSet {
+// with returns, by backend, the rule sets of all bridges in use, and of the
+// attachment. What its configuration says of its network's bridge holds for the
+// containers that were attached under a former one.
+func (l live) with(a policy.Attachment) map[string]policy.RuleSet {
 	_, others := l.split(keyOf(a))
 	all := []policy.Attachment{a}
-	seen := map[policy.Bridge]bool{}
+	seen := map[saying]bool{}
 	for _, e := range others {
 		b := underPolicyOf(a, e)
-		says := policy.Bridge{Name: b.Bridge, IngressPolicy: b.IngressPolicy, PublishedPorts: b.PublishedPorts, Families: b.Families()}
+		says := saying{b.Backend, b.Bridge, b.IngressPolicy, b.PublishedPorts, b.Families()}
 		if !seen[says] { // of a thousand containers most say the same of their bridge
 			seen[says] = true
 			all = append(all, b)
 		}
 	}
-	return policy.Desired(all...).For(a)
+	return policy.ByBackend(all, []policy.Attachment{a})
+}
+
+// saying is what a container says about its bridge.
+type saying struct {
+	backend, bridge string
+	ingressPolicy   policy.IngressPolicy
+	publishedPorts  policy.PublishedPorts
+	families        policy.Families
 }
 
 // before returns what the records asked for, of one bridge, until now.

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -54,10 +53,10 @@ func (p plugin) look(dataDir string) (overview, error) {
 			v.Warnings = append(v.Warnings, strings.Split(err.Error(), "\n")...)
 		}
 	}
-	rs := policy.Desired(append(l.briefs(), all...)...)
+	sets := policy.ByBackend(append(l.briefs(), all...), append(l.briefs(), all...))
 	difference, err := confirmed(
-		func() (*iptables.State, error) { return p.read(rs.Families(), rs.Families()) },
-		func(tables *iptables.State) error { return inForce(tables, rs) })
+		func() (held, error) { return p.readAll(sets, wholly(sets)) },
+		func(h held) error { return h.inForce(sets) })
 	if err := errors.Join(err, difference); err != nil {
 		v.InForce, v.Problem = false, err.Error()
 	}

@@ -27,9 +27,6 @@ func (p plugin) warn(errs ...error) {
 	}
 }
 
-// backendIPTables is the one that is chosen where none is named.
-const backendIPTables = "iptables"
-
 // attachment reads a call that must be valid and have a prevResult.
 func attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) {
 	conf, err := netconf.Parse(args.StdinData)
@@ -42,7 +39,7 @@ func attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) 
 	}
 	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
 	if a.Backend == "" {
-		a.Backend = backendIPTables
+		a.Backend = choose()
 	}
 	return conf, a, err
 }

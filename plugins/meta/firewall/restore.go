@@ -23,16 +23,16 @@ func (p plugin) restore(dataDir string) error {
 	l, buryErr := p.bury(l)
 	all, unreadable := l.attachments()
 	// Bridges whose records are damaged are isolated all the same.
-	rs := policy.Desired(append(l.briefs(), all...)...)
-	rs.Addresses = policy.Desired(all...).Addresses
-	tables, err := p.read(rs.Families(), rs.Families())
+	isolated := append(l.briefs(), all...)
+	sets, before := policy.ByBackend(isolated, all), policy.Desired(isolated...)
+	h, err := p.readAll(sets, wholly(sets))
 	if err == nil {
-		err = apply(tables, rs, rs)
+		err = h.apply(sets, before)
 	}
 	if err := errors.Join(err, buryErr, unreadable, errors.Join(l.Problems...)); err != nil {
 		return fmt.Errorf("not everything could be restored: %w", err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "restored %s on %s\n", count(len(all), "attachment"), count(len(rs.Bridges), "bridge"))
+	_, err = fmt.Fprintf(p.stdout, "restored %s on %s\n", count(len(all), "attachment"), count(len(before.Bridges), "bridge"))
 	return err
 }
 

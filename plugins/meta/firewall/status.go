@@ -3,10 +3,12 @@
 package main
 
 import (
+	"cmp"
+	"errors"
+
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
-	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
@@ -23,17 +25,16 @@ func (p plugin) status(args *skel.CmdArgs) error {
 	if err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
 	}
-	rs := policy.Desired(p.remember(s).briefs()...)
+	all := p.remember(s).briefs()
+	sets := policy.ByBackend(all, all)
+	var h held
 	difference, err := confirmed(
-		func() (*iptables.State, error) {
-			tables, err := p.read(policy.BothFamilies, rs.Families())
-			if err == nil && tables.Families() == 0 {
-				_, err = iptables.Installed(policy.BothFamilies)
-			}
-			return tables, err
+		func() (_ held, err error) {
+			h, err = p.readAll(sets, wholly(sets))
+			return h, err
 		},
-		func(tables *iptables.State) error { return inForce(tables, rs) })
-	if err != nil {
+		func(h held) error { return h.inForce(sets) })
+	if err = errors.Join(p.available(cmp.Or(conf.Backend, choose()), h), err); err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
 	}
 	if difference != nil {
@@ -42,13 +43,29 @@ func (p plugin) status(args *skel.CmdArgs) error {
 	return nil
 }
 
+// available returns an error where an ADD cannot work with a backend. What was
+// read of it is proof enough that it can.
+func (p plugin) available(backend string, h held) error {
+	if t, read := h[backend]; read && t.Families() != 0 {
+		return nil
+	}
+	t, err := p.read(backend, policy.BothFamilies, 0)
+	if err == nil && t.Families() == 0 {
+		_, err = backends[backend].installed(policy.BothFamilies)
+	}
+	return err
+}
+
 // inForce returns an error that names the first thing which the kernel does not
-// hold as a rule set says.
-func inForce(tables *iptables.State, rs policy.RuleSet) error {
-	if err := tables.Check(rs); err != nil {
+// hold as the rule sets say.
+func (h held) inForce(sets map[string]policy.RuleSet) error {
+	if err := h.check(sets); err != nil {
 		return err
 	}
-	return checkPorts(rs)
+	for _, rs := range sets {
+		return checkPorts(rs) // all have the same bridges
+	}
+	return nil
 }
 
 // briefs returns all attachments as far as the names of their records say.

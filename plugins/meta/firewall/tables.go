@@ -3,41 +3,28 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
-	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// read reads the tables of families, of which some are needed: an address has no
-// rules without them. The others are those of other attachments and of bridges;
-// a host that has no use for a family often has no tool for it, or no tables.
-func (p plugin) read(families, needed policy.Families) (*iptables.State, error) {
-	installed, _ := iptables.Installed(families)
-	tables, err := iptables.Read(installed)
-	if lacks := needed &^ tables.Families(); lacks != 0 {
-		_, missing := iptables.Installed(lacks)
-		return tables, errors.Join(missing, err)
-	}
-	p.warn(err)
-	return tables, nil
-}
-
 // confirmed reads and compares until it sees no difference, or the same one twice
 // in a row. A listing of iptables-nft is not taken at one moment: rules that
 // another call writes meanwhile may be in it twice, or not at all.
-func confirmed(read func() (*iptables.State, error), compare func(*iptables.State) error) (difference, err error) {
+func confirmed(read func() (held, error), compare func(held) error) (difference, err error) {
 	const attempts = 5
 	seen := ""
 	for range attempts {
-		tables, err := read()
+		h, err := read()
 		if err != nil {
 			return nil, err
 		}
-		difference = compare(tables)
+		difference = compare(h)
 		if difference == nil || difference.Error() == seen {
 			break
 		}
@@ -46,22 +33,50 @@ func confirmed(read func() (*iptables.State, error), compare func(*iptables.Stat
 	return difference, nil
 }
 
-// apply closes before it opens: the ports of isolated bridges first, then the
-// tables, each in one transaction. A bridge that was isolated until now, as its
-// records or its rules tell, loses the flags of its ports ahead of them, so that
-// a crash between the two is healed by the next call.
-func apply(tables *iptables.State, rs policy.RuleSet, before policy.RuleSet) error {
+// apply closes before it opens: the ports of isolated bridges first, then each
+// backend's tables in one transaction. A bridge that was isolated until now, as
+// its records or its rules tell, loses the flags of its ports ahead of them, so
+// that a crash between the two is healed by the next call.
+func (h held) apply(sets map[string]policy.RuleSet, before policy.RuleSet) error {
+	names := slices.SortedFunc(maps.Keys(h), func(a, b string) int {
+		return cmp.Compare(len(sets[a].Addresses), len(sets[b].Addresses)) // what only isolates goes first
+	})
+	for _, name := range names[:min(len(names), 1)] { // all have the same bridges
+		if err := h.flagPorts(sets[name], before); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := h[name].Apply(sets[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h held) flagPorts(rs, before policy.RuleSet) error {
 	for _, b := range rs.Bridges {
 		was := slices.ContainsFunc(before.Bridges, func(old policy.Bridge) bool {
 			return old.Name == b.Name && old.IngressPolicy == policy.Isolated
 		})
-		if was || b.IngressPolicy == policy.Isolated || tables.DropsSameBridge(b.Name) {
+		if was || b.IngressPolicy == policy.Isolated || h.dropsSameBridge(b.Name) {
 			if err := flagPorts(b); err != nil {
 				return err
 			}
 		}
 	}
-	return tables.Apply(rs)
+	return nil
+}
+
+// dropsSameBridge reports whether a bridge's policy was isolated until now, as
+// its rules tell.
+func (h held) dropsSameBridge(bridge string) bool {
+	for _, t := range h {
+		if t.DropsSameBridge(bridge) {
+			return true
+		}
+	}
+	return false
 }
 
 // flagPorts makes the bridge itself keep its containers apart where the rules

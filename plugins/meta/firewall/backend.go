@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// backend is a way to keep rule sets in the kernel.
+type backend interface {
+	// installed returns those of the families that the host has the means for,
+	// and an error that names what the others lack.
+	installed(policy.Families) (policy.Families, error)
+
+	// read reads what the kernel holds for families. With an error, the tables
+	// are those of the families that could be read.
+	read(policy.Families) (tables, error)
+}
+
+// tables is what the kernel held of one backend's when it was read.
+type tables interface {
+	Families() policy.Families
+
+	// Check returns an error that names the first thing in which they differ from
+	// a rule set.
+	Check(policy.RuleSet) error
+
+	// DropsSameBridge reports whether the containers of a bridge are kept apart by
+	// a rule.
+	DropsSameBridge(bridge string) bool
+
+	Apply(policy.RuleSet) error
+	Undo(rs policy.RuleSet, keepIsolation bool) error
+	Remove(policy.RuleSet) error
+}
+
+// The backends, by the name they have in a conflist and in records.
+const backendIPTables = "iptables"
+
+var backends = map[string]backend{
+	backendIPTables: iptablesBackend{},
+}
+
+type iptablesBackend struct{}
+
+func (iptablesBackend) installed(f policy.Families) (policy.Families, error) {
+	return iptables.Installed(f)
+}
+
+func (iptablesBackend) read(f policy.Families) (tables, error) { return iptables.Read(f) }
+
+// choose returns the backend for a network that names none.
+func choose() string { return backendIPTables }
+
+// held is what the kernel holds, by backend.
+type held map[string]tables
+
+// read reads one backend's tables of families, of which some are needed: an
+// address has no rules without them. The others are those of other attachments
+// and of bridges; a host that has no use for a family often has no tool for it,
+// or no tables.
+func (p plugin) read(name string, families, needed policy.Families) (tables, error) {
+	b, known := backends[name]
+	if !known {
+		return nil, fmt.Errorf("the backend %q of a record is unknown to this version", name)
+	}
+	installed, _ := b.installed(families)
+	t, err := b.read(installed)
+	if lacks := needed &^ t.Families(); lacks != 0 {
+		_, missing := b.installed(lacks)
+		return t, errors.Join(missing, err)
+	}
+	p.warn(err)
+	return t, nil
+}
+
+// readAll reads what rule sets are about. A backend that is not needed is read
+// as far as it can be.
+func (p plugin) readAll(sets map[string]policy.RuleSet, needed map[string]policy.Families) (held, error) {
+	h := held{}
+	var errs []error
+	for name, rs := range sets {
+		t, err := p.read(name, rs.Families(), needed[name])
+		if t != nil {
+			h[name] = t
+		}
+		if _, isNeeded := needed[name]; isNeeded {
+			errs = append(errs, err)
+		} else {
+			p.warn(err)
+		}
+	}
+	return h, errors.Join(errs...)
+}
+
+// wholly needs the families of all rule sets.
+func wholly(sets map[string]policy.RuleSet) map[string]policy.Families {
+	needed := map[string]policy.Families{}
+	for name, rs := range sets {
+		needed[name] = rs.Families()
+	}
+	return needed
+}
+
+// check returns an error that names the first thing which the kernel does not
+// hold as the rule sets say.
+func (h held) check(sets map[string]policy.RuleSet) error {
+	for name, t := range h {
+		if err := t.Check(sets[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backendsOf returns the backends that entries name.
+func backendsOf(entries []store.Entry) []string {
+	names := map[string]bool{}
+	for _, e := range entries {
+		names[e.Attachment.Backend] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
