@@ -18,6 +18,7 @@ func TestMissingPrograms(t *testing.T) {
 	t.Parallel()
 	onEachVariant(t, func(t *testing.T, h *host.Host) {
 		isolated := place{"isolated", "allow"}.firewall()
+		isolated["backend"] = "iptables"
 		networks := map[string]*host.Network{
 			"dual": host.Dual("dual", "br0", 1, isolated),
 			"IPv4": {Name: "ipv4", Bridge: "br4", Subnets: []string{"10.4.0.0/24"}, Firewall: isolated},

@@ -53,7 +53,7 @@ func (p plugin) add(args *skel.CmdArgs) error {
 		}
 		return errors.Join(err, undoErr)
 	}
-	p.warn(l.adopt(a), p.leaveFormer(l, a))
+	p.warn(l.adopt(a), p.leaveFormer(l, a), h.overruled(a.Backend))
 	return nil
 }
 

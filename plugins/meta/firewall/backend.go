@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -42,10 +43,14 @@ type tables interface {
 }
 
 // The backends, by the name they have in a conflist and in records.
-const backendIPTables = "iptables"
+const (
+	backendIPTables = "iptables"
+	backendNFTables = "nftables"
+)
 
 var backends = map[string]backend{
 	backendIPTables: iptablesBackend{},
+	backendNFTables: nftablesBackend{},
 }
 
 type iptablesBackend struct{}
@@ -56,8 +61,41 @@ func (iptablesBackend) installed(f policy.Families) (policy.Families, error) {
 
 func (iptablesBackend) read(f policy.Families) (tables, error) { return iptables.Read(f) }
 
-// choose returns the backend for a network that names none.
-func choose() string { return backendIPTables }
+type nftablesBackend struct{}
+
+func (nftablesBackend) installed(f policy.Families) (policy.Families, error) {
+	err := nftables.Supported()
+	if errors.Is(err, nftables.ErrUnsupported) {
+		return 0, err
+	}
+	return f, nil // why it cannot be asked, read says
+}
+
+// read reads the table, which is that of both families.
+func (nftablesBackend) read(f policy.Families) (tables, error) {
+	if f == 0 {
+		return &nftables.State{}, nil
+	}
+	return nftables.Read()
+}
+
+// choose returns the backend for a network that names none. A host that has a
+// part of iptables is one that uses it, and learns what is missing.
+func choose() string {
+	if installed, _ := iptables.Installed(policy.BothFamilies); installed != 0 {
+		return backendIPTables
+	}
+	return backendNFTables
+}
+
+// overruled returns an error that says which tables of other programs' drop what
+// a backend accepts.
+func (h held) overruled(backend string) error {
+	if t, is := h[backend].(interface{ Overruled() error }); is {
+		return t.Overruled()
+	}
+	return nil
+}
 
 // held is what the kernel holds, by backend.
 type held map[string]tables

@@ -35,18 +35,24 @@ func (p plugin) check(args *skel.CmdArgs) error {
 	for name, rs := range sets {
 		sets[name] = rs.On(a.Bridge)
 	}
-	difference, err := confirmed(
-		func() (held, error) { return p.readAll(sets, wholly(sets)) },
-		func(h held) error {
-			if upstreams {
-				return h[backendIPTables].(*iptables.State).CheckPresent(sets[backendIPTables])
-			}
-			return h.check(sets)
-		})
+	compare := held.check
+	if upstreams {
+		compare = held.checkPresent
+	}
+	_, difference, err := p.confirmed(sets, compare)
 	if err := errors.Join(err, difference); err != nil {
 		return err
 	}
 	return checkPorts(sets[a.Backend])
+}
+
+// checkPresent is check for what upstream's plugin wrote.
+func (h held) checkPresent(sets map[string]policy.RuleSet) error {
+	s, is := h[backendIPTables].(*iptables.State)
+	if !is {
+		return errors.New("the tables of iptables were not read")
+	}
+	return s.CheckPresent(sets[backendIPTables])
 }
 
 // backendOf returns the backend that the ADD chose which wrote the records of an

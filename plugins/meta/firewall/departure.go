@@ -141,9 +141,9 @@ func (l live) gone(d *departure, backend string, empty []string) (policy.RuleSet
 	staying := l.staying(d)
 	bridges := empty
 	if !slices.Contains(backendsOf(staying), backend) {
-		var kept []string
-		kept, err = l.withoutStrangers(staying, d.ports)
-		bridges = append(kept, empty...)
+		var left []string
+		left, err = l.withoutStrangers(staying, d.ports)
+		bridges = slices.Concat(empty, left)
 	}
 	for _, name := range bridges {
 		rs.Bridges = append(rs.Bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})

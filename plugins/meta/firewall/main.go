@@ -14,6 +14,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
@@ -40,7 +41,7 @@ func main() {
 func coded(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
 	return func(args *skel.CmdArgs) error {
 		err := verb(args)
-		if errors.Is(err, store.ErrLocked) || errors.Is(err, iptables.ErrLocked) {
+		if errors.Is(err, store.ErrLocked) || errors.Is(err, iptables.ErrLocked) || errors.Is(err, nftables.ErrBusy) {
 			return types.NewError(types.ErrTryAgainLater, err.Error(), "")
 		}
 		return err

@@ -54,11 +54,14 @@ func (p plugin) look(dataDir string) (overview, error) {
 		}
 	}
 	sets := policy.ByBackend(append(l.briefs(), all...), append(l.briefs(), all...))
-	difference, err := confirmed(
-		func() (held, error) { return p.readAll(sets, wholly(sets)) },
-		func(h held) error { return h.inForce(sets) })
+	h, difference, err := p.confirmed(sets, held.inForce)
 	if err := errors.Join(err, difference); err != nil {
 		v.InForce, v.Problem = false, err.Error()
+	}
+	for name := range sets {
+		if err := h.overruled(name); err != nil {
+			v.Warnings = append(v.Warnings, strings.Split(err.Error(), "\n")...)
+		}
 	}
 	return v, nil
 }

@@ -27,24 +27,22 @@ func (p plugin) status(args *skel.CmdArgs) error {
 	}
 	all := p.remember(s).briefs()
 	sets := policy.ByBackend(all, all)
-	var h held
-	difference, err := confirmed(
-		func() (_ held, err error) {
-			h, err = p.readAll(sets, wholly(sets))
-			return h, err
-		},
-		func(h held) error { return h.inForce(sets) })
-	if err = errors.Join(p.available(cmp.Or(conf.Backend, choose()), h), err); err != nil {
+	h, difference, err := p.confirmed(sets, held.inForce)
+	backend := cmp.Or(conf.Backend, choose())
+	if err = errors.Join(p.available(backend, h), err); err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
 	}
 	if difference != nil {
 		return types.NewError(types.ErrLimitedConnectivity, difference.Error()+`: "firewall restore" puts it back`, "")
 	}
+	if err := h.overruled(backend); err != nil {
+		return types.NewError(types.ErrLimitedConnectivity, err.Error(), "")
+	}
 	return nil
 }
 
 // available returns an error where an ADD cannot work with a backend. What was
-// read of it is proof enough that it can.
+// read of it is proof enough that it can; else it is read.
 func (p plugin) available(backend string, h held) error {
 	if t, read := h[backend]; read && t.Families() != 0 {
 		return nil
@@ -52,6 +50,9 @@ func (p plugin) available(backend string, h held) error {
 	t, err := p.read(backend, policy.BothFamilies, 0)
 	if err == nil && t.Families() == 0 {
 		_, err = backends[backend].installed(policy.BothFamilies)
+	}
+	if err == nil {
+		h[backend] = t
 	}
 	return err
 }

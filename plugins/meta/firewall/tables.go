@@ -16,21 +16,22 @@ import (
 // confirmed reads and compares until it sees no difference, or the same one twice
 // in a row. A listing of iptables-nft is not taken at one moment: rules that
 // another call writes meanwhile may be in it twice, or not at all.
-func confirmed(read func() (held, error), compare func(held) error) (difference, err error) {
+func (p plugin) confirmed(
+	sets map[string]policy.RuleSet, compare func(held, map[string]policy.RuleSet) error,
+) (h held, difference, err error) {
 	const attempts = 5
 	seen := ""
 	for range attempts {
-		h, err := read()
-		if err != nil {
-			return nil, err
+		if h, err = p.readAll(sets, wholly(sets)); err != nil {
+			return h, nil, err
 		}
-		difference = compare(h)
+		difference = compare(h, sets)
 		if difference == nil || difference.Error() == seen {
 			break
 		}
 		seen = difference.Error()
 	}
-	return difference, nil
+	return h, difference, nil
 }
 
 // apply closes before it opens: the ports of isolated bridges first, then each

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"encoding/binary"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// tableName is of the table that holds everything, in the family inet.
+const tableName = "cni_firewall"
+
+// The sets. Whatever differs from host to host, or from one ADD to the next, is
+// an element of one of them.
+const (
+	setIsolated      = "isolated_bridges"
+	setSameBridge    = "same_bridge"
+	setBlockedWithin = "blocked_within"
+	setPublished     = "published_ports"
+	setIPv4          = "containers_ipv4"
+	setIPv6          = "containers_ipv6"
+)
+
+// The chains that are the plugin's own.
+const (
+	chainIsolation = "isolation"
+	chainStage1    = "isolation_stage_1"
+	chainStage2    = "isolation_stage_2"
+	chainForward   = "forward"
+)
+
+// mark begins the comment of all that is the plugin's own, so that it is known
+// again when a later version has another layout.
+const mark = "CNI firewall plugin"
+
+const commentAdmin = "the operator's own: jumped to ahead of all that is accepted, never emptied"
+
+// setLayout is what a set must be.
+type setLayout struct {
+	name, comment string
+	keyType       uint32 // number that nft knows the type by (datatype.h), 6 bits a part
+	keyLength     uint32 // bytes
+	byteOrder     uint32 // 1 the host's, 2 the network's; nft needs it to list
+}
+
+const (
+	typeIPv4Addr = 7
+	typeIPv6Addr = 8
+	typeIfname   = 41
+	typePair     = typeIfname<<6 | typeIfname
+)
+
+var sets = []setLayout{
+	{setIsolated, "ingressPolicy same-bridge or isolated", typeIfname, unix.IFNAMSIZ, 1},
+	{setSameBridge, "each of isolated_bridges, to itself", typePair, 2 * unix.IFNAMSIZ, 0},
+	{setBlockedWithin, "ingressPolicy isolated, to itself", typePair, 2 * unix.IFNAMSIZ, 0},
+	{setPublished, "publishedPorts allow", typeIfname, unix.IFNAMSIZ, 1},
+	{setIPv4, "network, container and interface", typeIPv4Addr, 4, 2},
+	{setIPv6, "network, container and interface", typeIPv6Addr, 16, 2},
+}
+
+// chainLayout is what a chain must be. The place of a rule in it is its place in
+// the kernel.
+type chainLayout struct {
+	name, comment string
+	priority      *int32 // of a base chain on the hook forward; nil for a chain that is jumped to
+	rules         []rule
+}
+
+// rule is a rule as nft prints it, and as the kernel has it.
+type rule struct {
+	text  string
+	exprs []expr.Any
+}
+
+// The isolation has a base chain of its own, so that no accept, not the
+// operator's either, ends a packet's way before it was looked at: a drop in one
+// base chain holds whatever another one accepts.
+var chains = []chainLayout{
+	{chainStage2, "to a bridge: stop", nil, []rule{
+		on("oifname @"+setIsolated+" drop", oifname(1), in(setIsolated), verdict(expr.VerdictDrop)),
+	}},
+	{chainStage1, "from an isolated bridge", nil, []rule{
+		// The exemption goes by the direction in which conntrack saw the connection
+		// begin. Replies pass wherever they lead: the kernel has such a connection
+		// only because its first packet passed.
+		on("ct direction original ct status dnat oifname @"+setPublished+" return",
+			direction(original), published(), oifname(1), in(setPublished), verdict(expr.VerdictReturn)),
+		on("ct direction reply ct status dnat iifname @"+setPublished+" return",
+			direction(reply), published(), iifname(), in(setPublished), verdict(expr.VerdictReturn)),
+		on("iifname . oifname @"+setBlockedWithin+" drop",
+			iifname(), oifname(2), in(setBlockedWithin), verdict(expr.VerdictDrop)),
+		// A pair that is missing closes: what stays on the bridge would be stopped
+		// in stage 2.
+		on("iifname . oifname @"+setSameBridge+" return",
+			iifname(), oifname(2), in(setSameBridge), verdict(expr.VerdictReturn)),
+		on("jump "+chainStage2, jump(chainStage2)),
+	}},
+	{chainIsolation, "ahead of all that accepts", priority(-10), []rule{
+		on("iifname @"+setIsolated+" jump "+chainStage1, iifname(), in(setIsolated), jump(chainStage1)),
+	}},
+	{chainForward, "what containers may", priority(0), []rule{
+		on("ct direction original ct status dnat oifname @"+setPublished+" accept",
+			direction(original), published(), oifname(1), in(setPublished), verdict(expr.VerdictAccept)),
+		on("ip saddr @"+setIPv4+" accept", protocol(unix.NFPROTO_IPV4), address(12, 4), in(setIPv4), verdict(expr.VerdictAccept)),
+		on("ip daddr @"+setIPv4+" ct state established,related accept",
+			protocol(unix.NFPROTO_IPV4), address(16, 4), in(setIPv4), known(), verdict(expr.VerdictAccept)),
+		on("ip6 saddr @"+setIPv6+" accept", protocol(unix.NFPROTO_IPV6), address(8, 16), in(setIPv6), verdict(expr.VerdictAccept)),
+		on("ip6 daddr @"+setIPv6+" ct state established,related accept",
+			protocol(unix.NFPROTO_IPV6), address(24, 16), in(setIPv6), known(), verdict(expr.VerdictAccept)),
+	}},
+}
+
+// on joins the matches and the verdict of a rule.
+func on(text string, parts ...[]expr.Any) rule {
+	r := rule{text: text}
+	for _, p := range parts {
+		r.exprs = append(r.exprs, p...)
+	}
+	return r
+}
+
+func jumpTo(chain string) rule { return on("jump "+chain, jump(chain)) }
+
+func priority(n int32) *int32 { return &n }
+
+func iifname() []expr.Any { return []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}} }
+
+func oifname(register uint32) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: register}}
+}
+
+// in looks up what stands in register 1, and in those after it.
+func in(set string) []expr.Any { return []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: set}} }
+
+func verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }
+
+func jump(chain string) []expr.Any {
+	return []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}}
+}
+
+// Directions of a connection (IP_CT_DIR_… in nf_conntrack_tuple_common.h).
+const (
+	original = 0
+	reply    = 1
+)
+
+func direction(d byte) []expr.Any {
+	return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, equals(d)}
+}
+
+func protocol(nfproto byte) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, equals(nfproto)}
+}
+
+func equals(b byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{b}} }
+
+// address loads one from the header of IPv4 or IPv6.
+func address(offset, length uint32) []expr.Any {
+	return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length}}
+}
+
+// Bits of nf_conntrack_common.h.
+const (
+	ipsDstNAT        = 1 << 5
+	stateEstablished = 1 << 1
+	stateRelated     = 1 << 2
+)
+
+func published() []expr.Any { return anyBit(expr.CtKeySTATUS, ipsDstNAT) }
+
+func known() []expr.Any { return anyBit(expr.CtKeySTATE, stateEstablished|stateRelated) }
+
+func anyBit(key expr.CtKey, bits uint32) []expr.Any {
+	zero := make([]byte, 4)
+	return []expr.Any{
+		&expr.Ct{Key: key, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, bits), Xor: zero},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: zero},
+	}
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+)
+
+// change is one step from the table that is to the table that must be.
+type change struct {
+	why     string // what is wrong, with the object's name
+	request request
+}
+
+// plan is a list of changes that are made all or none.
+type plan struct {
+	changes []change
+	err     error // why there can be none
+}
+
+func (p *plan) add(why string, r request) {
+	p.changes = append(p.changes, change{why, r})
+}
+
+// missing returns the changes that make the table hold its layout, the jumps to
+// the operator's chains, and members as they must be. Additions cost nothing,
+// but every deletion makes the kernel wait for all packets under way, so that
+// only what is wrong is deleted.
+func missing(t *table, adminChains []string, all []member) plan {
+	var p plan
+	if !t.exists {
+		p.add("the table is missing", newTable())
+	}
+	if t.dormant {
+		p.add("the table is dormant", newTable())
+		return p // the kernel takes no chain on a hook with it; what else is wrong is seen when it is awake
+	}
+	broken := t.broken()
+	p.clear(t, broken)
+	for _, s := range sets {
+		if broken || t.sets[s.name] == nil {
+			p.add("set "+s.name+" is missing", s.create())
+		}
+	}
+	p.buildChains(t, adminChains, broken)
+	p.members(t, all, broken)
+	return p
+}
+
+// broken reports whether what rules refer to has to be made anew, and with it
+// all of the layout but the operator's chains: sets or chains that are of another
+// make, as an older layout's are.
+func (t *table) broken() bool {
+	for name, s := range t.sets {
+		i := slices.IndexFunc(sets, func(l setLayout) bool { return l.name == name })
+		if i < 0 && s.marked || i >= 0 && !sets[i].is(s) {
+			return true
+		}
+	}
+	for name, c := range t.chains {
+		i := slices.IndexFunc(chains, func(l chainLayout) bool { return l.name == name })
+		if i < 0 && c.marked || i >= 0 && !chains[i].is(c) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l setLayout) is(s *set) bool {
+	return s.keyType == l.keyType && s.keyLength == l.keyLength && s.flags&^nftSetConcat == 0
+}
+
+// nftSetConcat is NFT_SET_CONCAT, which later kernels may show of a pair.
+const nftSetConcat = 0x80
+
+func (l chainLayout) is(c *chain) bool {
+	if l.priority == nil {
+		return !c.base
+	}
+	return c.base && c.hook == nfForward && c.priority == *l.priority && !c.drops
+}
+
+// clear deletes what is broken, rules ahead of what they refer to.
+func (p *plan) clear(t *table, broken bool) {
+	if !broken {
+		return
+	}
+	own := func(name string, marked bool) bool { return marked || isChain(name) }
+	for name, c := range t.chains {
+		if own(name, c.marked) {
+			p.add("chain "+name+" has another layout", flush(name))
+		}
+	}
+	for name, c := range t.chains {
+		if own(name, c.marked) {
+			p.add("chain "+name+" has another layout", named(unix.NFT_MSG_DELCHAIN, unix.NFTA_CHAIN_TABLE, unix.NFTA_CHAIN_NAME, name))
+		}
+	}
+	for name, s := range t.sets {
+		if s.marked || slices.ContainsFunc(sets, func(l setLayout) bool { return l.name == name }) {
+			p.add("set "+name+" has another layout", named(unix.NFT_MSG_DELSET, unix.NFTA_SET_TABLE, unix.NFTA_SET_NAME, name))
+		}
+	}
+}
+
+func isChain(name string) bool {
+	return slices.ContainsFunc(chains, func(l chainLayout) bool { return l.name == name })
+}
+
+// buildChains makes the chains hold exactly their rules. In the chain forward
+// the jumps to the operators' chains come first, in any order.
+func (p *plan) buildChains(t *table, adminChains []string, broken bool) {
+	for _, name := range adminChains {
+		if isChain(name) {
+			p.err = fmt.Errorf("iptablesAdminChainName %q is a chain of the plugin's own in table inet %s", name, tableName)
+		}
+		if t.chains[name] == nil {
+			p.add("chain "+name+" is missing", chainLayout{name: name, comment: commentAdmin}.create(""))
+		}
+	}
+	for _, l := range chains {
+		seen := t.chains[l.name]
+		if broken || seen == nil {
+			p.add("chain "+l.name+" is missing", l.create(mark+": "))
+			seen = &chain{}
+		}
+		var ahead []rule
+		if l.name == chainForward {
+			ahead = t.adminJumps(adminChains)
+		}
+		p.rules(l, seen, ahead)
+	}
+}
+
+// adminJumps returns the jumps to the operators' chains: those that are there,
+// and those that must be.
+func (t *table) adminJumps(adminChains []string) []rule {
+	var jumps []rule
+	names := slices.Clone(adminChains)
+	if c := t.chains[chainForward]; c != nil {
+		for _, seen := range c.rules {
+			for name, to := range t.chains {
+				if !to.base && !isChain(name) && !to.marked && jumpTo(name).is(seen) {
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		jumps = append(jumps, jumpTo(name))
+	}
+	return jumps
+}
+
+// rules makes a chain hold its rules and no others. What is missing at its end is
+// added; else it is written anew.
+func (p *plan) rules(l chainLayout, seen *chain, ahead []rule) {
+	want := append(slices.Clone(ahead), l.rules...)
+	have := 0
+	for ; have < len(seen.rules) && have < len(want); have++ {
+		i := slices.IndexFunc(want[have:max(len(ahead), have+1)], func(r rule) bool { return r.is(seen.rules[have]) })
+		if i < 0 {
+			break
+		}
+		want[have], want[have+i] = want[have+i], want[have]
+	}
+	if have < len(seen.rules) {
+		why := fmt.Sprintf("chain %s has a rule of somebody else's at its end", l.name)
+		if have < len(want) {
+			why = fmt.Sprintf("chain %s: rule %d is missing or another one: %s", l.name, have+1, want[have].text)
+		}
+		p.add(why, flush(l.name))
+		have = 0
+	}
+	for n, r := range want[have:] {
+		request, err := r.encode(l.name)
+		if err != nil {
+			p.err = err
+		}
+		p.add(fmt.Sprintf("chain %s: rule %d is missing: %s", l.name, have+n+1, r.text), request)
+	}
+}
+
+// members adds and deletes elements.
+func (p *plan) members(t *table, all []member, broken bool) {
+	for _, m := range all {
+		there := !broken && t.has(m)
+		switch {
+		case m.in && !there:
+			p.add("set "+m.set+" lacks "+m.text, request{unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, inSet(m.set, m.encode(true)), false})
+		case !m.in && there:
+			p.add("set "+m.set+" has "+m.text+", which contradicts the configuration",
+				request{unix.NFT_MSG_DELSETELEM, 0, inSet(m.set, m.encode(false)), false})
+		}
+	}
+}
+
+func newTable() request {
+	attrs := append(attrString(unix.NFTA_TABLE_NAME, tableName), attrUint32(unix.NFTA_TABLE_FLAGS, 0)...)
+	attrs = append(attrs, attr(tableUserdata, userdata.AppendString(nil, commentOfTable, mark))...)
+	return request{kind: unix.NFT_MSG_NEWTABLE, flags: unix.NLM_F_CREATE, attrs: attrs}
+}
+
+func (l chainLayout) create(mark string) request {
+	attrs := append(attrString(unix.NFTA_CHAIN_TABLE, tableName), attrString(unix.NFTA_CHAIN_NAME, l.name)...)
+	if l.priority != nil {
+		attrs = append(attrs, attrNested(unix.NFTA_CHAIN_HOOK,
+			attrUint32(unix.NFTA_HOOK_HOOKNUM, nfForward),
+			attrUint32(unix.NFTA_HOOK_PRIORITY, uint32(*l.priority)))...)
+		attrs = append(attrs, attrUint32(unix.NFTA_CHAIN_POLICY, nfAccept)...)
+		attrs = append(attrs, attrString(unix.NFTA_CHAIN_TYPE, "filter")...)
+	}
+	attrs = append(attrs, attr(chainUserdata, userdata.AppendString(nil, commentOfTable, mark+l.comment))...)
+	return request{kind: unix.NFT_MSG_NEWCHAIN, flags: unix.NLM_F_CREATE, attrs: attrs}
+}
+
+func (l setLayout) create() request {
+	attrs := append(attrString(unix.NFTA_SET_TABLE, tableName), attrString(unix.NFTA_SET_NAME, l.name)...)
+	attrs = append(attrs, attrUint32(unix.NFTA_SET_KEY_TYPE, l.keyType)...)
+	attrs = append(attrs, attrUint32(unix.NFTA_SET_KEY_LEN, l.keyLength)...)
+	attrs = append(attrs, attrUint32(unix.NFTA_SET_ID, uint32(1+slices.Index(sets, l)))...)
+	var data []byte
+	if l.byteOrder != 0 {
+		data = userdata.AppendUint32(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, l.byteOrder)
+	}
+	data = userdata.AppendString(data, userdata.NFTNL_UDATA_SET_COMMENT, mark+": "+l.comment)
+	attrs = append(attrs, attr(unix.NFTA_SET_USERDATA, data)...)
+	return request{kind: unix.NFT_MSG_NEWSET, flags: unix.NLM_F_CREATE, attrs: attrs}
+}
+
+// flush removes all rules of a chain.
+func flush(chain string) request {
+	return named(unix.NFT_MSG_DELRULE, unix.NFTA_RULE_TABLE, unix.NFTA_RULE_CHAIN, chain)
+}
+
+func named(kind, tableAttr, nameAttr int, name string) request {
+	return request{kind: kind, attrs: append(attrString(tableAttr, tableName), attrString(nameAttr, name)...)}
+}
+
+// leaving returns the changes that make members as they are wanted, while others
+// go: the table goes with the last one, unless the operator has something in it.
+func leaving(t *table, all []member) plan {
+	var p plan
+	p.members(t, all, false)
+	if len(p.changes) > 0 && t.isEmptyWithout(all) && t.nobodysElse() {
+		r := request{kind: unix.NFT_MSG_DELTABLE, attrs: attrString(unix.NFTA_TABLE_NAME, tableName)}
+		return plan{changes: []change{{"the table is of no use any more", r}}}
+	}
+	return p
+}
+
+// isEmptyWithout reports whether no set will have an element. One that has not
+// been listed may have.
+func (t *table) isEmptyWithout(going []member) bool {
+	for _, l := range sets {
+		if s := t.sets[l.name]; s != nil && !s.complete || t.left(l.name, going) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// left returns how many elements a set has, as far as it was asked, once members
+// are as they are wanted.
+func (t *table) left(name string, all []member) int {
+	n := 0
+	if s := t.sets[name]; s != nil {
+		for _, there := range s.elements {
+			if there {
+				n++
+			}
+		}
+	}
+	for _, m := range all {
+		switch {
+		case m.set != name:
+		case m.in && !t.has(m):
+			n++
+		case !m.in && t.has(m):
+			n--
+		}
+	}
+	return n
+}
+
+// nobodysElse reports whether there is nothing in the table but the layout, and
+// chains of the operator's that are empty.
+func (t *table) nobodysElse() bool {
+	for name, c := range t.chains {
+		if !isChain(name) && (c.base || len(c.rules) > 0) {
+			return false
+		}
+	}
+	for name := range t.sets {
+		if !slices.ContainsFunc(sets, func(l setLayout) bool { return l.name == name }) {
+			return false
+		}
+	}
+	return int(t.objects) == len(t.chains)+len(t.sets)
+}
