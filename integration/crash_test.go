@@ -200,7 +200,7 @@ func (v *victim) killAt(t *testing.T, verb, program, moment string) {
 func TestKilledAtAnyMoment(t *testing.T) {
 	const rounds = 40
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		v, w := newVictim(t, h, false)
 		stop := []func(){watch(t, check(h, w.networks[0].peer)), watch(t, check(h, w.networks[1].server))}
 		killed := map[string]int{}

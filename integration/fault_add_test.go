@@ -11,8 +11,8 @@ import (
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
-// TestFailedADD has ADD fail, on a host with other containers, by a program that
-// fails. What was there before is there afterwards, and nothing else.
+// TestFailedADD has ADD fail, on a host with other containers, by a program or a
+// call to the kernel that fails. What was there before is there afterwards, and nothing else.
 func TestFailedADD(t *testing.T) {
 	t.Parallel()
 	newcomers := map[string]func(t *testing.T, h *host.Host) *host.Container{
@@ -33,32 +33,32 @@ func TestFailedADD(t *testing.T) {
 	for name, newcomer := range newcomers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			onEachVariant(t, func(t *testing.T, h *host.Host) { testFailedADD(t, h, newcomer(t, h)) })
+			onEachBackend(t, func(t *testing.T, h *host.Host) { testFailedADD(t, h, newcomer(t, h)) })
 		})
 	}
 }
 
 func testFailedADD(t *testing.T, h *host.Host, c *host.Container) {
-	before := operators(state(t, h))
+	before := operators(h, state(t, h))
 	must(c.Call(h.Firewall, "ADD"))(t)
-	after := operators(state(t, h))
+	after := operators(h, state(t, h))
 	must(c.Call(h.Firewall, "DEL"))(t)
-	same(t, before, operators(state(t, h)), "DEL without a fault")
+	same(t, before, operators(h, state(t, h)), "DEL without a fault")
 
-	for _, f := range single() {
-		if call(t, h, c, "ADD", f) {
-			same(t, canonical(after), canonical(operators(state(t, h))), "an ADD that succeeds with "+f.String())
+	eachFault(t, h, single, func(what string, try trial) {
+		if try(c, "ADD") {
+			same(t, canonical(after), canonical(operators(h, state(t, h))), "an ADD that succeeds with "+what)
 			must(c.Call(h.Firewall, "CHECK"))(t)
 			must(c.Call(h.Firewall, "DEL"))(t)
 		}
-		same(t, before, operators(state(t, h)), "after ADD with "+f.String())
-	}
-	for _, f := range lasting() {
-		call(t, h, c, "ADD", f)
-		keeps(t, before, operators(state(t, h)), "ADD with "+f.String())
+		same(t, before, operators(h, state(t, h)), "after ADD with "+what)
+	})
+	eachFault(t, h, lasting, func(what string, try trial) {
+		try(c, "ADD")
+		keeps(t, before, operators(h, state(t, h)), "ADD with "+what)
 		must(c.Call(h.Firewall, "DEL"))(t)
-		same(t, before, operators(state(t, h)), "DEL after ADD with "+f.String())
-	}
+		same(t, before, operators(h, state(t, h)), "DEL after ADD with "+what)
+	})
 }
 
 // TestKilledADD has ADD killed, by a program that it starts, before or after that
@@ -94,15 +94,15 @@ func TestKilledADD(t *testing.T) {
 
 // TestUnreadADD has nobody take the result of ADD.
 func TestUnreadADD(t *testing.T) {
-	onVariant(t, "nft", func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		c := plain(t, h, host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall()), "newcomer")
-		before := operators(state(t, h))
+		before := operators(h, state(t, h))
 		wrapper := filepath.Join(t.TempDir(), "firewall")
 		ok(t, os.WriteFile(wrapper, []byte("#!/bin/sh\nexec "+h.Firewall+" >/dev/full\n"), 0o755))
 		if _, err := c.Call(wrapper, "ADD"); err == nil {
 			t.Error("ADD succeeds without its result")
 		}
-		same(t, before, operators(state(t, h)), "ADD whose result cannot be written")
+		same(t, before, operators(h, state(t, h)), "ADD whose result cannot be written")
 	})
 }
 

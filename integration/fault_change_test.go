@@ -25,7 +25,7 @@ func TestFailedPolicyChange(t *testing.T) {
 		for _, k := range []kind{usual, unfiltered} {
 			t.Run(name+","+k.String(), func(t *testing.T) {
 				t.Parallel()
-				onEachVariant(t, func(t *testing.T, h *host.Host) { testFailedPolicyChange(t, h, k, change[0], change[1]) })
+				onEachBackend(t, func(t *testing.T, h *host.Host) { testFailedPolicyChange(t, h, k, change[0], change[1]) })
 			})
 		}
 	}
@@ -39,18 +39,18 @@ func testFailedPolicyChange(t *testing.T, h *host.Host, k kind, from, to place) 
 	w.protect(t, h)
 	e := w.networks[0]
 	before := canonical(state(t, h))
-	for _, f := range midway() {
+	eachFault(t, h, midway, func(what string, try trial) {
 		e.become(to)
-		succeeded := call(t, h, e.server, "ADD", f)
+		succeeded := try(e.server, "ADD")
 		after := canonical(state(t, h))
 		e.become(from)
 		if !succeeded && before != after {
-			w.compare(t, "ADD with "+f.String(), func(p probe) host.Verdict { return expected(p, k) })
-			same(t, before, after, "ADD with "+f.String())
+			w.compare(t, "ADD with "+what, func(p probe) host.Verdict { return w.expected(p, k) })
+			same(t, before, after, "ADD with "+what)
 		}
 		must(e.server.Call(h.Firewall, "ADD"))(t)
 		same(t, before, canonical(state(t, h)), "ADD without a fault")
-	}
+	})
 }
 
 // TestFailedHealing has ADD fail that was to put rules in order. Whatever it did
@@ -64,7 +64,7 @@ func TestFailedHealing(t *testing.T) {
 			toEnd(jumpStage1), toEnd(jumpAdmin), toHead(stage1Return), toHead(stage2Return),
 			"$i -I FORWARD -j ACCEPT", "$i -I CNI-ISOLATION-STAGE-1 -j ACCEPT", "$i -I CNI-FORWARD -j ACCEPT",
 		} {
-			for _, f := range midway() {
+			for _, f := range midway.faults() {
 				shell(t, h, "for i in iptables ip6tables; do "+script+"; done")
 				damaged := state(t, h)
 				call(t, h, c, "ADD", f)

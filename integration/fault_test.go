@@ -10,8 +10,46 @@ import (
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
-// single are the faults that befall one call, the first, of each program.
-func single() []fault {
+// extent is how much goes wrong.
+type extent int
+
+const (
+	single   extent = iota // one call fails, in every way
+	failures               // one call fails, and says so
+	midway                 // one call fails that may have written
+	lasting                // what went before cannot be taken back either
+)
+
+// trial is a call of a verb with a fault. It reports whether it succeeded.
+type trial func(c *host.Container, verb string) (succeeded bool)
+
+// eachFault does something with every fault that the backend in use may meet.
+func eachFault(t *testing.T, h *host.Host, e extent, do func(what string, try trial)) {
+	t.Helper()
+	if h.Backend.IsNFTables() {
+		eachNetfault(t, h, e, do)
+		return
+	}
+	for _, f := range e.faults() {
+		do(f.String(), func(c *host.Container, verb string) bool { return call(t, h, c, verb, f) })
+	}
+}
+
+// faults are those of programs.
+func (e extent) faults() []fault {
+	switch e {
+	case failures:
+		return slices.DeleteFunc(singleFaults(), func(f fault) bool { return f.kind != "failure" })
+	case midway:
+		return midwayFaults()
+	case lasting:
+		return lastingFaults()
+	}
+	return singleFaults()
+}
+
+// singleFaults befall one call, the first, of each program.
+func singleFaults() []fault {
 	var all []fault
 	for _, program := range programs {
 		kinds := []string{"failure", "crash", "locked table", "work, then fail"}
@@ -25,17 +63,15 @@ func single() []fault {
 	return all
 }
 
-// midway are single faults that befall a call when something may have been
-// written.
-func midway() []fault {
-	return slices.DeleteFunc(single(), func(f fault) bool {
+// midwayFaults befall a call when something may have been written.
+func midwayFaults() []fault {
+	return slices.DeleteFunc(singleFaults(), func(f fault) bool {
 		return !strings.HasSuffix(f.program, "-restore") || f.kind == "locked table"
 	})
 }
 
-// lasting are the faults that go on, so that what went before cannot be taken
-// back either.
-func lasting() []fault {
+// lastingFaults go on, so that what went before cannot be taken back either.
+func lastingFaults() []fault {
 	var all []fault
 	for _, program := range programs {
 		for first := range 3 {

@@ -35,7 +35,7 @@ func gcOf(plugin string, n *host.Network, valid any) (string, error) {
 // TestGC tells the plugin which containers of one network are still there.
 func TestGC(t *testing.T) {
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		w := newWorld(t, h, place{"isolated", "allow"}, place{"same-bridge", "deny"})
 		w.protect(t, h)
 		golden, both := state(t, h), records(t, dataDir)
@@ -101,7 +101,7 @@ func TestGC(t *testing.T) {
 // that only the plugin's records tell of the containers.
 func TestGCOfAllPlugins(t *testing.T) {
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		n := host.Dual("net", "br1", 1, place{"isolated", "allow"}.firewall())
 		other := host.Dual("other", "br2", 2, place{"same-bridge", "allow"}.firewall())
 		n.CNIVersion, other.CNIVersion = "1.1.0", "1.1.0"
@@ -128,7 +128,7 @@ func TestGCOfAllPlugins(t *testing.T) {
 			t.Errorf("GC with an empty list leaves\n%s", strings.Join(lines, "\n"))
 		}
 		ok(t, h.GC(other))
-		same(t, before, remaining(t, state(t, h)), "after the last GC")
+		same(t, before, remaining(t, h, state(t, h)), "after the last GC")
 		if left := records(t, dataDir); left != nil {
 			t.Errorf("records left: %q", left)
 		}
@@ -139,7 +139,7 @@ func TestGCOfAllPlugins(t *testing.T) {
 // less than ADD had. Its isolation goes with it, and nothing of others'.
 func TestDelOfTheLast(t *testing.T) {
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		w := newWorld(t, h, place{"same-bridge", "allow"})
 		w.protect(t, h)
 		bystander := w.networks[0].server
@@ -225,14 +225,14 @@ func TestPortWithoutRecord(t *testing.T) {
 			must(earlier.Call(h.Firewall, "CHECK"))(t)
 		}
 		must(earlier.Call(h.Firewall, "DEL"))(t)
-		same(t, before, remaining(t, state(t, h)), "DEL of the earlier plugin's container")
+		same(t, before, remaining(t, h, state(t, h)), "DEL of the earlier plugin's container")
 	})
 }
 
 // TestAddressOfAnother deletes a container whose address another one has by now.
 func TestAddressOfAnother(t *testing.T) {
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		n := host.Dual("net", "br1", 1, place{"isolated", "allow"}.firewall())
 		for _, withResult := range []bool{true, false} {
 			c1 := must(h.Add(n, "first", nil))(t)
@@ -270,7 +270,7 @@ func TestAddressOfAnother(t *testing.T) {
 // or "firewall restore" removes what nobody else will delete.
 func TestStaleRecords(t *testing.T) {
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		before := state(t, h)
 		for i, end := range []func(c *host.Container){
 			func(c *host.Container) { must(c.Call(h.Firewall, "DEL"))(t) },
@@ -286,7 +286,7 @@ func TestStaleRecords(t *testing.T) {
 			}
 			shell(t, h, fmt.Sprintf("ip link del br%d0; ip link del br%d2", i, i))
 			end(containers[1])
-			same(t, before, remaining(t, state(t, h)), "after the bridges were gone")
+			same(t, before, remaining(t, h, state(t, h)), "after the bridges were gone")
 			if left := records(t, dataDir); left != nil {
 				t.Errorf("records left: %q", left)
 			}
@@ -302,7 +302,7 @@ func newNeighbour(t *testing.T, h *host.Host) neighbour {
 	t.Helper()
 	shell(t, h, "ip netns add neighbour; ip -n neighbour link set lo up; ip netns exec neighbour sysctl -qw net.ipv6.conf.default.accept_dad=0")
 	dir := t.TempDir()
-	real := append(must(filepath.Glob(filepath.Join(filepath.Dir(h.Firewall), "cni", "*")))(t), h.Firewall)
+	real := append(must(filepath.Glob(h.Plugins()+"/*"))(t), h.Firewall)
 	for _, plugin := range real {
 		script := "#!/bin/sh\nexec ip netns exec neighbour " + plugin + " \"$@\"\n"
 		ok(t, os.WriteFile(filepath.Join(dir, filepath.Base(plugin)), []byte(script), 0o755))
@@ -318,14 +318,14 @@ func (n neighbour) rules(t *testing.T, h *host.Host) string {
 	for _, program := range []string{"iptables", "ip6tables"} {
 		text += "# " + program + "\n" + must(h.Run("ip", "netns", "exec", "neighbour", program, "-S"))(t)
 	}
-	return text
+	return text + must(h.TableIn("ip", "netns", "exec", "neighbour"))(t)
 }
 
 // TestTwoHosts has two host namespaces share /run, with networks, bridges,
 // containers and addresses of the same names. Neither ever sees the other's.
 func TestTwoHosts(t *testing.T) {
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		there := newNeighbour(t, h)
 		empty := there.rules(t, h)
 		n := host.Dual("net", "br1", 1, place{"isolated", "allow"}.firewall())
@@ -335,7 +335,7 @@ func TestTwoHosts(t *testing.T) {
 		away := must(h.Add(n, "away", nil))(t)
 		n.Path = nil
 		mine, its := state(t, h), there.rules(t, h)
-		if len(records(t, dataDir)) != 2 || linesWith(its, "-i br1") == nil {
+		if len(records(t, dataDir)) != 2 || linesWith(its, "br1") == nil {
 			t.Fatalf("not a record and rules in each: %q\n%s", records(t, dataDir), its)
 		}
 		unchanged := func(what string) {
@@ -371,7 +371,7 @@ func TestTwoHosts(t *testing.T) {
 		must(gcOf(there.firewall(), n, []any{}))(t)
 		same(t, mine, state(t, h), "GC of the other")
 		must(here.Call(h.Firewall, "CHECK"))(t)
-		same(t, empty, remaining(t, there.rules(t, h)), "GC of the other")
+		same(t, empty, remaining(t, h, there.rules(t, h)), "GC of the other")
 
 		// A bridge that one has not, and the other has, keeps its records.
 		must(away.Call(there.firewall(), "ADD"))(t)

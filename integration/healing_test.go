@@ -62,10 +62,18 @@ type patient struct {
 
 func onEachFamily(t *testing.T, body func(t *testing.T, p *patient)) {
 	t.Helper()
+	inEachFamily(t, onEachVariant, body)
+}
+
+// on is a way to run a test on hosts: onEachVariant, onNFTables.
+type on func(t *testing.T, body func(t *testing.T, h *host.Host))
+
+func inEachFamily(t *testing.T, on on, body func(t *testing.T, p *patient)) {
+	t.Helper()
 	for _, in := range []family{"IPv4", "IPv6"} {
 		t.Run(string(in), func(t *testing.T) {
 			t.Parallel()
-			onEachVariant(t, func(t *testing.T, h *host.Host) { body(t, newPatient(t, h, in)) })
+			on(t, func(t *testing.T, h *host.Host) { body(t, newPatient(t, h, in)) })
 		})
 	}
 }
@@ -94,9 +102,18 @@ func newPatient(t *testing.T, h *host.Host, in family) *patient {
 	}
 	p.checkAllOpen(t)
 	p.protect(t, h)
-	p.shell(t, closeForward+"$i -A "+forbidden)
+	p.shell(t, forbid(h))
 	p.golden = state(t, h)
 	return p
+}
+
+// forbid returns the script of an operator who forbids a port, and closes FORWARD
+// where the plugin opens it.
+func forbid(h *host.Host) string {
+	if h.Backend.IsNFTables() {
+		return nftForbidden
+	}
+	return forbiddenAgain
 }
 
 func (p *patient) shell(t *testing.T, script string) {
@@ -174,7 +191,10 @@ func (p *patient) heal(t *testing.T, d damage) {
 }
 
 // isolation returns the rules that drop, and what leads to them.
-func isolation(text string) []string { return linesWith(canonical(text), "CNI-ISOLATION-STAGE-") }
+func isolation(text string) []string {
+	return linesWith(canonical(text), "CNI-ISOLATION-STAGE-", "chain isolation",
+		"set isolated_bridges", "set same_bridge", "set blocked_within", "set published_ports")
+}
 
 func (p *patient) expect(t *testing.T, d damage, want host.Verdict, when string) {
 	t.Helper()

@@ -23,7 +23,7 @@ done`
 // TestLifecycle takes networks of every kind from the first ADD to the last DEL.
 func TestLifecycle(t *testing.T) {
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		shell(t, h, foreign)
 		before := state(t, h)
 		chains := []string{"CNI-ADMIN"}
@@ -40,7 +40,7 @@ func TestLifecycle(t *testing.T) {
 				chains = append(chains, "operators_own.chain")
 			}
 			testLifecycle(t, h, n, n.Name)
-			same(t, before, remaining(t, state(t, h), chains...), "after the last DEL of "+p.name())
+			same(t, before, remaining(t, h, state(t, h), chains...), "after the last DEL of "+p.name())
 		}
 	})
 }
@@ -78,7 +78,7 @@ func testLifecycle(t *testing.T, h *host.Host, n *host.Network, prefix string) {
 // ours, takes them away.
 func TestIsolationStays(t *testing.T) {
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		w := newWorld(t, h, place{"same-bridge", "allow"}, place{"isolated", "allow"})
 		w.checkAllOpen(t)
 		w.protect(t, h)
@@ -124,32 +124,36 @@ func TestIsolationStays(t *testing.T) {
 // container is gone either way, and touch nothing of the other container's.
 func TestDelWithLittle(t *testing.T) {
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		n := host.Dual("net", "br0", 1, place{"isolated", "allow"}.firewall())
 		must(h.Add(n, "other", nil))(t)
 		before := state(t, h)
 		c := must(h.Add(n, "container", nil))(t)
 		added := state(t, h)
 
-		none, onlyIPv4 := pathOf(t), pathOf(t, "iptables", "iptables-restore")
 		noResult := `{"cniVersion":"1.0.0","name":"net","type":"firewall","ingressPolicy":"isolated"}`
-		for _, call := range []struct {
+		type call struct {
 			name string
 			del  func() (string, error)
 			left []string // lines over those before its ADD
 			add  bool     // it anew first
-		}{
-			{"no iptables at all", func() (string, error) { return c.Call(h.Firewall, "DEL", "PATH="+none) },
-				linesWith(added, c.IPv4, c.IPv6), false},
-			{"no ip6tables", func() (string, error) { return c.Call(h.Firewall, "DEL", "PATH="+onlyIPv4) },
-				linesWith(added, c.IPv6), false},
+		}
+		var calls []call
+		if !h.Backend.IsNFTables() {
+			none, onlyIPv4 := pathOf(t), pathOf(t, "iptables", "iptables-restore")
+			calls = append(calls, call{"no iptables at all", func() (string, error) { return c.Call(h.Firewall, "DEL", "PATH="+none) },
+				linesWith(added, c.IPv4, c.IPv6), false})
+			calls = append(calls, call{"no ip6tables", func() (string, error) { return c.Call(h.Firewall, "DEL", "PATH="+onlyIPv4) },
+				linesWith(added, c.IPv6), false})
+		}
+		for _, call := range append(calls, []call{
 			{"no network namespace", func() (string, error) { return c.Call(h.Firewall, "DEL", "CNI_NETNS=") },
 				nil, false},
 			{"no prevResult", func() (string, error) { return host.Call(h.Firewall, "DEL", noResult, "container", c.NetNS) },
 				nil, true},
 			{"again", func() (string, error) { return c.Call(h.Firewall, "DEL") },
 				nil, false},
-		} {
+		}...) {
 			if call.add {
 				must(c.Call(h.Firewall, "ADD"))(t)
 			}
@@ -164,7 +168,7 @@ func TestDelWithLittle(t *testing.T) {
 		}
 		same(t, before, state(t, h), "at last")
 
-		shell(t, h, "for i in iptables ip6tables; do $i -F; $i -X; done") // as after a reboot
+		shell(t, h, "wipe") // as after a reboot
 		before = written(t, h)
 		must(c.Call(h.Firewall, "DEL"))(t)
 		same(t, before, written(t, h), "DEL without a rule")
@@ -185,7 +189,7 @@ func extra(before, after string) []string {
 // TestPrevResult wants the result of the plugins before passed on as it came, in
 // every version, with what the plugin does not know in it.
 func TestPrevResult(t *testing.T) {
-	onVariant(t, "nft", func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		c := must(h.Add(host.Dual("net", "br0", 1, nil), "container", nil))(t)
 		for version, ip := range map[string]string{
 			"0.4.0": `{"version":"4", "address":"10.1.0.77/24","interface":1}`,

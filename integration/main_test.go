@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package integration runs the plugin on throw-away hosts (see host) as a
-// container engine does: with real bridges, real iptables of both variants, the
-// reference plugins and upstream's firewall. A program that is missing fails a
-// test: `make build plugins` builds the plugins.
+// container engine does: with real bridges, real iptables of both variants, real
+// nftables, the reference plugins and upstream's firewall. A program that is
+// missing fails a test: `make build plugins` builds the plugins.
 package integration
 
 import (
@@ -24,7 +24,30 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// onEachVariant runs a test on a host of its own for each variant of iptables.
+// onEachBackend runs a test on a host of its own for each backend.
+func onEachBackend(t *testing.T, body func(t *testing.T, h *host.Host)) {
+	t.Helper()
+	for _, b := range host.Backends {
+		t.Run(b.Name, func(t *testing.T) { onBackend(t, b, body) })
+	}
+}
+
+func onBackend(t *testing.T, b host.Backend, body func(t *testing.T, h *host.Host)) {
+	t.Helper()
+	host.Test(t, func(t *testing.T, h *host.Host) {
+		ok(t, h.Use(b))
+		body(t, h)
+	})
+}
+
+// onNFTables runs a test on a host that has the plugin make its rules without
+// iptables.
+func onNFTables(t *testing.T, body func(t *testing.T, h *host.Host)) {
+	t.Helper()
+	onBackend(t, host.Backends[len(host.Backends)-1], body)
+}
+
+// onEachVariant runs a test that is about iptables for each variant of it.
 func onEachVariant(t *testing.T, body func(t *testing.T, h *host.Host)) {
 	t.Helper()
 	for _, variant := range host.Variants {

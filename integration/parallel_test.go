@@ -16,7 +16,7 @@ import (
 // once, while somebody else changes rules too.
 func TestParallel(t *testing.T) {
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		before := state(t, h)
 		networks := []*host.Network{
 			host.Dual("net1", "br1", 1, place{"isolated", "allow"}.firewall()),
@@ -54,7 +54,7 @@ func TestParallel(t *testing.T) {
 		}
 		// The last DELs of a bridge must not leave the isolation to each other, each
 		// for the other's port, which the bridge plugin takes away only later.
-		same(t, before, remaining(t, left), "after the last DEL")
+		same(t, before, remaining(t, h, left), "after the last DEL")
 	})
 }
 
@@ -65,12 +65,11 @@ func somebodyElse(t *testing.T, h *host.Host) (quiet func()) {
 	done := make(chan error)
 	go func() {
 		for ctx.Err() == nil {
-			for _, program := range []string{"iptables", "ip6tables"} {
-				for _, op := range []string{"-I", "-D"} {
-					if _, err := h.Run(program, "--wait", op, "FORWARD", "-i", "wlan0", "-j", "DROP"); err != nil {
-						done <- err
-						return
-					}
+			for _, script := range foreignWrites(h) {
+				words := strings.Fields(script)
+				if _, err := h.Run(words[0], words[1:]...); err != nil {
+					done <- err
+					return
 				}
 			}
 		}
@@ -82,6 +81,25 @@ func somebodyElse(t *testing.T, h *host.Host) (quiet func()) {
 	}
 }
 
+// foreignWrites are commands that leave all as it was.
+func foreignWrites(h *host.Host) []string {
+	if h.Backend.IsNFTables() {
+		return []string{
+			"nft add table inet somebody",
+			"nft add chain inet somebody forward { type filter hook forward priority 5 ; }",
+			"nft add rule inet somebody forward iifname wlan0 drop",
+			"nft delete table inet somebody",
+		}
+	}
+	var all []string
+	for _, program := range []string{"iptables", "ip6tables"} {
+		for _, op := range []string{"-I", "-D"} {
+			all = append(all, program+" --wait "+op+" FORWARD -i wlan0 -j DROP")
+		}
+	}
+	return all
+}
+
 // TestOvertaken has somebody else write between the plugin's reading of the table
 // and its writing, so that the transaction fails: it must be planned anew.
 func TestOvertaken(t *testing.T) {
@@ -90,7 +108,7 @@ func TestOvertaken(t *testing.T) {
 		c := plain(t, h, host.Dual("net", "br0", 1, place{"isolated", "allow"}.firewall()), "container")
 		const others = "CNI-ISOLATION-STAGE-1 -i wlan0 -j DROP"
 		for _, program := range []string{"iptables-restore", "ip6tables-restore"} {
-			before := operators(state(t, h))
+			before := operators(h, state(t, h))
 			overtake := func(verb, script string) {
 				t.Helper()
 				s := newShims(t, fault{program, 1, 1, "overtaken"})
@@ -106,7 +124,7 @@ func TestOvertaken(t *testing.T) {
 			shell(t, h, list+" -D "+others) // still there, and with it the chain
 			must(c.Call(h.Firewall, "ADD"))(t)
 			must(c.Call(h.Firewall, "DEL"))(t)
-			same(t, before, operators(state(t, h)), "after the last DEL")
+			same(t, before, operators(h, state(t, h)), "after the last DEL")
 		}
 	})
 }

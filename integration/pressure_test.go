@@ -19,7 +19,7 @@ import (
 func TestRounds(t *testing.T) {
 	const rounds, many = 3, 30
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		bystanders := newWorld(t, h, place{"same-bridge", "deny"})
 		bystanders.protect(t, h)
 		before, kept := state(t, h), records(t, dataDir)
@@ -61,7 +61,7 @@ func TestRounds(t *testing.T) {
 		}
 		stop()
 		bystanders.remove(t, h)
-		if lines := linesWith(state(t, h), "STAGE", "10.", "fd00:"); lines != nil {
+		if lines := linesWith(state(t, h), "STAGE", "10.", "fd00:", "inet"); lines != nil {
 			t.Errorf("left:\n%s", strings.Join(lines, "\n"))
 		}
 		if left := records(t, dataDir); left != nil {
@@ -165,7 +165,7 @@ func controlled(t *testing.T, all []current) {
 // while containers of these and other bridges come and go.
 func TestPressure(t *testing.T) {
 	t.Parallel()
-	onEachVariant(t, func(t *testing.T, h *host.Host) {
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		w := newWorld(t, h, place{"same-bridge", "allow"}, place{"isolated", "deny"})
 		a, b := w.networks[0], w.networks[1]
 		all := append(currents(across, a, b), currents("within", a, a)[:2]...)

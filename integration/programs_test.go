@@ -60,7 +60,7 @@ func TestMissingPrograms(t *testing.T) {
 				same(t, before, state(t, h), "ADD of "+c.container+" without "+c.misses)
 			}
 			must(containers[c.container].Call(h.Firewall, "DEL", "PATH="+c.path))(t)
-			same(t, operators(before), operators(state(t, h)), "DEL of "+c.container)
+			same(t, operators(h, before), operators(h, state(t, h)), "DEL of "+c.container)
 		}
 	})
 }

@@ -15,11 +15,22 @@ import (
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
-// state is all that the plugin can change on a host: the filter tables and the
-// flag isolated of the bridges' ports.
+// tables are those that the plugin can change: the filter tables of iptables, and
+// its own of nftables if it is there, whatever the backend is.
+func tables(t *testing.T, h *host.Host) string {
+	t.Helper()
+	text, own := must(h.Rules())(t), must(h.Table())(t)
+	if own != "" {
+		text += "# nftables\n" + own
+	}
+	return text
+}
+
+// state is all that the plugin can change on a host: the tables and the flag
+// isolated of the bridges' ports.
 func state(t *testing.T, h *host.Host) string {
 	t.Helper()
-	text := must(h.Rules())(t)
+	text := tables(t, h)
 	for _, p := range ports(t, h) {
 		if p.Isolated {
 			text += fmt.Sprintf("# port %s of %s is isolated\n", p.Name, p.Bridge)
@@ -53,11 +64,16 @@ func same(t *testing.T, before, after, what string) {
 var counters = regexp.MustCompile(`counter packets \d+ bytes \d+`)
 
 // written is what shows that something was written even if it was what had been
-// there: with iptables-nft a rule that is put back has a new handle.
+// there: with iptables-nft a rule that is put back has a new handle, and an
+// element of a set, which has none, has the generation grow.
 func written(t *testing.T, h *host.Host) string {
 	t.Helper()
 	ruleset := must(h.Run("nft", "-a", "list", "ruleset"))(t)
-	return state(t, h) + counters.ReplaceAllString(ruleset, "")
+	text := state(t, h) + counters.ReplaceAllString(ruleset, "")
+	if h.Backend.IsNFTables() {
+		text += fmt.Sprintf("# generation %d\n", must(h.Generation())(t))
+	}
+	return text
 }
 
 // canonical gives the rules of a state an order of their own where they need
@@ -103,28 +119,31 @@ func movable(line string) (chain, key string) {
 
 // remaining takes from a state what may remain after the last DEL, and wants
 // each line of it once in both families.
-func remaining(t *testing.T, text string, adminChains ...string) string {
+func remaining(t *testing.T, h *host.Host, text string, adminChains ...string) string {
 	t.Helper()
-	for _, line := range permanent(adminChains...) {
+	for _, line := range permanent(h, adminChains...) {
 		if n := strings.Count(text, line+"\n"); n != 2 {
 			t.Fatalf("%d times in two families: %s\n%s", n, line, text)
 		}
 	}
-	return operators(text, adminChains...)
+	return operators(h, text, adminChains...)
 }
 
 // operators takes from a state what may remain after the last DEL, if it is
 // there.
-func operators(text string, adminChains ...string) string {
-	for _, line := range permanent(adminChains...) {
+func operators(h *host.Host, text string, adminChains ...string) string {
+	for _, line := range permanent(h, adminChains...) {
 		text = strings.ReplaceAll(text, line+"\n", "")
 	}
 	return text
 }
 
 // permanent are the lines that upstream never removes either: the operator's
-// chains and CNI-FORWARD, with what leads to them.
-func permanent(adminChains ...string) []string {
+// chains and CNI-FORWARD, with what leads to them. Of nftables nothing remains.
+func permanent(h *host.Host, adminChains ...string) []string {
+	if h.Backend.IsNFTables() {
+		return nil
+	}
 	lines := []string{"-N CNI-FORWARD", "-A " + jumpForward}
 	if adminChains == nil {
 		adminChains = []string{"CNI-ADMIN"}
@@ -147,8 +166,17 @@ func linesWith(text string, words ...string) []string {
 	return found
 }
 
-// shell runs a script on the host, for what somebody else does to the rules.
+// shell runs a script on the host, for what somebody else does to the rules. It
+// can call flush and wipe for those of the backend in use: chains are left by the
+// one, and nothing by the other.
 func shell(t *testing.T, h *host.Host, script string) {
 	t.Helper()
-	must(h.Run("sh", "-ec", script))(t)
+	spoil := `
+		flush() { iptables -F; ip6tables -F; }
+		wipe() { flush; iptables -X; ip6tables -X; }
+	`
+	if h.Backend.IsNFTables() {
+		spoil = nftSpoil
+	}
+	must(h.Run("sh", "-ec", spoil+script))(t)
 }

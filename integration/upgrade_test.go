@@ -41,7 +41,7 @@ func TestUnderway(t *testing.T) {
 		w.check(t, closed, "after all")
 		w.remove(t, h)
 		shell(t, h, "iptables -P FORWARD ACCEPT; ip6tables -P FORWARD ACCEPT")
-		same(t, before, remaining(t, state(t, h)), "after the last DEL")
+		same(t, before, remaining(t, h, state(t, h)), "after the last DEL")
 		if left := records(t, dataDir); left != nil {
 			t.Errorf("records left: %q", left)
 		}

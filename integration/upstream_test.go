@@ -39,7 +39,7 @@ func TestUpgrade(t *testing.T) {
 		w.call(t, h.Firewall, "CHECK")
 
 		w.remove(t, h)
-		same(t, before, remaining(t, state(t, h)), "after the last DEL")
+		same(t, before, remaining(t, h, state(t, h)), "after the last DEL")
 	})
 }
 
@@ -70,7 +70,7 @@ func TestDowngrade(t *testing.T) {
 			}
 		}
 		w.remove(t, h)
-		same(t, before, remaining(t, state(t, h)), "after the last DEL")
+		same(t, before, remaining(t, h, state(t, h)), "after the last DEL")
 	})
 }
 
@@ -114,7 +114,7 @@ func TestUpstreamLeftovers(t *testing.T) {
 				left = strings.Replace(left, line, "", n-2)
 			}
 		}
-		same(t, before, remaining(t, left), "after the last DEL")
+		same(t, before, remaining(t, h, left), "after the last DEL")
 	})
 }
 

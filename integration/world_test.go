@@ -42,6 +42,7 @@ const containerPort = 80
 type world struct {
 	networks      []*end
 	self, outside *host.Container
+	backend       host.Backend
 }
 
 // end is a network with a container that serves a port, which the host
@@ -58,7 +59,7 @@ type end struct {
 // places. The plugin has not run yet.
 func newWorld(t *testing.T, h *host.Host, places ...place) *world {
 	t.Helper()
-	w := &world{outside: must(h.Outside())(t), self: must(h.Self())(t)}
+	w := &world{outside: must(h.Outside())(t), self: must(h.Self())(t), backend: h.Backend}
 	for i, p := range places {
 		n := i + 1
 		e := &end{place: p, hostPort: 8000 + n}

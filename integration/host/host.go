@@ -4,7 +4,6 @@ package host
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,10 +17,14 @@ import (
 type Host struct {
 	root     string // of the repository
 	Firewall string // path of the plugin under test
+	Backend  Backend
 }
 
 // Upstream returns the path of upstream's plugin.
 func (h *Host) Upstream() string { return filepath.Join(h.root, "bin", "upstream", "firewall") }
+
+// Plugins returns the directory of the plugins that are chained with it.
+func (h *Host) Plugins() string { return filepath.Join(h.root, "bin", "cni") }
 
 // Run runs a program on the host and returns its standard output.
 func (h *Host) Run(program string, args ...string) (string, error) {
@@ -42,30 +45,6 @@ func run(stdin, program string, args ...string) (string, error) {
 func (h *Host) Sysctl(assignment string) error {
 	path, value, _ := strings.Cut(assignment, "=")
 	return os.WriteFile("/proc/sys/"+path, []byte(value), 0)
-}
-
-// Variants are those of iptables, each of which PATH can give.
-var Variants = []string{"nft", "legacy"}
-
-// UseVariant puts a variant of iptables in front of PATH, for this process and
-// all it starts.
-func (h *Host) UseVariant(variant string) error {
-	dir := filepath.Join("/run/variant", variant)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	for _, name := range []string{"iptables", "ip6tables"} {
-		for _, suffix := range []string{"", "-save", "-restore"} {
-			real, err := exec.LookPath(name + "-" + variant + suffix)
-			if err != nil {
-				return err
-			}
-			if err := os.Symlink(real, filepath.Join(dir, name+suffix)); err != nil && !errors.Is(err, os.ErrExist) {
-				return err
-			}
-		}
-	}
-	return os.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
 // Rules returns the filter tables of both families as iptables-save prints them,

@@ -3,9 +3,11 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 
 	"github.com/containernetworking/cni/libcni"
@@ -21,6 +23,7 @@ type Network struct {
 	Bridge     string
 	Subnets    []string       // one a family
 	Firewall   map[string]any // keys of the plugin under test, such as ingressPolicy
+	Backend    string         // its backend; that of the host if empty
 	Plain      bool           // without the plugin under test, for a control
 	Path       []string       // directories of plugins, ahead of the usual ones
 }
@@ -40,10 +43,7 @@ func (n *Network) Conflist() []byte {
 	for _, subnet := range n.Subnets {
 		ranges = append(ranges, []map[string]string{{"subnet": subnet}})
 	}
-	firewall := map[string]any{"type": "firewall"}
-	for key, value := range n.Firewall {
-		firewall[key] = value
-	}
+	firewall := n.own(map[string]any{"type": "firewall"})
 	version := n.CNIVersion
 	if version == "" {
 		version = "1.0.0"
@@ -72,9 +72,18 @@ func (n *Network) Conflist() []byte {
 	return text
 }
 
+// own adds the keys of the plugin under test.
+func (n *Network) own(conf map[string]any) map[string]any {
+	if n.Backend != "" {
+		conf["backend"] = n.Backend
+	}
+	maps.Copy(conf, n.Firewall)
+	return conf
+}
+
 // cni returns libcni with the plugins of the repository.
 func (h *Host) cni(n *Network) *libcni.CNIConfig {
-	path := append(append([]string{}, n.Path...), filepath.Dir(h.Firewall), filepath.Join(h.root, "bin", "cni"))
+	path := append(append([]string{}, n.Path...), filepath.Dir(h.Firewall), h.Plugins())
 	return libcni.NewCNIConfigWithCacheDir(path, "/run/libcni", nil)
 }
 
@@ -86,6 +95,7 @@ func (h *Host) Add(n *Network, name string, published map[int]int) (*Container, 
 		return nil, err
 	}
 	c.host, c.network = h, n
+	n.Backend = cmp.Or(n.Backend, h.Backend.Key)
 	var mappings []map[string]any
 	for hostPort, port := range published {
 		for _, protocol := range []string{"tcp", "udp"} {

@@ -27,8 +27,7 @@ func (c *Container) Conf() string {
 // Conf returns what a firewall plugin alone reads for the network, with more
 // keys, or others.
 func (n *Network) Conf(more map[string]any) string {
-	conf := map[string]any{"type": "firewall", "name": n.Name, "cniVersion": "1.0.0"}
-	maps.Copy(conf, n.Firewall)
+	conf := n.own(map[string]any{"type": "firewall", "name": n.Name, "cniVersion": "1.0.0"})
 	maps.Copy(conf, more)
 	text, err := json.Marshal(conf)
 	if err != nil {

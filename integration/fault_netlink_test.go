@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/cni-isolation/firewall/integration/host"
+)
+
+// netfault is what becomes of calls to the kernel about links and nftables.
+type netfault struct {
+	calls string // of the system: asking or hearing
+	what  string // noBuffers or killing
+	first int    // that it befalls, counted from 1
+	goes  string // "+" if it goes on
+}
+
+const (
+	asking  = "sendto,sendmsg"   // the kernel has not heard of it
+	hearing = "recvfrom,recvmsg" // the kernel has done its work
+
+	noBuffers = "error=ENOBUFS"
+	killing   = "signal=KILL"
+)
+
+func (f netfault) String() string {
+	return fmt.Sprintf("%s at %s, call %d%s", f.what, f.calls, f.first, f.goes)
+}
+
+// tracer is the plugin under strace, which has the fault befall its calls.
+type tracer struct {
+	plugin string // path
+	log    string
+}
+
+func newTracer(t *testing.T, h *host.Host, f netfault) tracer {
+	t.Helper()
+	dir := t.TempDir()
+	s := tracer{filepath.Join(dir, "firewall"), filepath.Join(dir, "log")}
+	inject := ""
+	if f.first > 0 {
+		inject = fmt.Sprintf("-e inject=%s:%s:when=%d%s", f.calls, f.what, f.first, f.goes)
+	}
+	// strace counts each thread's calls. A goroutine changes its thread only if it
+	// has to wait long while there is something else to do, such as garbage.
+	script := fmt.Sprintf("#!/bin/sh\nGOGC=off GOMAXPROCS=4 exec strace -f -qq --seccomp-bpf -s 0 -o '%s' -e trace=%s %s '%s' \"$@\"\n",
+		s.log, f.calls, inject, h.Firewall)
+	ok(t, os.WriteFile(s.plugin, []byte(script), 0o755))
+	return s
+}
+
+var startOfCall = regexp.MustCompile(`^\d+ +(sendto|sendmsg|recvfrom|recvmsg)\(`)
+
+// read returns how many calls there were, and which of them had an error injected.
+func (s tracer) read(t *testing.T) (calls int, befallen []int) {
+	t.Helper()
+	current := map[string]int{} // of each thread
+	for line := range strings.Lines(string(must(os.ReadFile(s.log))(t))) {
+		thread, _, _ := strings.Cut(line, " ")
+		if startOfCall.MatchString(line) {
+			calls++
+			current[thread] = calls
+		}
+		if strings.Contains(line, "(INJECTED)") {
+			befallen = append(befallen, current[thread])
+		}
+	}
+	return calls, befallen
+}
+
+// eachNetfault does something with an error at every call to the kernel, until
+// there are no more of them. Each time, the trial must be called just once.
+func eachNetfault(t *testing.T, h *host.Host, e extent, do func(what string, try trial)) {
+	t.Helper()
+	for _, calls := range []string{asking, hearing} {
+		if e == failures && calls == hearing {
+			break
+		}
+		covered := map[int]bool{}
+		most := 0
+		for n := 1; n <= most+1; n++ {
+			f := netfault{calls: calls, what: noBuffers, first: n}
+			if e == lasting {
+				f.goes = "+"
+			}
+			do(f.String(), func(c *host.Container, verb string) bool {
+				s := newTracer(t, h, f)
+				succeeded := tried(t, c, s.plugin, verb, f)
+				all, befallen := s.read(t)
+				most = max(most, all)
+				for _, position := range befallen {
+					covered[position] = true
+				}
+				if len(befallen) == 0 && !succeeded {
+					t.Errorf("%s fails with %s, which did not come to that", verb, f)
+				}
+				return succeeded
+			})
+		}
+		enough(t, calls, covered, most)
+	}
+}
+
+// enough ends a test that befell too few of the calls.
+func enough(t *testing.T, calls string, covered map[int]bool, most int) {
+	t.Helper()
+	t.Logf("%s: %d of %d befallen", calls, len(covered), most)
+	if most == 0 || len(covered) < most/2 {
+		t.Errorf("%s: too few befallen: %v of %d", calls, covered, most)
+	}
+}
+
+// tried calls a verb, and wants one error object, or all that a success prints.
+func tried(t *testing.T, c *host.Container, plugin, verb string, f netfault) (succeeded bool) {
+	t.Helper()
+	o := finish(t, host.Command(plugin, verb, c.Conf(), c.Name, c.NetNS))
+	want := ""
+	if verb == "ADD" {
+		want = string(c.PrevResult) + "\n"
+	}
+	switch {
+	case o.err != nil:
+		errorObject(t, o.stdout)
+	case o.stdout != want:
+		t.Errorf("%s with %s prints %s", verb, f, o.stdout)
+	}
+	return o.err == nil
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Backend is what the plugin makes its rules with.
+type Backend struct {
+	Name    string // of its tests
+	Key     string // what networks say; nothing if the plugin is to choose, as users have it
+	Variant string // of iptables, which portmap and the test itself use in any case
+}
+
+// Backends are those that every promise holds for.
+var Backends = []Backend{
+	{Name: "iptables-nft", Variant: "nft"},
+	{Name: "iptables-legacy", Variant: "legacy"},
+	{Name: "nftables", Key: NFTables, Variant: "nft"},
+}
+
+// NFTables is what networks call the backend that needs no program.
+const NFTables = "nftables"
+
+// IsNFTables reports whether the backend is the one that needs no program.
+func (b Backend) IsNFTables() bool { return b.Key == NFTables }
+
+// Use makes networks say a backend. The plugin finds neither iptables nor nft
+// with the one that needs neither, whoever starts it.
+func (h *Host) Use(b Backend) error {
+	h.Backend = b
+	if err := h.UseVariant(b.Variant); err != nil || !b.IsNFTables() {
+		return err
+	}
+	return h.withoutPrograms()
+}
+
+// withoutPrograms puts a script in the place of the plugin, which starts it, as
+// the same process, with a PATH that leads nowhere.
+func (h *Host) withoutPrograms() error {
+	const dir, empty = "/run/nftables", "/run/nftables/empty"
+	if err := os.MkdirAll(empty, 0o755); err != nil {
+		return err
+	}
+	script := fmt.Sprintf("#!/bin/sh\nPATH=%s exec '%s' \"$@\"\n", empty, h.Firewall)
+	h.Firewall = filepath.Join(dir, "firewall")
+	return os.WriteFile(h.Firewall, []byte(script), 0o755)
+}
+
+// Variants are those of iptables, each of which PATH can give.
+var Variants = []string{"nft", "legacy"}
+
+// UseVariant puts a variant of iptables in front of PATH, for this process and
+// all it starts.
+func (h *Host) UseVariant(variant string) error {
+	dir := filepath.Join("/run/variant", variant)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{"iptables", "ip6tables"} {
+		for _, suffix := range []string{"", "-save", "-restore"} {
+			real, err := exec.LookPath(name + "-" + variant + suffix)
+			if err != nil {
+				return err
+			}
+			if err := os.Symlink(real, filepath.Join(dir, name+suffix)); err != nil && !errors.Is(err, os.ErrExist) {
+				return err
+			}
+		}
+	}
+	return os.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}

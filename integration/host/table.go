@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Table returns the plugin's nftables table, without counters, or nothing if
+// there is none. Each rule, each element of a set and whatever else stands in a
+// line of its own, behind the name of its chain or set, in whose order, and not
+// that of their making, the lines are. An address has the length of its prefix,
+// as iptables writes it.
+func (h *Host) Table() (string, error) { return h.TableIn() }
+
+// TableIn does so with words in front of the command, such as "ip netns exec".
+func (h *Host) TableIn(prefix ...string) (string, error) {
+	list := func(words ...string) (string, error) {
+		words = append(append(slices.Clone(prefix), "nft", "-s", "list"), words...)
+		return h.Run(words[0], words[1:]...)
+	}
+	tables, err := list("tables")
+	if err != nil || !slices.Contains(strings.Split(tables, "\n"), "table inet cni_firewall") {
+		return "", err
+	}
+	listing, err := list("table", "inet", "cni_firewall")
+	return lines(listing), err
+}
+
+// lines takes a listing apart.
+func lines(listing string) string {
+	var all []string
+	for _, b := range blocks(listing) {
+		all = append(all, b...)
+	}
+	return strings.Join(all, "\n") + "\n"
+}
+
+// blocks returns the lines of the table itself, of each chain and of each set.
+func blocks(listing string) [][]string {
+	found := map[string][]string{}
+	var elements []string
+	var block string
+	inElements := false
+	add := func(lines ...string) { found[block] = append(found[block], lines...) }
+	for line := range strings.Lines(listing) {
+		line = strings.TrimSpace(line)
+		rest, begins := strings.CutPrefix(line, "elements = {")
+		switch {
+		case begins || inElements:
+			inElements = !strings.HasSuffix(rest, " }")
+			elements = append(elements, split(strings.TrimSuffix(rest, " }"))...)
+			if !inElements {
+				slices.Sort(elements)
+				add(prefixed(block+": element ", elements)...)
+				elements = nil
+			}
+		case strings.HasSuffix(line, " {"):
+			block = strings.TrimSuffix(line, " {")
+			add(block)
+		case line != "" && line != "}":
+			add(block + ": " + line)
+		}
+	}
+	var all [][]string
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		all = append(all, found[name])
+	}
+	return all
+}
+
+func prefixed(prefix string, words []string) []string {
+	var all []string
+	for _, w := range words {
+		all = append(all, prefix+w)
+	}
+	return all
+}
+
+// split returns what stands between commas that are not quoted.
+func split(text string) []string {
+	var all []string
+	quoted := false
+	for _, field := range strings.FieldsFunc(text, func(c rune) bool {
+		quoted = quoted != (c == '"')
+		return c == ',' && !quoted
+	}) {
+		if field = strings.TrimSpace(field); field != "" {
+			all = append(all, withLength(field))
+		}
+	}
+	return all
+}
+
+func withLength(element string) string {
+	value, rest, _ := strings.Cut(element, " ")
+	address, err := netip.ParseAddr(value)
+	if err != nil {
+		return element
+	}
+	return strings.TrimSuffix(value+"/"+strconv.Itoa(address.BitLen())+" "+rest, " ")
+}
