@@ -61,12 +61,14 @@ type victim struct {
 	cases         int
 }
 
-// endings are what may come after a call that was killed. Each leaves nothing of
-// the container behind.
-var endings = []struct {
+// ending is what may come after a call that was killed.
+type ending struct {
 	name string
 	end  func(t *testing.T, v *victim)
-}{
+}
+
+// endings each leave nothing of the container behind.
+var endings = []ending{
 	{"DEL", func(t *testing.T, v *victim) { must(v.Call(v.h.Firewall, "DEL"))(t) }},
 	{"DEL without prevResult", func(t *testing.T, v *victim) {
 		must(host.Call(v.h.Firewall, "DEL", v.network.Conf(nil), v.Name, ""))(t)
