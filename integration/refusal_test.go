@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cni-isolation/firewall/integration/host"
+)
+
+// status calls STATUS for the network of a container.
+func status(t *testing.T, h *host.Host, plugin string, n *host.Network) outcome {
+	t.Helper()
+	conf := n.Conf(map[string]any{"cniVersion": "1.1.0"})
+	return finish(t, host.Command(plugin, "STATUS", conf, "", ""))
+}
+
+// coded wants an error object of a code, with words in its message.
+func (o outcome) coded(t *testing.T, what string, code uint, words ...string) {
+	t.Helper()
+	o.refused(t, what, words...)
+	if o.err != nil {
+		if got := errorObject(t, o.stdout).Code; got != code {
+			t.Errorf("%s: code %d, and not %d: %s", what, got, code, o.stdout)
+		}
+	}
+}
+
+// TestForeignTable has somebody else use the name of the plugin's table.
+func TestForeignTable(t *testing.T) {
+	t.Parallel()
+	onNFTables(t, func(t *testing.T, h *host.Host) {
+		n := host.Dual("net", "br1", 1, place{"isolated", "allow"}.firewall())
+		c := plain(t, h, n, "container")
+		shell(t, h, "nft add table $t; nft add chain $t x; nft add rule $t x counter accept")
+		before := written(t, h)
+		for _, v := range []string{"ADD", "CHECK"} {
+			verb(t, h, c, v).refused(t, v+" beside a foreign table", "cni_firewall")
+			same(t, before, written(t, h), v)
+		}
+		status(t, h, h.Firewall, n).coded(t, "STATUS beside a foreign table", 50, "cni_firewall")
+		verb(t, h, c, "DEL")
+		same(t, before, written(t, h), "DEL")
+		if left := records(t, dataDir); left != nil {
+			t.Errorf("records left: %q", left)
+		}
+
+		shell(t, h, "wipe")
+		must(c.Call(h.Firewall, "ADD"))(t)
+		must(c.Call(h.Firewall, "CHECK"))(t)
+		status(t, h, h.Firewall, n).silent(t, "STATUS without the foreign table")
+	})
+}
+
+// TestWithoutCapability calls the plugin of a runtime that must not change the
+// network.
+func TestWithoutCapability(t *testing.T) {
+	t.Parallel()
+	onNFTables(t, func(t *testing.T, h *host.Host) {
+		w := newWorld(t, h, place{"isolated", "allow"})
+		w.protect(t, h)
+		n := w.networks[0].network
+		c := plain(t, h, n, "newcomer")
+		n.Plain = false
+		powerless := filepath.Join(t.TempDir(), "firewall")
+		script := "#!/bin/sh\nexec setpriv --bounding-set -net_admin --inh-caps -net_admin '" + h.Firewall + "' \"$@\"\n"
+		ok(t, os.WriteFile(powerless, []byte(script), 0o755))
+
+		before, files := written(t, h), len(records(t, dataDir))
+		call := func(verb string) outcome {
+			return finish(t, host.Command(powerless, verb, c.Conf(), c.Name, c.NetNS))
+		}
+		call("ADD").refused(t, "ADD without CAP_NET_ADMIN", "operation not permitted")
+		call("CHECK").refused(t, "CHECK without CAP_NET_ADMIN", "operation not permitted")
+		status(t, h, powerless, n).coded(t, "STATUS without CAP_NET_ADMIN", 50, "operation not permitted")
+		same(t, before, written(t, h), "calls without CAP_NET_ADMIN")
+		if left := records(t, dataDir); len(left) != files {
+			t.Errorf("records: %q", left)
+		}
+
+		must(c.Call(h.Firewall, "ADD"))(t)
+		added := written(t, h)
+		call("DEL").refused(t, "DEL without CAP_NET_ADMIN", "operation not permitted")
+		same(t, added, written(t, h), "DEL without CAP_NET_ADMIN")
+		recordOf(t, dataDir, c)
+		must(c.Call(h.Firewall, "DEL"))(t)
+	})
+}
