@@ -7,7 +7,10 @@ import "github.com/cni-isolation/firewall/integration/host"
 // nftSpoil is what a script can call to spoil the table.
 const nftSpoil = `
 	t="inet cni_firewall"
-	flush() { nft flush table $t; }
+	flush() {
+		nft flush table $t
+		for s in isolated_bridges same_bridge blocked_within published_ports containers_ipv4 containers_ipv6; do nft flush set $t $s; done
+	}
 	wipe() { nft delete table $t; }
 	unrule() { nft delete rule $t "$1" handle "$(nft -a list chain $t "$1" | grep -F -- "$2 # handle" | sed 's/.* //')"; }
 `
@@ -25,10 +28,10 @@ var nftDamages = []damage{
 		name: "the table deleted", script: "wipe",
 		names: "cni_firewall", probe: fromPeer, undo: nftForbidden, all: true,
 	}, {
-		name: "the table flushed", script: "flush",
+		name: "the table flushed", script: "nft flush table $t",
 		names: "isolation", probe: fromPeer, undo: nftForbidden,
 	}, {
-		name: "the table and all sets flushed", script: "flush; for s in isolated_bridges same_bridge blocked_within published_ports containers_ipv4 containers_ipv6; do nft flush set $t $s; done",
+		name: "the table and all sets flushed", script: "flush",
 		names: "isolat", probe: fromPeer, undo: nftForbidden, all: true,
 	}, {
 		name: "the table dormant", script: "nft add table $t '{ flags dormant; }'",
@@ -119,7 +122,7 @@ var nftDamages = []damage{
 		names: "forward", probe: toForbidden,
 	}, {
 		name: "goto at the head of isolation", script: "nft add chain $t other; nft add rule $t other accept; nft insert rule $t isolation goto other",
-		names: "isolation", probe: fromPeer, undo: "nft delete chain $t other",
+		names: "isolation", probe: fromPeer, undo: "nft delete chain $t other 2>/dev/null || true",
 	}, {
 		name: "a rule of somebody's behind all", script: "nft add rule $t isolation_stage_2 tcp dport 9 drop",
 		names: "isolation_stage_2",

@@ -44,7 +44,8 @@ func onBackend(t *testing.T, b host.Backend, body func(t *testing.T, h *host.Hos
 // iptables.
 func onNFTables(t *testing.T, body func(t *testing.T, h *host.Host)) {
 	t.Helper()
-	onBackend(t, host.Backends[len(host.Backends)-1], body)
+	b := host.Backends[len(host.Backends)-1]
+	t.Run(b.Name, func(t *testing.T) { onBackend(t, b, body) })
 }
 
 // onEachVariant runs a test that is about iptables for each variant of it.
