@@ -50,7 +50,7 @@ func TestForwardDropped(t *testing.T) {
 					if o := verb(t, h, one.peer, "ADD"); o.err != nil || o.stderr != "" {
 						t.Errorf("%s: ADD: %v: %s", when, o.err, o.stderr)
 					}
-					status(t, h, h.Firewall, one.network).silent(t, "STATUS "+when)
+					status(t, h.Firewall, one.network).silent(t, "STATUS "+when)
 					w.check(t, usual, when)
 				}
 				quiet("without another table")
@@ -61,7 +61,7 @@ func TestForwardDropped(t *testing.T) {
 					t.Errorf("ADD: %v: %s%s", o.err, o.stdout, o.stderr)
 				}
 				contains(t, "ADD", o.stderr, []string{g.word})
-				status(t, h, h.Firewall, one.network).coded(t, "STATUS", 51, g.word)
+				status(t, h.Firewall, one.network).coded(t, "STATUS", 51, g.word)
 				w.call(t, h.Firewall, "CHECK")
 				w.check(t, closed, "behind "+g.name)
 

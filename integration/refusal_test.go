@@ -11,7 +11,7 @@ import (
 )
 
 // status calls STATUS for the network of a container.
-func status(t *testing.T, h *host.Host, plugin string, n *host.Network) outcome {
+func status(t *testing.T, plugin string, n *host.Network) outcome {
 	t.Helper()
 	conf := n.Conf(map[string]any{"cniVersion": "1.1.0"})
 	return finish(t, host.Command(plugin, "STATUS", conf, "", ""))
@@ -40,7 +40,7 @@ func TestForeignTable(t *testing.T) {
 			verb(t, h, c, v).refused(t, v+" beside a foreign table", "cni_firewall")
 			same(t, before, written(t, h), v)
 		}
-		status(t, h, h.Firewall, n).coded(t, "STATUS beside a foreign table", 50, "cni_firewall")
+		status(t, h.Firewall, n).coded(t, "STATUS beside a foreign table", 50, "cni_firewall")
 		verb(t, h, c, "DEL")
 		same(t, before, written(t, h), "DEL")
 		if left := records(t, dataDir); left != nil {
@@ -50,7 +50,7 @@ func TestForeignTable(t *testing.T) {
 		shell(t, h, "wipe")
 		must(c.Call(h.Firewall, "ADD"))(t)
 		must(c.Call(h.Firewall, "CHECK"))(t)
-		status(t, h, h.Firewall, n).silent(t, "STATUS without the foreign table")
+		status(t, h.Firewall, n).silent(t, "STATUS without the foreign table")
 	})
 }
 
@@ -74,7 +74,7 @@ func TestWithoutCapability(t *testing.T) {
 		}
 		call("ADD").refused(t, "ADD without CAP_NET_ADMIN", "operation not permitted")
 		call("CHECK").refused(t, "CHECK without CAP_NET_ADMIN", "operation not permitted")
-		status(t, h, powerless, n).coded(t, "STATUS without CAP_NET_ADMIN", 50, "operation not permitted")
+		status(t, powerless, n).coded(t, "STATUS without CAP_NET_ADMIN", 50, "operation not permitted")
 		same(t, before, written(t, h), "calls without CAP_NET_ADMIN")
 		if left := records(t, dataDir); len(left) != files {
 			t.Errorf("records: %q", left)
