@@ -5,6 +5,7 @@ package integration
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/cni-isolation/firewall/integration/host"
 )
@@ -34,7 +35,9 @@ func TestUnderway(t *testing.T) {
 		defer stop()
 		flowing := make(chan []host.Stream)
 		go func() { flowing <- flow(ctx, t, all) }()
+		enough := time.After(10 * time.Second) // for connections, each of which takes a while to fail
 		upgrade(t, h, w, upstreams)
+		<-enough
 		stop()
 		judge(t, all, <-flowing)
 
