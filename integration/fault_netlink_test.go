@@ -83,7 +83,7 @@ func eachNetfault(t *testing.T, h *host.Host, e extent, do func(what string, try
 			break
 		}
 		covered := map[int]bool{}
-		most := 0
+		most, clean := 0, 0 // calls of any run, and of one without a fault
 		for n := 1; n <= most+1; n++ {
 			f := netfault{calls: calls, what: noBuffers, first: n}
 			if e == lasting {
@@ -97,22 +97,31 @@ func eachNetfault(t *testing.T, h *host.Host, e extent, do func(what string, try
 				for _, position := range befallen {
 					covered[position] = true
 				}
+				if len(befallen) == 0 {
+					clean = max(clean, all)
+				}
 				if len(befallen) == 0 && !succeeded {
 					t.Errorf("%s fails with %s, which did not come to that", verb, f)
 				}
 				return succeeded
 			})
 		}
-		enough(t, calls, covered, most)
+		enough(t, calls, covered, clean)
 	}
 }
 
-// enough ends a test that befell too few of the calls.
-func enough(t *testing.T, calls string, covered map[int]bool, most int) {
+// enough wants most of the calls befallen that a run without a fault makes. Some
+// may be missed where they come from another thread.
+func enough(t *testing.T, calls string, covered map[int]bool, clean int) {
 	t.Helper()
-	t.Logf("%s: %d of %d befallen", calls, len(covered), most)
-	if most == 0 || len(covered) < most/2 {
-		t.Errorf("%s: too few befallen: %v of %d", calls, covered, most)
+	n := 0
+	for position := range covered {
+		if position <= clean {
+			n++
+		}
+	}
+	if clean == 0 || n < clean/2 {
+		t.Errorf("%s: only %d of %d befallen: %v", calls, n, clean, covered)
 	}
 }
 

@@ -51,7 +51,8 @@ func tableRules(text string) map[string]bool {
 	for line := range strings.Lines(text) {
 		chain, rule, isRule := strings.Cut(strings.TrimSpace(line), ": ")
 		chain, isChain := strings.CutPrefix(chain, "chain ")
-		if isRule && isChain && chain != "CNI-ADMIN" && !strings.HasPrefix(rule, "type ") {
+		isRule = isRule && !strings.HasPrefix(rule, "type ") && !strings.HasPrefix(rule, "comment ")
+		if isRule && isChain && chain != "CNI-ADMIN" {
 			rules[chain+": "+rule] = true
 		}
 	}

@@ -34,7 +34,7 @@ func TestOperatorsRules(t *testing.T) {
 		const drops, accepts = "chain CNI-ADMIN: tcp dport 7 drop", "chain CNI-ADMIN: accept"
 		inForce := func(when string) {
 			t.Helper()
-			if got := linesWith(state(t, h), "chain CNI-ADMIN: "); !slices.Equal(got, []string{drops, accepts}) {
+			if got := linesWith(state(t, h), "chain CNI-ADMIN: tcp", "chain CNI-ADMIN: accept"); !slices.Equal(got, []string{drops, accepts}) {
 				t.Errorf("%s: the operator's rules: %q", when, got)
 			}
 			toldApart(when, host.Blocked)

@@ -5,6 +5,7 @@ package host
 import (
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +15,8 @@ import (
 // there is none. Each rule, each element of a set and whatever else stands in a
 // line of its own, behind the name of its chain or set, in whose order, and not
 // that of their making, the lines are. An address has the length of its prefix,
-// as iptables writes it.
+// as iptables writes it. A bridge comes without its comment: it names the network,
+// which whoever isolates all bridges again may not know.
 func (h *Host) Table() (string, error) { return h.TableIn() }
 
 // TableIn does so with words in front of the command, such as "ip netns exec".
@@ -96,11 +98,13 @@ func split(text string) []string {
 	return all
 }
 
+var bridgeComment = regexp.MustCompile(` comment "[^"]*"$`)
+
 func withLength(element string) string {
 	value, rest, _ := strings.Cut(element, " ")
 	address, err := netip.ParseAddr(value)
 	if err != nil {
-		return element
+		return bridgeComment.ReplaceAllString(element, "")
 	}
 	return strings.TrimSuffix(value+"/"+strconv.Itoa(address.BitLen())+" "+rest, " ")
 }
