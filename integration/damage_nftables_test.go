@@ -65,7 +65,7 @@ var nftDamages = []damage{
 		names: "CNI-ADMIN", probe: toForbidden, undo: nftForbidden,
 	}, {
 		name: "isolation without its hook", script: "nft delete chain $t isolation; nft add chain $t isolation; nft add rule $t isolation iifname @isolated_bridges jump isolation_stage_1",
-		names: "isolation", probe: fromPeer,
+		names: "isolation", probe: fromPeer, all: true, // a chain cannot get a hook later
 	}, {
 		name: "forward dropping", script: "nft add chain $t forward '{ policy drop; }'",
 		names: "forward", probe: abroadIn, becomes: host.Blocked,
