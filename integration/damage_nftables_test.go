@@ -68,7 +68,7 @@ var nftDamages = []damage{
 		names: "isolation", probe: fromPeer, all: true, // a chain cannot get a hook later
 	}, {
 		name: "forward dropping", script: "nft add chain $t forward '{ policy drop; }'",
-		names: "forward", probe: abroadIn, becomes: host.Blocked,
+		names: "forward", probe: abroadIn, becomes: host.Blocked, all: true,
 	}, {
 		name: "isolated_bridges flushed", script: "nft flush set $t isolated_bridges",
 		names: "isolated_bridges br1", probe: fromPeer,
