@@ -15,49 +15,85 @@ import (
 // member says whether something is an element of a set.
 type member struct {
 	set, key string // the key as the kernel has it
-	text     string // and as nft prints it
-	comment  string
 	in       bool
+	owner    policy.Owner // for who lists the table; of a bridge just the network
 }
 
 // members returns what the sets must hold, and what they must not, of the
 // bridges and addresses of a rule set.
 func members(rs policy.RuleSet) []member {
-	var all []member
+	all := containers(rs, true)
 	for _, b := range rs.Bridges {
-		all = append(all, membersOf(b, b.IngressPolicy.Isolates(), b.IngressPolicy == policy.Isolated, b.PublishedPorts == policy.Allow)...)
+		all = append(all, membersOf(b)...)
 	}
-	return append(all, containers(rs, true)...)
+	return all
 }
 
 // absent returns members that none of a rule set's bridges and addresses is.
 func absent(rs policy.RuleSet) []member {
-	var all []member
+	all := containers(rs, false)
 	for _, b := range rs.Bridges {
-		all = append(all, membersOf(b, false, false, false)...)
+		b.IngressPolicy, b.PublishedPorts = policy.Open, policy.Deny
+		all = append(all, membersOf(b)...)
 	}
-	return append(all, containers(rs, false)...)
+	return all
 }
 
-func membersOf(b policy.Bridge, isolated, blockedWithin, published bool) []member {
-	name := string(append([]byte(b.Name), make([]byte, unix.IFNAMSIZ-len(b.Name))...))
-	text, comment := `"`+b.Name+`"`, comment(b.Network)
-	pair, pairText := name+name, text+" . "+text
+func membersOf(b policy.Bridge) []member {
+	name, owner := nameKey(b.Name), policy.Owner{Network: b.Network}
 	return []member{
-		{setIsolated, name, text, comment, isolated},
-		{setSameBridge, pair, pairText, comment, isolated},
-		{setBlockedWithin, pair, pairText, comment, blockedWithin},
-		{setPublished, name, text, comment, published},
+		{setIsolated, name, b.IngressPolicy.Isolates(), owner},
+		{setSameBridge, name + name, b.IngressPolicy.Isolates(), owner},
+		{setBlockedWithin, name + name, b.IngressPolicy == policy.Isolated, owner},
+		{setPublished, name, b.PublishedPorts == policy.Allow, owner},
 	}
 }
+
+// closing returns those members of all bridges but one whose lack, or surplus,
+// opens what must be closed.
+func closing(bridges []policy.Bridge, but string) []member {
+	all := make([]member, 0, len(bridges))
+	for _, b := range bridges {
+		if b.Name == but {
+			continue
+		}
+		name, owner := nameKey(b.Name), policy.Owner{Network: b.Network}
+		if b.IngressPolicy.Isolates() {
+			all = append(all, member{setIsolated, name, true, owner})
+		}
+		if b.IngressPolicy == policy.Isolated {
+			all = append(all, member{setBlockedWithin, name + name, true, owner})
+		}
+		if b.PublishedPorts == policy.Deny {
+			all = append(all, member{setPublished, name, false, owner})
+		}
+	}
+	return all
+}
+
+// nameKey pads an interface's name as the kernel compares it.
+func nameKey(name string) string { return (name + zeroes)[:unix.IFNAMSIZ] }
+
+var zeroes = strings.Repeat("\x00", unix.IFNAMSIZ)
 
 func containers(rs policy.RuleSet, in bool) []member {
 	var all []member
 	for _, p := range rs.Addresses {
-		o := rs.Owners[p]
-		all = append(all, member{setOf(p), string(p.Addr().AsSlice()), p.Addr().String(), comment(o.Network, o.ContainerID, o.IfName), in})
+		all = append(all, member{setOf(p), string(p.Addr().AsSlice()), in, rs.Owners[p]})
 	}
 	return all
+}
+
+// String returns the element as nft prints it.
+func (m member) String() string {
+	if addr, ok := netip.AddrFromSlice([]byte(m.key)); ok && (m.set == setIPv4 || m.set == setIPv6) {
+		return addr.String()
+	}
+	var names []string
+	for key := m.key; len(key) >= unix.IFNAMSIZ; key = key[unix.IFNAMSIZ:] {
+		names = append(names, `"`+strings.TrimRight(key[:unix.IFNAMSIZ], "\x00")+`"`)
+	}
+	return strings.Join(names, " . ")
 }
 
 func setOf(p netip.Prefix) string {
@@ -71,25 +107,25 @@ func setOf(p netip.Prefix) string {
 // (NFTNL_UDATA_COMMENT_MAXLEN less the terminating zero).
 const maxComment = 127
 
-// comment joins words for who lists the table. nft prints it between quotes, and
-// reads what it printed.
-func comment(words ...string) string {
+// comment names the owner. nft prints it between quotes, and reads what it
+// printed.
+func (m member) comment() string {
 	text := strings.Map(func(c rune) rune {
 		if c == '"' || c == '\\' || c < ' ' || c > '~' {
 			return '?'
 		}
 		return c
-	}, strings.TrimSpace(strings.Join(words, " ")))
+	}, strings.TrimSpace(m.owner.Network+" "+m.owner.ContainerID+" "+m.owner.IfName))
 	return text[:min(len(text), maxComment)]
 }
 
 // encode returns the element as a list of them has it.
 func (m member) encode(withComment bool) []byte {
 	key := attrNested(unix.NFTA_SET_ELEM_KEY, attr(unix.NFTA_DATA_VALUE, []byte(m.key)))
-	if !withComment || m.comment == "" {
+	if !withComment || m.comment() == "" {
 		return attrNested(unix.NFTA_LIST_ELEM, key)
 	}
-	data := userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_ELEM_COMMENT, m.comment)
+	data := userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_ELEM_COMMENT, m.comment())
 	return attrNested(unix.NFTA_LIST_ELEM, key, attr(unix.NFTA_SET_ELEM_USERDATA, data))
 }
 

@@ -17,6 +17,7 @@ package nftables
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -137,22 +138,39 @@ func (s *State) DropsSameBridge(bridge string) bool {
 	if s.table == nil {
 		return false
 	}
-	for _, m := range membersOf(policy.Bridge{Name: bridge}, false, true, false) {
-		if m.set == setBlockedWithin && s.conn.find(s.table, []member{m}) == nil && s.table.has(m) {
-			return true
-		}
-	}
-	return false
+	// All at once, for it is asked of many; what cannot be listed, Apply tells.
+	_ = s.conn.list(s.table, setBlockedWithin)
+	name := nameKey(bridge)
+	return s.table.has(member{set: setBlockedWithin, key: name + name})
 }
 
 // Apply makes the table hold a rule set, in one transaction. After an error,
 // Undo takes back what was written.
 func (s *State) Apply(rs policy.RuleSet) error {
-	all := members(rs)
-	if len(all) == 0 {
-		return nil
+	return s.make(func() (plan, error) {
+		all, err := s.concerned(rs)
+		if err != nil || len(all) == 0 {
+			return plan{}, err
+		}
+		return s.missing(rs.AdminChains, all)
+	})
+}
+
+// concerned returns the members that have to be seen to. Where the rule set is
+// about one bridge, and all others are closed as they must be, those are just its
+// own.
+func (s *State) concerned(rs policy.RuleSet) ([]member, error) {
+	if rs.Concerned == "" || !s.table.whole() {
+		return members(rs), nil
 	}
-	return s.make(all, func() (plan, error) { return s.missing(rs.AdminChains, all) })
+	others := closing(rs.Bridges, rs.Concerned)
+	if err := s.conn.find(s.table, others); err != nil {
+		return nil, explained(err)
+	}
+	if slices.ContainsFunc(others, func(m member) bool { return s.table.has(m) != m.in }) {
+		return members(rs), nil
+	}
+	return members(rs.On(rs.Concerned)), nil
 }
 
 // Undo brings the addresses and bridges of a rule set back to what the table
@@ -174,7 +192,7 @@ func (s *State) Undo(rs policy.RuleSet, keepIsolation bool) error {
 	if err := s.reread(); err != nil {
 		return err
 	}
-	return s.make(nil, func() (plan, error) { return s.without(former) })
+	return s.make(func() (plan, error) { return s.without(former) })
 }
 
 // Remove takes a rule set's addresses and bridges out of the table, and the
@@ -184,7 +202,7 @@ func (s *State) Remove(rs policy.RuleSet) error {
 	if s.table == nil {
 		return nil
 	}
-	return s.make(nil, func() (plan, error) { return s.without(absent(rs)) })
+	return s.make(func() (plan, error) { return s.without(absent(rs)) })
 }
 
 // without returns the plan that makes members as they are wanted, and nothing
@@ -218,14 +236,14 @@ func (s *State) listWhatDecides(going []member) error {
 }
 
 // make commits a plan. One that lost against another program is made anew.
-func (s *State) make(all []member, planFor func() (plan, error)) error {
+func (s *State) make(planFor func() (plan, error)) error {
 	const attempts = 100
 	for attempt := range attempts {
 		p, err := planFor()
 		if err != nil || len(p.changes) == 0 {
 			return err
 		}
-		s.note(all)
+		s.note(p)
 		err = s.conn.commit(s.table.generation, p.requests())
 		switch {
 		case err == nil && !s.table.dormant:
@@ -245,11 +263,11 @@ func (s *State) make(all []member, planFor func() (plan, error)) error {
 
 // note remembers how members were before the first write. It is done ahead of
 // it, for of a write that is never answered nobody knows whether it was done.
-func (s *State) note(all []member) {
-	for _, m := range all {
-		k := memberKey{m.set, m.key}
-		if _, noted := s.changed[k]; !noted && s.table.has(m) != m.in {
-			s.changed[k] = !m.in
+func (s *State) note(p plan) {
+	for _, c := range p.changes {
+		k := memberKey{c.member.set, c.member.key}
+		if _, noted := s.changed[k]; !noted && k.set != "" {
+			s.changed[k] = !c.member.in
 		}
 	}
 }

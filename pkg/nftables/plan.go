@@ -14,6 +14,7 @@ import (
 type change struct {
 	why     string // what is wrong, with the object's name
 	request request
+	member  member // that is added or deleted, if it is about one
 }
 
 // plan is a list of changes that are made all or none.
@@ -23,7 +24,7 @@ type plan struct {
 }
 
 func (p *plan) add(why string, r request) {
-	p.changes = append(p.changes, change{why, r})
+	p.changes = append(p.changes, change{why: why, request: r})
 }
 
 // missing returns the changes that make the table hold its layout, the jumps to
@@ -49,6 +50,12 @@ func missing(t *table, adminChains []string, all []member) plan {
 	p.buildChains(t, adminChains, broken)
 	p.members(t, all, broken)
 	return p
+}
+
+// whole reports whether the table has all its sets, and none of another make.
+func (t *table) whole() bool {
+	return t.exists && !t.foreign() && !t.broken() &&
+		!slices.ContainsFunc(sets, func(l setLayout) bool { return t.sets[l.name] == nil })
 }
 
 // broken reports whether what rules refer to has to be made anew, and with it
@@ -192,10 +199,11 @@ func (p *plan) members(t *table, all []member, broken bool) {
 		there := !broken && t.has(m)
 		switch {
 		case m.in && !there:
-			p.add("set "+m.set+" lacks "+m.text, request{unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, inSet(m.set, m.encode(true)), false})
+			r := request{kind: unix.NFT_MSG_NEWSETELEM, flags: unix.NLM_F_CREATE, attrs: inSet(m.set, m.encode(true))}
+			p.changes = append(p.changes, change{"set " + m.set + " lacks " + m.String(), r, m})
 		case !m.in && there:
-			p.add("set "+m.set+" has "+m.text+", which contradicts the configuration",
-				request{unix.NFT_MSG_DELSETELEM, 0, inSet(m.set, m.encode(false)), false})
+			r := request{kind: unix.NFT_MSG_DELSETELEM, attrs: inSet(m.set, m.encode(false))}
+			p.changes = append(p.changes, change{"set " + m.set + " has " + m.String() + ", which contradicts the configuration", r, m})
 		}
 	}
 }
@@ -249,7 +257,7 @@ func leaving(t *table, all []member) plan {
 	p.members(t, all, false)
 	if len(p.changes) > 0 && t.isEmptyWithout(all) && t.nobodysElse() {
 		r := request{kind: unix.NFT_MSG_DELTABLE, attrs: attrString(unix.NFTA_TABLE_NAME, tableName)}
-		return plan{changes: []change{{"the table is of no use any more", r}}}
+		return plan{changes: []change{{why: "the table is of no use any more", request: r}}}
 	}
 	return p
 }

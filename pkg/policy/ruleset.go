@@ -4,6 +4,7 @@ package policy
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +18,11 @@ type RuleSet struct {
 	Addresses   []netip.Prefix // forwarded
 
 	Owners map[netip.Prefix]Owner // of the addresses, as far as known: for who reads the rules
+
+	// Concerned is the bridge that a call is about, if it is about one. Of the
+	// others must be seen to that they are closed; that they are open where they
+	// may be is for calls of their own.
+	Concerned string
 }
 
 // Owner is the interface of a container that has an address.
@@ -36,7 +42,7 @@ type Bridge struct {
 // the stricter holds.
 func Desired(attachments ...Attachment) RuleSet {
 	var rs RuleSet
-	bridges := map[string]Bridge{}
+	bridges := make(map[string]Bridge, len(attachments))
 	for _, a := range attachments {
 		if a.Families() == 0 {
 			continue // neither an address to forward nor anything to isolate
@@ -51,9 +57,7 @@ func Desired(attachments ...Attachment) RuleSet {
 			bridges[a.Bridge] = stricter(b, bridges[a.Bridge])
 		}
 	}
-	for _, b := range bridges {
-		rs.Bridges = append(rs.Bridges, b)
-	}
+	rs.Bridges = slices.AppendSeq(rs.Bridges, maps.Values(bridges))
 	slices.SortFunc(rs.Bridges, func(a, b Bridge) int { return strings.Compare(a.Name, b.Name) })
 	rs.Addresses = sortUnique(rs.Addresses, compareHosts)
 	rs.AdminChains = sortUnique(rs.AdminChains, strings.Compare)

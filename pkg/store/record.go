@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -17,6 +18,9 @@ import (
 // formatVersion is that of the records written. Records of older versions are
 // read; version 1 is the first.
 const formatVersion = 1
+
+// formatName is the version in the name of a file.
+var formatName = strconv.Itoa(formatVersion)
 
 // errNewer says that a record was written by a later version of the plugin.
 var errNewer = errors.New("it is of a later version of the plugin")

@@ -78,7 +78,7 @@ func checkSandbox(args *skel.CmdArgs) error {
 // brings the former state back. A record of another backend stays, until that
 // one's rules are gone.
 func (l live) record(a policy.Attachment) (takeBack func() error, err error) {
-	own, _ := l.split(keyOf(a))
+	own := l.of(a)
 	own = slices.DeleteFunc(own, func(e store.Entry) bool { return e.Attachment.Backend != a.Backend })
 	takeBack = func() error { return l.store.Remove(store.NewEntry(a)) }
 	if len(own) > 0 {
@@ -92,7 +92,7 @@ func (l live) record(a policy.Attachment) (takeBack func() error, err error) {
 // leaveFormer takes away what the attachment has in other backends, now that it
 // is in the one of its configuration.
 func (p plugin) leaveFormer(l live, a policy.Attachment) error {
-	own, _ := l.split(keyOf(a))
+	own := l.of(a)
 	d := newDeparture()
 	for _, e := range own {
 		if e.Attachment.Backend != a.Backend {

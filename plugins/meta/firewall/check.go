@@ -25,7 +25,7 @@ func (p plugin) check(args *skel.CmdArgs) error {
 		return err
 	}
 	l := p.remember(s)
-	own, _ := l.split(keyOf(a))
+	own := l.of(a)
 	upstreams := len(own) == 0 && a.Backend == backendIPTables
 	if upstreams { // which has no rules for published ports
 		a.PublishedPorts = policy.Deny

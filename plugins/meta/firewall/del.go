@@ -31,7 +31,7 @@ func (p plugin) del(args *skel.CmdArgs) error {
 
 	d := newDeparture()
 	d.leave(a)
-	own, _ := l.split(keyOf(a))
+	own := l.of(a)
 	for _, e := range own {
 		p.warn(l.part(d, e))
 	}

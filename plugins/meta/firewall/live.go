@@ -37,17 +37,17 @@ func (p plugin) remember(s *store.Store) live {
 	return l
 }
 
-// split parts the entries of an attachment from all others. It has one, or two
-// where a call died while it put a changed record in the place of the former.
-func (l live) split(key string) (own, others []store.Entry) {
-	for _, e := range l.Entries {
-		if e.Key == key {
-			own = append(own, e)
-		} else {
-			others = append(others, e)
+// of returns the entries of an attachment. It has one, or two where a call died
+// while it put a changed record in the place of the former, or moves it to
+// another backend.
+func (l live) of(a policy.Attachment) []store.Entry {
+	var own []store.Entry
+	for i, key := 0, keyOf(a); i < len(l.Entries); i++ {
+		if l.Entries[i].Key == key {
+			own = append(own, l.Entries[i])
 		}
 	}
-	return own, others
+	return own
 }
 
 func keyOf(a policy.Attachment) string { return store.Key(a.Network, a.ContainerID, a.IfName) }
@@ -56,18 +56,27 @@ func keyOf(a policy.Attachment) string { return store.Key(a.Network, a.Container
 // attachment. What its configuration says of its network's bridge holds for the
 // containers that were attached under a former one.
 func (l live) with(a policy.Attachment) map[string]policy.RuleSet {
-	_, others := l.split(keyOf(a))
 	all := []policy.Attachment{a}
-	seen := map[saying]bool{}
-	for _, e := range others {
-		b := underPolicyOf(a, e)
+	seen := make(map[saying]bool, len(l.Entries))
+	key := keyOf(a)
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		if e.Key == key {
+			continue
+		}
+		b := &e.Attachment
 		says := saying{b.Backend, b.Bridge, b.IngressPolicy, b.PublishedPorts, b.Families()}
 		if !seen[says] { // of a thousand containers most say the same of their bridge
 			seen[says] = true
-			all = append(all, b)
+			all = append(all, underPolicyOf(a, e))
 		}
 	}
-	return policy.ByBackend(all, []policy.Attachment{a})
+	sets := policy.ByBackend(all, []policy.Attachment{a})
+	for name, rs := range sets {
+		rs.Concerned = a.Bridge
+		sets[name] = rs
+	}
+	return sets
 }
 
 // saying is what a container says about its bridge.
@@ -89,7 +98,7 @@ func (l live) before(bridge string) policy.RuleSet {
 	return policy.Desired(all...)
 }
 
-func underPolicyOf(a policy.Attachment, e store.Entry) policy.Attachment {
+func underPolicyOf(a policy.Attachment, e *store.Entry) policy.Attachment {
 	b := e.Attachment
 	if ofSameNetwork(a, e) {
 		b.IngressPolicy, b.PublishedPorts = a.IngressPolicy, a.PublishedPorts
@@ -97,7 +106,7 @@ func underPolicyOf(a policy.Attachment, e store.Entry) policy.Attachment {
 	return b
 }
 
-func ofSameNetwork(a policy.Attachment, e store.Entry) bool {
+func ofSameNetwork(a policy.Attachment, e *store.Entry) bool {
 	return e.Attachment.Bridge == a.Bridge && e.NetworkKey == store.NetworkKey(a.Network) // a hash, asked last
 }
 
@@ -105,11 +114,11 @@ func ofSameNetwork(a policy.Attachment, e store.Entry) bool {
 // former policy. A call that dies meanwhile leaves some of each; then the
 // stricter holds.
 func (l live) adopt(a policy.Attachment) error {
-	_, others := l.split(keyOf(a))
 	var errs []error
-	for _, e := range others {
-		b := e.Attachment
-		if !ofSameNetwork(a, e) || b.IngressPolicy == a.IngressPolicy && b.PublishedPorts == a.PublishedPorts {
+	key := keyOf(a)
+	for _, e := range l.Entries {
+		b := &e.Attachment
+		if e.Key == key || !ofSameNetwork(a, &e) || b.IngressPolicy == a.IngressPolicy && b.PublishedPorts == a.PublishedPorts {
 			continue
 		}
 		whole, err := l.store.Read(e)

@@ -8,6 +8,7 @@ package main
 import (
 	"errors"
 	"os"
+	"runtime/debug"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -24,6 +25,9 @@ import (
 var buildVersion = "v2.0.0"
 
 func main() {
+	// A call is over before collecting garbage pays, unless something is very wrong.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(256 << 20)
 	p := plugin{stdout: os.Stdout, stderr: os.Stderr}
 	if len(os.Args) > 1 {
 		os.Exit(p.operate(os.Args[1:]))
