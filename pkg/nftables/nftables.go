@@ -104,7 +104,7 @@ func (s *State) Families() policy.Families {
 // from a rule set.
 func (s *State) Check(rs policy.RuleSet) error {
 	all := members(rs)
-	if len(all) == 0 {
+	if len(all) == 0 && !s.table.foreign() {
 		return nil
 	}
 	p, err := s.missing(rs.AdminChains, all)

@@ -40,76 +40,50 @@ func missing(t *table, adminChains []string, all []member) plan {
 		p.add("the table is dormant", newTable())
 		return p // the kernel takes no chain on a hook with it; what else is wrong is seen when it is awake
 	}
-	broken := t.broken()
-	p.clear(t, broken)
-	for _, s := range sets {
-		if broken || t.sets[s.name] == nil {
-			p.add("set "+s.name+" is missing", s.create())
+	p.clear(t)
+	for _, l := range sets {
+		if t.sets[l.name] == nil {
+			p.add("set "+l.name+" is missing", l.create())
 		}
 	}
-	p.buildChains(t, adminChains, broken)
-	p.members(t, all, broken)
+	p.buildChains(t, adminChains)
+	p.members(t, all)
 	return p
 }
 
-// whole reports whether the table has all its sets, and none of another make.
+// whole reports whether the table has all its sets, and nothing of another make.
 func (t *table) whole() bool {
-	return t.exists && !t.foreign() && !t.broken() &&
+	return t.exists && !t.foreign() && len(t.misfits) == 0 &&
 		!slices.ContainsFunc(sets, func(l setLayout) bool { return t.sets[l.name] == nil })
 }
 
-// broken reports whether what rules refer to has to be made anew, and with it
-// all of the layout but the operator's chains: sets or chains that are of another
-// make, as an older layout's are.
-func (t *table) broken() bool {
-	for name, s := range t.sets {
-		i := slices.IndexFunc(sets, func(l setLayout) bool { return l.name == name })
-		if i < 0 && s.marked || i >= 0 && !sets[i].is(s) {
-			return true
-		}
-	}
-	for name, c := range t.chains {
-		i := slices.IndexFunc(chains, func(l chainLayout) bool { return l.name == name })
-		if i < 0 && c.marked || i >= 0 && !chains[i].is(c) {
-			return true
-		}
-	}
-	return false
-}
-
-func (l setLayout) is(s *set) bool {
-	return s.keyType == l.keyType && s.keyLength == l.keyLength && s.flags&^nftSetConcat == 0
-}
-
-// nftSetConcat is NFT_SET_CONCAT, which later kernels may show of a pair.
-const nftSetConcat = 0x80
-
-func (l chainLayout) is(c *chain) bool {
-	if l.priority == nil {
-		return !c.base
-	}
-	return c.base && c.hook == nfForward && c.priority == *l.priority && !c.drops
-}
-
-// clear deletes what is broken, rules ahead of what they refer to.
-func (p *plan) clear(t *table, broken bool) {
-	if !broken {
+// clear deletes misfits, and ahead of them all chains of the plugin's, for a rule
+// that refers to what is deleted goes first. What sets hold stays.
+func (p *plan) clear(t *table) {
+	if len(t.misfits) == 0 {
 		return
 	}
-	own := func(name string, marked bool) bool { return marked || isChain(name) }
-	for name, c := range t.chains {
-		if own(name, c.marked) {
-			p.add("chain "+name+" has another layout", flush(name))
+	why := t.misfits[0].String()
+	var names []string
+	for _, m := range t.misfits {
+		if !m.isSet {
+			names = append(names, m.name)
 		}
 	}
-	for name, c := range t.chains {
-		if own(name, c.marked) {
-			p.add("chain "+name+" has another layout", named(unix.NFT_MSG_DELCHAIN, unix.NFTA_CHAIN_TABLE, unix.NFTA_CHAIN_NAME, name))
+	for _, l := range chains {
+		if t.chains[l.name] != nil {
+			names = append(names, l.name)
 		}
 	}
-	for name, s := range t.sets {
-		if s.marked || slices.ContainsFunc(sets, func(l setLayout) bool { return l.name == name }) {
-			p.add("set "+name+" has another layout", named(unix.NFT_MSG_DELSET, unix.NFTA_SET_TABLE, unix.NFTA_SET_NAME, name))
+	for _, name := range names {
+		p.add(why, flush(name))
+	}
+	for _, name := range names {
+		p.add(why, named(unix.NFT_MSG_DELCHAIN, unix.NFTA_CHAIN_TABLE, unix.NFTA_CHAIN_NAME, name))
+	}
+	for _, m := range t.misfits {
+		if m.isSet {
+			p.add(why, named(unix.NFT_MSG_DELSET, unix.NFTA_SET_TABLE, unix.NFTA_SET_NAME, m.name))
 		}
 	}
 }
@@ -120,7 +94,7 @@ func isChain(name string) bool {
 
 // buildChains makes the chains hold exactly their rules. In the chain forward
 // the jumps to the operators' chains come first, in any order.
-func (p *plan) buildChains(t *table, adminChains []string, broken bool) {
+func (p *plan) buildChains(t *table, adminChains []string) {
 	for _, name := range adminChains {
 		if isChain(name) {
 			p.err = fmt.Errorf("iptablesAdminChainName %q is a chain of the plugin's own in table inet %s", name, tableName)
@@ -131,7 +105,7 @@ func (p *plan) buildChains(t *table, adminChains []string, broken bool) {
 	}
 	for _, l := range chains {
 		seen := t.chains[l.name]
-		if broken || seen == nil {
+		if seen == nil || len(t.misfits) > 0 {
 			p.add("chain "+l.name+" is missing", l.create(mark+": "))
 			seen = &chain{}
 		}
@@ -194,9 +168,9 @@ func (p *plan) rules(l chainLayout, seen *chain, ahead []rule) {
 }
 
 // members adds and deletes elements.
-func (p *plan) members(t *table, all []member, broken bool) {
+func (p *plan) members(t *table, all []member) {
 	for _, m := range all {
-		there := !broken && t.has(m)
+		there := t.has(m)
 		switch {
 		case m.in && !there:
 			r := request{kind: unix.NFT_MSG_NEWSETELEM, flags: unix.NLM_F_CREATE, attrs: inSet(m.set, m.encode(true))}
@@ -254,7 +228,7 @@ func named(kind, tableAttr, nameAttr int, name string) request {
 // go: the table goes with the last one, unless the operator has something in it.
 func leaving(t *table, all []member) plan {
 	var p plan
-	p.members(t, all, false)
+	p.members(t, all)
 	if len(p.changes) > 0 && t.isEmptyWithout(all) && t.nobodysElse() {
 		r := request{kind: unix.NFT_MSG_DELTABLE, attrs: attrString(unix.NFTA_TABLE_NAME, tableName)}
 		return plan{changes: []change{{why: "the table is of no use any more", request: r}}}
@@ -309,5 +283,5 @@ func (t *table) nobodysElse() bool {
 			return false
 		}
 	}
-	return int(t.objects) == len(t.chains)+len(t.sets)
+	return int(t.objects) == len(t.chains)+len(t.sets)+len(t.misfits)
 }

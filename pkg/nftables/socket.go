@@ -110,18 +110,17 @@ func (c *conn) ask(each func(answer) error, requests ...request) error {
 	if err := c.send(b); err != nil {
 		return err
 	}
-	var failure error
 	for {
 		done, err := c.answers(first, func(i int, m syscall.NetlinkMessage) (bool, error) {
+			if m.Header.Flags&unix.NLM_F_DUMP_INTR != 0 {
+				return false, errInterrupted
+			}
 			switch m.Header.Type {
 			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
-				if err := errnoOf(m.Data); err != nil && failure == nil && !errors.Is(err, unix.ENOENT) {
-					failure = err
+				if err := errnoOf(m.Data); err != nil && !errors.Is(err, unix.ENOENT) {
+					return false, err // the rest is given up: of what it may not do, the kernel answers only the first
 				}
 				return i == len(requests)-1, nil
-			}
-			if m.Header.Flags&unix.NLM_F_DUMP_INTR != 0 {
-				failure = errInterrupted
 			}
 			if len(m.Data) < 4 {
 				return false, errMalformed
@@ -132,7 +131,7 @@ func (c *conn) ask(each func(answer) error, requests ...request) error {
 			return err
 		}
 		if done {
-			return failure
+			return nil
 		}
 	}
 }

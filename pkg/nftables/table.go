@@ -22,7 +22,15 @@ type table struct {
 	objects    uint32 // in it: chains, sets and what the plugin has none of
 	chains     map[string]*chain
 	sets       map[string]*set
+	misfits    []misfit
 	blockers   []blocker
+}
+
+// misfit is a chain or set of the plugin's that the layout has not, or has
+// otherwise: one of an older layout, or one that somebody changed.
+type misfit struct {
+	isSet bool
+	name  string
 }
 
 type chain struct {
@@ -83,7 +91,11 @@ func (c *conn) readOnce() (*table, error) {
 		return nil, err
 	}
 	rules := request{kind: unix.NFT_MSG_GETRULE, flags: unix.NLM_F_DUMP, attrs: attrString(unix.NFTA_RULE_TABLE, tableName)}
-	return t, c.ask(t.readRule, rules)
+	if err := c.ask(t.readRule, rules); err != nil {
+		return nil, err
+	}
+	t.partMisfits()
+	return t, nil
 }
 
 func (t *table) readGeneration(a answer) error {

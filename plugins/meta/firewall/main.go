@@ -8,6 +8,7 @@ package main
 import (
 	"errors"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -23,6 +24,9 @@ import (
 // about line and does without isolation for one it cannot parse, so that a plain
 // "go build" must have a full one too.
 var buildVersion = "v2.0.0"
+
+// A network namespace is a thread's: skel compares that of main's.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	// A call is over before collecting garbage pays, unless something is very wrong.

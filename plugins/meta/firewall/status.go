@@ -51,10 +51,11 @@ func (p plugin) available(backend string, h held) error {
 	if err == nil && t.Families() == 0 {
 		_, err = backends[backend].installed(policy.BothFamilies)
 	}
-	if err == nil {
-		h[backend] = t
+	if err != nil {
+		return err
 	}
-	return err
+	h[backend] = t
+	return t.Check(policy.RuleSet{}) // whether it may be written to at all
 }
 
 // inForce returns an error that names the first thing which the kernel does not
