@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// crowd returns two attachments on each of n bridges.
+func crowd(n int) []policy.Attachment {
+	var all []policy.Attachment
+	for i := range n {
+		for host := range 2 {
+			all = append(all, policy.Attachment{
+				Bridge: fmt.Sprintf("br%d", i), IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, AdminChain: "CNI-ADMIN",
+				Addresses: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i / 256), byte(i), byte(2 + host)}), 32)},
+			})
+		}
+	}
+	return all
+}
+
+// BenchmarkCrowded is what an ADD computes on a host with many bridges, where
+// nothing is missing. What the fake kernel computes is in it.
+func BenchmarkCrowded(b *testing.B) {
+	for _, n := range []int{5, 50, 500} {
+		b.Run(fmt.Sprintf("bridges=%d", n), func(b *testing.B) {
+			all := crowd(n)
+			k := newKernel()
+			s, err := read(k.connect())
+			if err == nil {
+				err = s.Apply(policy.Desired(all...))
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			rs := policy.Desired(all...).With(policy.Desired(all[0]))
+			rs.Concerned = all[0].Bridge
+			k.commits = nil
+			b.Run("apply", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					s, err := read(k.connect())
+					if err == nil {
+						err = s.Apply(rs)
+					}
+					if err != nil || len(k.commits) > 0 {
+						b.Fatal(err, len(k.commits))
+					}
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"testing"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// three are bridges with all that can be closed.
+var three = []policy.Attachment{
+	container("br1", policy.SameBridge, policy.Allow, "10.1.0.2"),
+	container("br2", policy.Isolated, policy.Allow, "10.2.0.2"),
+	container("br3", policy.SameBridge, policy.Deny, "10.3.0.2"),
+}
+
+// ofFirst is what an ADD to the first bridge asks for.
+func ofFirst() policy.RuleSet {
+	rs := policy.Desired(three...).With(policy.Desired(three[0]))
+	rs.Concerned = "br1"
+	return rs
+}
+
+// TestConcerned has an ADD about one bridge close what is open of another, and
+// leave alone what is closed.
+func TestConcerned(t *testing.T) {
+	t.Parallel()
+	br2, br3 := nameKey("br2"), nameKey("br3")
+	lose := func(set, key string) func(*hostTable) {
+		return func(t *hostTable) { delete(t.set(set).elements, key) }
+	}
+	tests := map[string]struct {
+		do    func(*hostTable)
+		heals bool
+	}{
+		"another bridge is not isolated":            {lose(setIsolated, br2), true},
+		"another bridge is not isolated in itself":  {lose(setBlockedWithin, br2+br2), true},
+		"another bridge's published ports are open": {addPublished(br3), true},
+		"a set of theirs is missing":                {func(t *hostTable) { t.drop(setSameBridge) }, true},
+		"a set is of another type":                  {setDamages(setPublished)[1].do, true},
+		"own published ports are closed":            {lose(setPublished, nameKey("br1")), true},
+		"another's published ports are closed":      {lose(setPublished, br2), false},
+		"another bridge is closed to itself":        {lose(setSameBridge, br3+br3), false},
+		"another's container has no address":        {lose(setIPv4, "\x0a\x02\x00\x02"), false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := holding(t, policy.Desired(three...))
+			whole := k.host.String()
+			k.other(func(h *host) { test.do(h.table()) })
+			damaged := k.host.String()
+			if whole == damaged {
+				t.Fatal("nothing is damaged")
+			}
+			apply(t, k, ofFirst())
+			if !test.heals {
+				k.holds(t, damaged)
+			} else if err := check(t, k, ofFirst()); err != nil {
+				t.Errorf("not healed: %v", err)
+			}
+		})
+	}
+}
+
+func addPublished(key string) func(*hostTable) {
+	m := member{set: setPublished, key: key}
+	return func(t *hostTable) { t.set(setPublished).elements[key] = mustParse(mustElement(m)) }
+}
+
+// mustElement returns what is inside an element of a list.
+func mustElement(m member) []byte {
+	var inside []byte
+	for _, value := range mustParse(m.encode(true)) {
+		inside = value
+	}
+	return inside
+}
+
+// TestConcernedReadsLittle counts what is asked, which must not grow with the
+// number of bridges.
+func TestConcernedReadsLittle(t *testing.T) {
+	t.Parallel()
+	var counts []int
+	for _, n := range []int{20, 200} {
+		all := crowd(n)
+		k := holding(t, policy.Desired(all...))
+		rs := policy.Desired(all...).With(policy.Desired(all[0]))
+		rs.Concerned = all[0].Bridge
+		before := k.requests
+		apply(t, k, rs)
+		counts = append(counts, k.requests-before)
+	}
+	if counts[0] != counts[1] || counts[0] > 20 {
+		t.Errorf("got %v requests with 20 and 200 bridges", counts)
+	}
+}

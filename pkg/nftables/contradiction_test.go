@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// TestLacks takes each element out of its set.
+func TestLacks(t *testing.T) {
+	t.Parallel()
+	tried := map[string]bool{}
+	for _, m := range members(sample()) {
+		if !m.in {
+			continue
+		}
+		tried[m.set] = true
+		k := holding(t, sample())
+		whole := k.host.String()
+		k.other(func(h *host) { delete(h.table().set(m.set).elements, m.key) })
+		differs(t, k, sample(), "set "+m.set+" lacks "+m.String())
+		k.commits = nil
+		apply(t, k, sample())
+		k.holds(t, whole)
+		if got := kinds(k.last()); !slices.Equal(got, []string{"NEWSETELEM"}) || len(k.last()) != 1 {
+			t.Errorf("%s in %s: got %d changes %q", m, m.set, len(k.last()), got)
+		}
+	}
+	if len(tried) != len(sets) {
+		t.Errorf("got elements of the sets %v only", tried)
+	}
+}
+
+// TestContradicts changes the configuration of a bridge, and expects what no
+// longer belongs to go.
+func TestContradicts(t *testing.T) {
+	t.Parallel()
+	const surplus = ", which contradicts the configuration"
+	for _, test := range []struct {
+		from, to policy.Attachment
+		want     string
+	}{
+		{container("br1", policy.Isolated, policy.Allow, "10.1.0.2"), container("br1", policy.SameBridge, policy.Allow, "10.1.0.2"),
+			`set blocked_within has "br1" . "br1"` + surplus},
+		{container("br1", policy.SameBridge, policy.Allow, "10.1.0.2"), container("br1", policy.SameBridge, policy.Deny, "10.1.0.2"),
+			`set published_ports has "br1"` + surplus},
+		{container("br1", policy.SameBridge, policy.Allow, "10.1.0.2"), container("br1", policy.Open, policy.Allow, "10.1.0.2"),
+			`set isolated_bridges has "br1"` + surplus},
+	} {
+		k := holding(t, policy.Desired(test.from))
+		differs(t, k, policy.Desired(test.to), test.want)
+		apply(t, k, policy.Desired(test.to))
+		if err := check(t, k, policy.Desired(test.to)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestNoTable is a host where everything is gone.
+func TestNoTable(t *testing.T) {
+	t.Parallel()
+	k := newKernel()
+	differs(t, k, sample(), "the table is missing")
+	if err := check(t, k, policy.RuleSet{}); err != nil {
+		t.Errorf("nothing is asked for: %v", err)
+	}
+}
+
+// differs fails unless a check says that first.
+func differs(t *testing.T, k *kernel, rs policy.RuleSet, want string) {
+	t.Helper()
+	if err := check(t, k, rs); err == nil || err.Error() != "table inet cni_firewall: "+want {
+		t.Errorf("got error %v, want %s", err, want)
+	}
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+)
+
+// damage is something that somebody does to the table.
+type damage struct {
+	name string
+	do   func(*hostTable)
+	want string // what a check says of it first
+	sets bool   // what sets hold is lost with it
+}
+
+const (
+	otherChain = " has another hook, priority or policy, or is of another layout"
+	otherSet   = " has another type, or is of another layout"
+)
+
+// damages returns everything, one by one.
+func damages() []damage {
+	all := []damage{
+		{"table asleep", func(t *hostTable) {
+			t.attrs = t.attrs.with(attributes{unix.NFTA_TABLE_FLAGS: {0, 0, 0, unix.NFT_TABLE_F_DORMANT}})
+		}, "the table is dormant", false},
+		{"operator's chain missing", func(t *hostTable) { t.drop("CNI-ADMIN") }, "chain CNI-ADMIN is missing", false},
+		{"jump to a chain that is not asked for", func(t *hostTable) {
+			c := t.chain(chainForward)
+			c.rules = append(c.rules, ruleOf(jump("CNI-ADMIN")...))
+		}, "chain forward has a rule of somebody else's at its end", false},
+	}
+	for _, l := range sets {
+		all = append(all, setDamages(l.name)...)
+	}
+	for _, l := range chains {
+		all = append(all, damage{"chain missing: " + l.name, func(t *hostTable) { t.drop(l.name) }, "chain " + l.name + " is missing", false})
+		all = append(all, hookDamages(l)...)
+		all = append(all, ruleDamages(l)...)
+	}
+	return append(all, leftovers()...)
+}
+
+// drop deletes a chain or set with the rules that refer to it.
+func (t *hostTable) drop(name string) {
+	for _, c := range t.chains {
+		c.rules = slices.DeleteFunc(c.rules, func(r []byte) bool {
+			sets, chains := references(r)
+			return slices.Contains(sets, name) || slices.Contains(chains, name)
+		})
+	}
+	t.chains = slices.DeleteFunc(t.chains, func(c *hostChain) bool { return c.name == name })
+	t.sets = slices.DeleteFunc(t.sets, func(s *hostSet) bool { return s.name == name })
+}
+
+func setDamages(name string) []damage {
+	change := func(kind int, value byte) func(*hostTable) {
+		return func(t *hostTable) {
+			s := t.set(name)
+			s.attrs, s.elements = s.attrs.with(attributes{kind: {0, 0, 0, value}}), map[string]attributes{}
+		}
+	}
+	other := "set " + name + otherSet
+	return []damage{
+		{"set missing: " + name, func(t *hostTable) { t.drop(name) }, "set " + name + " is missing", true},
+		{"set of another type: " + name, change(unix.NFTA_SET_KEY_TYPE, 9), other, true},
+		{"set of another length: " + name, change(unix.NFTA_SET_KEY_LEN, 12), other, true},
+		{"set of intervals: " + name, change(unix.NFTA_SET_FLAGS, unix.NFT_SET_INTERVAL), other, true},
+	}
+}
+
+func hookDamages(l chainLayout) []damage {
+	var all []damage
+	for name, hook := range map[string]attributes{
+		"another hook": baseChain(1, 0, nfAccept), "another priority": baseChain(nfForward, 5, nfAccept),
+		"policy drop": baseChain(nfForward, 0, nfDrop), "policy drop at -10": baseChain(nfForward, -10, nfDrop),
+	} {
+		all = append(all, damage{"chain of " + name + ": " + l.name, func(t *hostTable) {
+			c := t.chain(l.name)
+			c.attrs = c.attrs.with(hook)
+		}, "chain " + l.name + otherChain, false})
+	}
+	if l.priority != nil {
+		all = append(all, damage{"chain on no hook: " + l.name, func(t *hostTable) {
+			c := t.chain(l.name)
+			c.attrs = maps.Clone(c.attrs)
+			delete(c.attrs, unix.NFTA_CHAIN_HOOK)
+		}, "chain " + l.name + otherChain, false})
+	}
+	return all
+}
+
+func ruleDamages(l chainLayout) []damage {
+	var texts []string
+	if l.name == chainForward {
+		texts = append(texts, "jump CNI-ADMIN")
+	}
+	for _, r := range l.rules {
+		texts = append(texts, r.text)
+	}
+	insert := func(at int, rules ...[]byte) func(*hostTable) {
+		return func(t *hostTable) { t.chain(l.name).rules = slices.Insert(t.chain(l.name).rules, at, rules...) }
+	}
+	another := fmt.Sprintf("chain %s: rule 1 is missing or another one: %s", l.name, texts[0])
+	atEnd := fmt.Sprintf("chain %s has a rule of somebody else's at its end", l.name)
+	all := []damage{
+		{"accept in front: " + l.name, insert(0, acceptAll), another, false},
+		{"counter in front: " + l.name, insert(0, countsAll), another, false},
+		{"return at the end: " + l.name, insert(len(texts), returnsAll), atEnd, false},
+		{"counter at the end: " + l.name, insert(len(texts), countsAll), atEnd, false},
+	}
+	all = append(all, damage{"limited: " + l.name, func(t *hostTable) {
+		rules := t.chain(l.name).rules
+		rules[0] = ruleOf(append([]expr.Any{&expr.Limit{Rate: 1}}, mustExprs(rules[0])...)...)
+	}, another, false})
+	for i, text := range texts {
+		missing := "is missing or another one"
+		if i == len(texts)-1 {
+			missing = "is missing"
+		}
+		all = append(all, damage{fmt.Sprintf("rule %d missing: %s", i+1, l.name), func(t *hostTable) {
+			t.chain(l.name).rules = slices.Delete(t.chain(l.name).rules, i, i+1)
+		}, fmt.Sprintf("chain %s: rule %d %s: %s", l.name, i+1, missing, text), false})
+	}
+	return all
+}
+
+// leftovers are of a layout that a later version has no more.
+func leftovers() []damage {
+	chainMark := attributes{chainUserdata: userdata.AppendString(nil, commentOfTable, mark+": of old")}
+	setMark := attributes{unix.NFTA_SET_USERDATA: userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_COMMENT, mark+": of old")}
+	return []damage{
+		{"chain of an older layout", func(t *hostTable) {
+			old := t.newChain("a_former", baseChain(nfForward, -5, nfAccept).with(chainMark))
+			old.rules = [][]byte{ruleOf(jump(chainStage2)...)}
+		}, "chain a_former" + otherChain, false},
+		{"set of an older layout", func(t *hostTable) {
+			s := *t.set(setIPv4)
+			s.name, s.attrs = "a_former", s.attrs.with(setMark).with(attributes{unix.NFTA_SET_NAME: []byte("a_former\x00")})
+			t.sets = append(t.sets, &s)
+			t.chain(chainStage2).rules = [][]byte{ruleOf(in("a_former")...)}
+		}, "set a_former" + otherSet, false},
+	}
+}

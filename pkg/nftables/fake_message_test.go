@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// told is one of nf_tables, either way.
+type told struct {
+	kind, flags int // NFT_MSG_…, or one of the two below
+	sequence    uint32
+	family      byte
+	attrs       attributes
+	list        []attributes // elements, where it is about some
+}
+
+// What begins and ends a transaction is not of nf_tables' own kinds.
+const (
+	ours       = unix.NFNL_SUBSYS_NFTABLES << 8
+	batchBegin = unix.NFNL_MSG_BATCH_BEGIN - ours
+	batchEnd   = unix.NFNL_MSG_BATCH_END - ours
+)
+
+// attributes are those of a message by their kind, as they were told.
+type attributes map[int][]byte
+
+func (a attributes) str(kind int) string { return parseString(a[kind]) }
+
+func parseAttributes(b []byte) (attributes, error) {
+	a := attributes{}
+	return a, eachAttr(b, func(kind int, value []byte) error {
+		a[kind] = slices.Clone(value)
+		return nil
+	})
+}
+
+func mustParse(b []byte) attributes {
+	a, err := parseAttributes(b)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+// with returns the attributes with some more, or others.
+func (a attributes) with(b attributes) attributes {
+	c := maps.Clone(a)
+	maps.Copy(c, b)
+	return c
+}
+
+func (a attributes) append(b []byte) []byte {
+	for _, kind := range slices.Sorted(maps.Keys(a)) {
+		b = append(b, attr(kind, a[kind])...)
+	}
+	return b
+}
+
+// body returns the message without netlink's header.
+func (m told) body() []byte {
+	b := m.attrs.append([]byte{m.family, unix.NFNETLINK_V0, 0, 0})
+	if len(m.list) > 0 {
+		b = append(b, attrNested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, encodeList(m.list)...)...)
+	}
+	return b
+}
+
+func encodeList(list []attributes) [][]byte {
+	elements := make([][]byte, len(list))
+	for i, e := range list {
+		elements[i] = attrNested(unix.NFTA_LIST_ELEM, e.append(nil))
+	}
+	return elements
+}
+
+// datagram is a message as it comes from the kernel.
+func datagram(kind, flags int, sequence uint32, body []byte) []byte {
+	b := binary.NativeEndian.AppendUint32(nil, uint32(unix.NLMSG_HDRLEN+len(body)))
+	b = binary.NativeEndian.AppendUint16(b, uint16(kind))
+	b = binary.NativeEndian.AppendUint16(b, uint16(flags))
+	b = binary.NativeEndian.AppendUint32(b, sequence)
+	b = binary.NativeEndian.AppendUint32(b, 4711) // whose socket it goes to
+	b = append(b, body...)
+	return append(b, make([]byte, -len(b)&3)...)
+}
+
+func numberOf(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
+
+func parseMessages(b []byte) ([]told, error) {
+	raw, err := syscall.ParseNetlinkMessage(b)
+	if err != nil {
+		return nil, err
+	}
+	messages := make([]told, len(raw))
+	for i, r := range raw {
+		kind := int(r.Header.Type) - ours
+		m := told{kind: kind, flags: int(r.Header.Flags), sequence: r.Header.Seq, family: r.Data[0]}
+		if m.attrs, err = parseAttributes(r.Data[4:]); err != nil {
+			return nil, err
+		}
+		if strings.HasSuffix(kindName(kind), "SETELEM") {
+			m.list = parseList(m.attrs[unix.NFTA_SET_ELEM_LIST_ELEMENTS])
+			delete(m.attrs, unix.NFTA_SET_ELEM_LIST_ELEMENTS)
+		}
+		messages[i] = m
+	}
+	return messages, nil
+}
+
+func parseList(b []byte) []attributes {
+	var list []attributes
+	_ = eachAttr(b, func(_ int, element []byte) error {
+		list = append(list, mustParse(element))
+		return nil
+	})
+	return list
+}
+
+var kindNames = []string{
+	"NEWTABLE", "GETTABLE", "DELTABLE", "NEWCHAIN", "GETCHAIN", "DELCHAIN", "NEWRULE", "GETRULE", "DELRULE",
+	"NEWSET", "GETSET", "DELSET", "NEWSETELEM", "GETSETELEM", "DELSETELEM", "NEWGEN", "GETGEN",
+}
+
+// kindName returns the name of a kind without its prefix NFT_MSG_.
+func kindName(kind int) string {
+	if kind >= 0 && kind < len(kindNames) {
+		return kindNames[kind]
+	}
+	return fmt.Sprintf("kind %d", kind)
+}
+
+// kinds returns the kinds of messages without repetition, in their order.
+func kinds(messages []told) []string {
+	var names []string
+	for _, m := range messages {
+		names = append(names, kindName(m.kind))
+	}
+	return slices.Compact(names)
+}

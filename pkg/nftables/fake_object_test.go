@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"maps"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// newChain makes a chain. What hook one is on that is there does not change.
+func (w *writer) newChain(t *hostTable, m told) syscall.Errno {
+	name := m.attrs.str(unix.NFTA_CHAIN_NAME)
+	_, base := m.attrs[unix.NFTA_CHAIN_HOOK]
+	switch c := t.chain(name); {
+	case base && w.awoke:
+		return unix.EINVAL // __NFT_TABLE_F_UPDATE in nf_tables_addchain
+	case c == nil:
+		t.chains = append(t.chains, &hostChain{name: name, attrs: m.attrs})
+	case string(c.attrs[unix.NFTA_CHAIN_HOOK]) != string(m.attrs[unix.NFTA_CHAIN_HOOK]):
+		return unix.EEXIST
+	}
+	return 0
+}
+
+// deleteChain deletes a chain and its rules.
+func (t *hostTable) deleteChain(name string) syscall.Errno {
+	c := t.chain(name)
+	if c == nil {
+		return unix.ENOENT
+	}
+	c.rules = nil
+	if t.refersTo("", name) {
+		return unix.EBUSY
+	}
+	t.chains = slices.DeleteFunc(t.chains, func(d *hostChain) bool { return d == c })
+	return 0
+}
+
+// newRule adds a rule at the end of its chain.
+func (t *hostTable) newRule(m told) syscall.Errno {
+	c := t.chain(m.attrs.str(unix.NFTA_RULE_CHAIN))
+	if c == nil || m.flags&unix.NLM_F_APPEND == 0 {
+		return unix.ENOENT
+	}
+	r := m.attrs[unix.NFTA_RULE_EXPRESSIONS]
+	sets, chains := references(r)
+	for _, name := range sets {
+		if t.set(name) == nil {
+			return unix.ENOENT
+		}
+	}
+	for _, name := range chains {
+		if d := t.chain(name); d == nil {
+			return unix.ENOENT
+		} else if _, base := d.attrs[unix.NFTA_CHAIN_HOOK]; base {
+			return unix.EOPNOTSUPP // nft_verdict_init
+		}
+	}
+	c.rules = append(c.rules, r)
+	return 0
+}
+
+// flush empties one chain. With no name it would be all of the table.
+func (t *hostTable) flush(name string) syscall.Errno {
+	c := t.chain(name)
+	if c == nil {
+		return unix.ENOENT
+	}
+	c.rules = nil
+	return 0
+}
+
+// newSet makes a set. The kernel wants a number for it, which is unlike those of
+// the transaction's others.
+func (t *hostTable) newSet(m told) syscall.Errno {
+	name := m.attrs.str(unix.NFTA_SET_NAME)
+	switch s := t.set(name); {
+	case m.attrs.number(unix.NFTA_SET_ID) == 0 || m.attrs.number(unix.NFTA_SET_KEY_LEN) == 0:
+		return unix.EINVAL
+	case s == nil:
+		attrs := maps.Clone(m.attrs)
+		delete(attrs, unix.NFTA_SET_ID)
+		t.sets = append(t.sets, &hostSet{name, attrs, map[string]attributes{}})
+	case string(s.attrs[unix.NFTA_SET_KEY_LEN]) != string(m.attrs[unix.NFTA_SET_KEY_LEN]):
+		return unix.EEXIST
+	}
+	return 0
+}
+
+func (t *hostTable) deleteSet(name string) syscall.Errno {
+	s := t.set(name)
+	switch {
+	case s == nil:
+		return unix.ENOENT
+	case t.refersTo(name, ""):
+		return unix.EBUSY
+	}
+	t.sets = slices.DeleteFunc(t.sets, func(u *hostSet) bool { return u == s })
+	return 0
+}
+
+// element adds elements, or deletes them. One that is there may be added again,
+// but one that is not there is not deleted.
+func (t *hostTable) element(m told) syscall.Errno {
+	s := t.set(m.attrs.str(unix.NFTA_SET_ELEM_LIST_SET))
+	if s == nil {
+		return unix.ENOENT
+	}
+	for _, e := range m.list {
+		key := keyOf(e)
+		_, there := s.elements[key]
+		switch {
+		case len(key) != int(s.attrs.number(unix.NFTA_SET_KEY_LEN)):
+			return unix.EINVAL
+		case m.kind == unix.NFT_MSG_NEWSETELEM && !there:
+			s.elements[key] = e
+		case m.kind == unix.NFT_MSG_DELSETELEM && !there:
+			return unix.ENOENT
+		case m.kind == unix.NFT_MSG_DELSETELEM:
+			delete(s.elements, key)
+		}
+	}
+	return 0
+}

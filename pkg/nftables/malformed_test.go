@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestEachAttr(t *testing.T) {
+	t.Parallel()
+	nothing := func(int, []byte) error { return nil }
+	for name, b := range map[string][]byte{
+		"shorter than a header":  attrHeader(3),
+		"of no length":           attrHeader(0),
+		"longer than there is":   attrHeader(5),
+		"much longer":            attrHeader(0xffff),
+		"the second is too long": append(attrUint32(1, 1), attrHeader(8)...),
+	} {
+		if err := eachAttr(b, nothing); !errors.Is(err, errMalformed) {
+			t.Errorf("%s: got error %v", name, err)
+		}
+	}
+	for name, b := range map[string][]byte{
+		"nothing":          nil,
+		"less than a head": {4, 0, 1},
+		"an empty one":     attrHeader(4),
+		"one without pads": attrString(1, "ab")[:7],
+	} {
+		if err := eachAttr(b, nothing); err != nil {
+			t.Errorf("%s: got error %v", name, err)
+		}
+	}
+	own := errors.New("own")
+	if err := eachAttr(attrUint32(1, 1), func(int, []byte) error { return own }); !errors.Is(err, own) {
+		t.Errorf("got error %v", err)
+	}
+}
+
+// attrHeader returns an attribute that ends after its header, whatever that says.
+func attrHeader(length uint16) []byte {
+	return append(binary.NativeEndian.AppendUint16(nil, length), attr(1, nil)[2:]...)
+}
+
+// readers are all that read what the kernel says.
+func readers() []func(answer) error {
+	t := &table{chains: map[string]*chain{"": {}}, sets: map[string]*set{}}
+	s := &set{elements: map[string]bool{}}
+	return []func(answer) error{
+		t.readGeneration, t.readTable, t.readSet, t.readChain, t.readRule,
+		func(a answer) error { return t.readElements(s, a) },
+		func(a answer) error { _, err := parseExprs(a.attrs); return err },
+		func(a answer) error { _ = errnoOf(a.attrs); _ = isMarked(a.attrs); return nil },
+	}
+}
+
+// said returns all that a kernel with a table says to a call: good examples to
+// spoil.
+func said(t *testing.T) [][]byte {
+	t.Helper()
+	k := holding(t, sample())
+	var all [][]byte
+	k.mangle = func(b []byte) []byte {
+		all = append(all, slices.Clone(b))
+		return b
+	}
+	if err := check(t, k, sample()); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// spoil changes, cuts or makes up bytes.
+func spoil(rng *rand.Rand, b []byte) []byte {
+	b = slices.Clone(b)
+	switch rng.IntN(3) {
+	case 0:
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+	case 1:
+		b = b[:rng.IntN(len(b)+1)]
+	}
+	for range rng.IntN(4) {
+		if len(b) > 0 {
+			b[rng.IntN(len(b))] = byte(rng.IntN(40))
+		}
+	}
+	return b
+}
+
+// hasVerdict reports whether a rule may have one, of which the library that reads
+// expressions takes for granted that it is whole.
+func hasVerdict(b []byte) bool { return bytes.Contains(b, []byte("immediate")) }
+
+// TestNeverPanics gives every reader what is malformed.
+func TestNeverPanics(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2))
+	examples := said(t)
+	for range 20000 {
+		const headers = unix.NLMSG_HDRLEN + 4
+		example := examples[rng.IntN(len(examples))]
+		a := answer{family: byte(rng.IntN(12)), attrs: spoil(rng, example[min(headers, len(example)):])}
+		if hasVerdict(a.attrs) {
+			continue
+		}
+		for _, read := range readers() {
+			_ = read(a)
+		}
+	}
+	for _, l := range chains { // rules are the deepest
+		for _, r := range l.rules {
+			whole := ruleOf(r.exprs[:len(r.exprs)-1]...)
+			for range 500 {
+				_, _ = parseExprs(spoil(rng, whole))
+			}
+		}
+	}
+}
+
+// TestSpoiled spoils one datagram of a check, which then ends in one way or the
+// other, and writes nothing.
+func TestSpoiled(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(3, 4))
+	count := len(said(t))
+	for range 1000 {
+		k := holding(t, sample())
+		k.commits = nil
+		at, n := rng.IntN(count), 0
+		k.mangle = func(b []byte) []byte {
+			if n++; n-1 == at && !hasVerdict(b) {
+				return spoil(rng, b)
+			}
+			return b
+		}
+		if s, err := read(k.connect()); err == nil {
+			_ = s.Check(sample())
+		}
+		if len(k.commits) > 0 {
+			t.Fatal("a check wrote")
+		}
+	}
+}
+
+// TestTruncated cuts each datagram of a call: that is an error, for no answer is
+// good in part.
+func TestTruncated(t *testing.T) {
+	t.Parallel()
+	for at, whole := range said(t) {
+		k := holding(t, sample())
+		n := 0
+		k.mangle = func(b []byte) []byte {
+			if n++; n-1 == at {
+				return b[:len(b)-4]
+			}
+			return b
+		}
+		s, err := read(k.connect())
+		if err == nil {
+			err = s.Check(sample())
+		}
+		if !errors.Is(err, errMalformed) {
+			t.Errorf("datagram %d of %d bytes: got error %v", at, len(whole), err)
+		}
+	}
+}

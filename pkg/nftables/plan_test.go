@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// TestTransactions looks at what is asked of the kernel, for every deletion makes
+// it wait.
+func TestTransactions(t *testing.T) {
+	t.Parallel()
+	k := holding(t, sample())
+	newcomer := policy.Desired(container("br9", policy.Isolated, policy.Allow, "10.9.0.2"))
+	steps := []struct {
+		name string
+		do   func(*State) error
+		want []string // kinds of changes; nil for no transaction
+	}{
+		{"the same again", func(s *State) error { return s.Apply(sample()) }, nil},
+		{"one more container", func(s *State) error { return s.Apply(lone()) }, []string{"NEWSETELEM"}},
+		{"one more bridge", func(s *State) error { return s.Apply(newcomer) }, []string{"NEWSETELEM"}},
+		{"nothing at all", func(s *State) error { return s.Apply(policy.RuleSet{}) }, nil},
+		{"one bridge less", func(s *State) error { return s.Remove(newcomer) }, []string{"DELSETELEM"}},
+		{"the same less", func(s *State) error { return s.Remove(newcomer) }, nil},
+		{"a check", func(s *State) error { return s.Check(sample()) }, nil},
+		{"all but one", func(s *State) error { return s.Remove(sample()) }, []string{"DELSETELEM"}},
+		{"the last", func(s *State) error { return s.Remove(lone()) }, []string{"DELTABLE"}},
+		{"no table", func(s *State) error { return s.Remove(lone()) }, nil},
+	}
+	for _, step := range steps {
+		k.commits = nil
+		if err := step.do(start(t, k)); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		var got []string
+		if len(k.commits) > 0 {
+			got = kinds(k.last())
+		}
+		if diff := cmp.Diff(step.want, got); diff != "" || len(k.commits) > 1 {
+			t.Errorf("%s: %d transactions: %s", step.name, len(k.commits), diff)
+		}
+	}
+}
+
+// TestMany expects all of what is asked to be found where sets are listed as a
+// whole, because there is more to ask for than is asked one by one.
+func TestMany(t *testing.T) {
+	t.Parallel()
+	rs := policy.Desired(crowd(40)...)
+	k := holding(t, rs)
+	k.commits = nil
+	apply(t, k, rs)
+	if len(k.commits) > 0 {
+		t.Errorf("written again: %v", kinds(k.last()))
+	}
+	k.other(func(h *host) { delete(h.table().set(setIPv4).elements, "\x0a\x00\x07\x03") })
+	err := check(t, k, rs)
+	if want := "table inet cni_firewall: set containers_ipv4 lacks 10.0.7.3"; err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %s", err, want)
+	}
+}
+
+// forward returns the texts of the rules of the chain forward.
+func forward(k *kernel) []string {
+	var texts []string
+	for _, r := range k.host.table().chain(chainForward).rules {
+		texts = append(texts, textOf(r))
+	}
+	return texts
+}
+
+// TestAdminChains has two of the operator's, one of which comes later.
+func TestAdminChains(t *testing.T) {
+	t.Parallel()
+	first, second := sample(), lone()
+	first.AdminChains, second.AdminChains = []string{"ONE"}, []string{"ANOTHER"}
+	k := holding(t, first)
+	k.other(func(h *host) { h.table().chain("ONE").rules = [][]byte{countsAll} })
+	apply(t, k, second)
+	jumps := slices.Sorted(slices.Values(forward(k)[:2]))
+	if diff := cmp.Diff([]string{"jump ANOTHER", "jump ONE"}, jumps); diff != "" {
+		t.Error(diff)
+	}
+	if got := len(forward(k)); got != 7 {
+		t.Errorf("got %d rules in chain forward, want 7", got)
+	}
+	if got := len(k.host.table().chain("ONE").rules); got != 1 {
+		t.Errorf("got %d rules in the operator's chain, want 1", got)
+	}
+	// The order in which somebody else has them is as good.
+	k.other(func(h *host) { slices.Reverse(h.table().chain(chainForward).rules[:2]) })
+	for _, rs := range []policy.RuleSet{first, second} {
+		if err := check(t, k, rs); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestAdminJumpFirst expects the operator's jump ahead of all that is accepted.
+func TestAdminJumpFirst(t *testing.T) {
+	t.Parallel()
+	k := holding(t, sample())
+	k.other(func(h *host) {
+		rules := h.table().chain(chainForward).rules
+		rules[0], rules[1] = rules[1], rules[0]
+	})
+	err := check(t, k, sample())
+	if err == nil || !strings.HasSuffix(err.Error(), "chain forward: rule 1 is missing or another one: jump CNI-ADMIN") {
+		t.Errorf("got error %v", err)
+	}
+	apply(t, k, sample())
+	if got := forward(k); got[0] != "jump CNI-ADMIN" || len(got) != 6 {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestAdminChainOfOurs refuses an operator's chain that is the plugin's.
+func TestAdminChainOfOurs(t *testing.T) {
+	t.Parallel()
+	for _, l := range chains {
+		for _, k := range []*kernel{newKernel(), holding(t, sample())} {
+			before := k.host.String()
+			k.commits = nil
+			rs := sample()
+			rs.AdminChains = []string{l.name}
+			want := `iptablesAdminChainName "` + l.name + `" is a chain of the plugin's own`
+			for _, do := range []func(policy.RuleSet) error{start(t, k).Apply, start(t, k).Check} {
+				if err := do(rs); err == nil || !strings.HasPrefix(err.Error(), want) {
+					t.Errorf("got error %v, want %s", err, want)
+				}
+			}
+			k.holds(t, before)
+			if len(k.commits) > 0 {
+				t.Error("a transaction was sent")
+			}
+		}
+	}
+}

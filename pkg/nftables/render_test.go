@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+)
+
+// String lists everything, in the order of the kernel, but for elements, which
+// have none.
+func (h *host) String() string {
+	var b strings.Builder
+	for _, t := range h.tables {
+		fmt.Fprintf(&b, "table %s %s # %s\n", families[t.family], t.name, commentIn(t.attrs[tableUserdata], commentOfTable))
+		if flags := t.attrs.number(unix.NFTA_TABLE_FLAGS); flags != 0 {
+			fmt.Fprintf(&b, "  flags %d\n", flags)
+		}
+		for _, s := range t.sets {
+			s.render(&b)
+		}
+		for _, c := range t.chains {
+			c.render(&b)
+		}
+	}
+	return b.String()
+}
+
+func (s *hostSet) render(b *strings.Builder) {
+	data := s.attrs[unix.NFTA_SET_USERDATA]
+	fmt.Fprintf(b, "  set %s type %#x length %d", s.name, s.attrs.number(unix.NFTA_SET_KEY_TYPE), s.attrs.number(unix.NFTA_SET_KEY_LEN))
+	if order, ok := userdata.GetUint32(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER); ok {
+		fmt.Fprintf(b, " order %d", order)
+	}
+	fmt.Fprintf(b, " # %s\n", commentIn(data, userdata.NFTNL_UDATA_SET_COMMENT))
+	for _, key := range slices.Sorted(maps.Keys(s.elements)) {
+		comment := commentIn(s.elements[key][unix.NFTA_SET_ELEM_USERDATA], userdata.NFTNL_UDATA_SET_ELEM_COMMENT)
+		fmt.Fprintf(b, "    %s # %s\n", member{set: s.name, key: key}, comment)
+	}
+}
+
+// commentIn returns a comment, which ends with a zero as nft's do.
+func commentIn(data []byte, kind userdata.Type) string {
+	text, _ := userdata.GetString(data, kind)
+	return text
+}
+
+func (c *hostChain) render(b *strings.Builder) {
+	fmt.Fprintf(b, "  chain %s", c.name)
+	if hook, ok := c.attrs[unix.NFTA_CHAIN_HOOK]; ok {
+		h := mustParse(hook)
+		fmt.Fprintf(b, " type %s hook %d priority %d policy %d", c.attrs.str(unix.NFTA_CHAIN_TYPE),
+			h.number(unix.NFTA_HOOK_HOOKNUM), int32(h.number(unix.NFTA_HOOK_PRIORITY)), c.attrs.number(unix.NFTA_CHAIN_POLICY))
+	}
+	fmt.Fprintf(b, " # %s\n", commentIn(c.attrs[chainUserdata], commentOfTable))
+	for _, r := range c.rules {
+		fmt.Fprintf(b, "    %s\n", textOf(r))
+		for _, e := range mustExprs(r) {
+			fmt.Fprintf(b, "      [ %s ]\n", operation(e))
+		}
+	}
+}
+
+// textOf returns the text that the layout gives a rule of this meaning.
+func textOf(r []byte) string {
+	for _, l := range chains {
+		for _, known := range l.rules {
+			if known.is(mustExprs(r)) {
+				return known.text
+			}
+		}
+	}
+	if _, chains := references(r); len(chains) == 1 && jumpTo(chains[0]).is(mustExprs(r)) {
+		return jumpTo(chains[0]).text
+	}
+	return "somebody else's"
+}
+
+func mustExprs(r []byte) []expr.Any {
+	exprs, err := parseExprs(r)
+	if err != nil {
+		panic(err)
+	}
+	return exprs
+}
+
+// operation spells an expression as nft --debug=netlink does, with numbers where
+// that has words.
+func operation(e expr.Any) string {
+	switch e := e.(type) {
+	case *expr.Meta:
+		return fmt.Sprintf("meta load %d => reg %d", e.Key, e.Register)
+	case *expr.Ct:
+		return fmt.Sprintf("ct load %d => reg %d", e.Key, e.Register)
+	case *expr.Payload:
+		return fmt.Sprintf("payload load %db @ header %d + %d => reg %d", e.Len, e.Base, e.Offset, e.DestRegister)
+	case *expr.Bitwise:
+		return fmt.Sprintf("bitwise reg %d = ( reg %d & %#x ) ^ %#x",
+			e.DestRegister, e.SourceRegister, binary.NativeEndian.Uint32(e.Mask), binary.NativeEndian.Uint32(e.Xor))
+	case *expr.Cmp:
+		return fmt.Sprintf("cmp %s reg %d %s", [...]string{"eq", "neq"}[e.Op], e.Register, hex.EncodeToString(e.Data))
+	case *expr.Lookup:
+		return fmt.Sprintf("lookup reg %d set %s", e.SourceRegister, e.SetName)
+	case *expr.Verdict:
+		return strings.TrimSpace(fmt.Sprintf("verdict %d %s", e.Kind, e.Chain))
+	}
+	return "?"
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// TestMeanwhile lets another program change the tables between reading and
+// writing.
+func TestMeanwhile(t *testing.T) {
+	t.Parallel()
+	stricter := policy.Desired(container("br1", policy.Isolated, policy.Deny, "10.1.0.2"))
+	br1 := nameKey("br1")
+	tests := map[string]struct {
+		do   func(*host)
+		want [][]string // kinds of changes by transaction
+	}{
+		"something that is not ours": {func(h *host) { h.newTable(unix.NFPROTO_IPV4, "nat") },
+			[][]string{{"NEWSETELEM", "DELSETELEM"}, {"NEWSETELEM", "DELSETELEM"}}},
+		"adds what was to be added": {func(h *host) {
+			m := member{set: setBlockedWithin, key: br1 + br1}
+			h.table().set(m.set).elements[m.key] = mustParse(mustElement(m))
+		}, [][]string{{"NEWSETELEM", "DELSETELEM"}, {"DELSETELEM"}}},
+		"deletes what was to be deleted": {func(h *host) { delete(h.table().set(setPublished).elements, br1) },
+			[][]string{{"NEWSETELEM", "DELSETELEM"}, {"NEWSETELEM"}}},
+		"empties our sets": {func(h *host) {
+			for _, s := range h.table().sets {
+				clear(s.elements)
+			}
+		}, [][]string{{"NEWSETELEM", "DELSETELEM"}, {"NEWSETELEM"}}},
+		"deletes our table": {func(h *host) { h.tables = nil },
+			[][]string{{"NEWSETELEM", "DELSETELEM"}, {"NEWTABLE", "NEWSET", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWSETELEM"}}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := holding(t, policy.Desired(container("br1", policy.SameBridge, policy.Allow, "10.1.0.2")))
+			k.commits = nil
+			k.meanwhile = func(n int, h *host) bool {
+				if n == 0 {
+					test.do(h)
+				}
+				return n == 0
+			}
+			apply(t, k, stricter)
+			var got [][]string
+			for _, c := range k.commits {
+				got = append(got, kinds(c))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if err := check(t, k, stricter); err != nil {
+				t.Errorf("%v in\n%s", err, k.host.String())
+			}
+		})
+	}
+}
+
+// TestDoneMeanwhile has another program do all that was to be done.
+func TestDoneMeanwhile(t *testing.T) {
+	t.Parallel()
+	k := holding(t, sample())
+	apply(t, k, lone())
+	k.commits = nil
+	k.meanwhile = func(_ int, h *host) bool {
+		clear(h.table().set(setIPv4).elements)
+		clear(h.table().set(setIPv6).elements)
+		return true
+	}
+	rs := lone()
+	rs.Bridges = nil
+	if err := start(t, k).Remove(rs); err != nil {
+		t.Fatal(err)
+	}
+	if len(k.commits) != 1 {
+		t.Errorf("got %d transactions, want 1", len(k.commits))
+	}
+}
+
+// TestAttempts loses against other programs a few times, and always.
+func TestAttempts(t *testing.T) {
+	t.Parallel()
+	const bound = 100
+	for _, losses := range []int{0, 1, 7, bound - 1, bound, 10 * bound} {
+		k := newKernel()
+		k.meanwhile = func(n int, _ *host) bool { return n < losses }
+		err := start(t, k).Apply(sample())
+		if errors.Is(err, ErrBusy) != (losses >= bound) || err != nil && losses < bound {
+			t.Errorf("%d losses: got error %v", losses, err)
+		}
+		if want := min(losses+1, bound); len(k.commits) != want {
+			t.Errorf("%d losses: got %d transactions, want %d", losses, len(k.commits), want)
+		}
+		if losses >= bound {
+			k.holds(t, "")
+		}
+	}
+}
+
+// TestRefused has the kernel refuse once, with each error and at each place, and
+// the socket itself.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		errno syscall.Errno
+		again bool
+	}{
+		{unix.ERESTART, true}, {unix.EBUSY, true}, {unix.ENOBUFS, true}, {unix.EAGAIN, true}, {unix.EINTR, true},
+		{unix.EPERM, false}, {unix.ENOSPC, false}, {unix.ENOMEM, false}, {unix.EINVAL, false}, {unix.ENOENT, false},
+	} {
+		for place := range 4 {
+			t.Run(fmt.Sprintf("%s/%d", unix.ErrnoName(test.errno), place-1), func(t *testing.T) {
+				t.Parallel()
+				k := holding(t, sample())
+				before := k.host.String()
+				k.commits = nil
+				k.refuse = nth(0, &fault{place - 1, test.errno})
+				if place == 3 {
+					k.refuse, k.cannotBeSent = nil, once(test.errno)
+				}
+				want := [...]string{"", "set containers_ipv4 lacks 10.1.0.9: ", "set containers_ipv6 lacks fd01::9: ", ""}[place]
+				err := start(t, k).Apply(lone())
+				if test.again {
+					if err != nil || check(t, k, lone()) != nil {
+						t.Errorf("got error %v, and then %v", err, check(t, k, lone()))
+					}
+					return
+				}
+				if text := "writing table inet cni_firewall: " + want + test.errno.Error(); !errors.Is(err, test.errno) || err.Error() != text {
+					t.Errorf("got error %v, want %s", err, text)
+				}
+				if len(k.commits) > 1 {
+					t.Error("tried again")
+				}
+				k.holds(t, before)
+			})
+		}
+	}
+}
+
+// once returns an error the first time.
+func once(errno syscall.Errno) func(int) error {
+	calls := 0
+	return func(int) error {
+		if calls++; calls == 1 {
+			return errno
+		}
+		return nil
+	}
+}
+
+// TestSeveralRefused names the first change that is refused.
+func TestSeveralRefused(t *testing.T) {
+	t.Parallel()
+	k := holding(t, sample())
+	c := k.connect()
+	table, err := c.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := request{kind: unix.NFT_MSG_DELSETELEM, attrs: inSet(setIPv4, member{set: setIPv4, key: "none"}.encode(false))}
+	fine := request{kind: unix.NFT_MSG_NEWSETELEM, attrs: inSet(setIPv4, member{set: setIPv4, key: "more"}.encode(false))}
+	err = c.commit(table.generation, []request{fine, gone, gone, fine})
+	var r refusal
+	if !errors.As(err, &r) || r.index != 1 || !errors.Is(err, unix.ENOENT) {
+		t.Errorf("got %+v", err)
+	}
+	// What is left of the answer is not taken for the next one's.
+	if err := c.commit(table.generation, []request{fine}); err != nil {
+		t.Errorf("got error %v", err)
+	}
+}

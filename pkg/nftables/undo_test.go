@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// undone are the ways in which an ADD comes to be taken back.
+var undone = map[string]struct {
+	fault func(*kernel)
+	fails bool
+}{
+	"something else failed": {func(*kernel) {}, false},
+	"done, but not answered": {func(k *kernel) {
+		k.unanswered = func(n int) (bool, bool) { return n == 0, true }
+	}, true},
+	"neither done nor answered": {func(k *kernel) {
+		k.unanswered = func(n int) (bool, bool) { return n == 0, n != 0 }
+	}, true},
+	"refused": {func(k *kernel) {
+		k.refuse = nth(0, &fault{0, unix.ENOSPC})
+	}, true},
+	"done at the second attempt": {func(k *kernel) {
+		k.meanwhile = func(n int, _ *host) bool { return n == 0 }
+	}, false},
+}
+
+// TestUndoPolicy has an ADD fail that was to change a bridge's policy, in each
+// way: what was of the bridge is back, and what was not is gone.
+func TestUndoPolicy(t *testing.T) {
+	t.Parallel()
+	other := container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2")
+	for name, way := range undone {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachPolicyChange(func(from, to policy.Attachment) {
+				k := holding(t, policy.Desired(other, from))
+				before := k.host.String()
+				k.commits = nil
+				way.fault(k)
+				s := start(t, k)
+				own := policy.Desired(to)
+				if err := s.Apply(policy.Desired(other, to)); (err != nil) != way.fails {
+					t.Fatalf("got error %v", err)
+				}
+				if err := s.Undo(own, false); err != nil {
+					t.Fatal(err)
+				}
+				k.holds(t, before)
+			})
+		})
+	}
+}
+
+// eachPolicyChange calls do for each two configurations of a bridge, the latter
+// with another container.
+func eachPolicyChange(do func(from, to policy.Attachment)) {
+	for _, p := range policy.IngressPolicies {
+		for _, q := range policy.IngressPolicies {
+			for _, ports := range policy.PublishedPortsValues {
+				for _, portsThen := range policy.PublishedPortsValues {
+					do(container("cni0", p, ports, "10.4.0.2"), container("cni0", q, portsThen, "10.4.0.3", "fd00::3"))
+				}
+			}
+		}
+	}
+}
+
+// TestUndoUnanswered tells the error of a transaction without an answer.
+func TestUndoUnanswered(t *testing.T) {
+	t.Parallel()
+	k := newKernel()
+	k.unanswered = func(n int) (bool, bool) { return n == 0, true }
+	if err := start(t, k).Apply(sample()); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got error %v", err)
+	}
+	if len(k.commits) != 1 {
+		t.Errorf("got %d transactions, want 1: nobody knows what became of it", len(k.commits))
+	}
+}
+
+// TestUndoFirst leaves no table where there was none.
+func TestUndoFirst(t *testing.T) {
+	t.Parallel()
+	for name, way := range undone {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKernel()
+			way.fault(k)
+			s := start(t, k)
+			if err := s.Apply(sample()); (err != nil) != way.fails {
+				t.Fatalf("got error %v", err)
+			}
+			if err := s.Undo(sample(), false); err != nil {
+				t.Fatal(err)
+			}
+			k.holds(t, "")
+		})
+	}
+}
+
+// TestUndoNothing writes nothing where nothing was written.
+func TestUndoNothing(t *testing.T) {
+	t.Parallel()
+	k := holding(t, sample())
+	k.commits = nil
+	s := start(t, k)
+	if err := errors.Join(s.Apply(sample()), s.Undo(sample(), false), new(State).Undo(sample(), true)); err != nil {
+		t.Fatal(err)
+	}
+	if len(k.commits) > 0 {
+		t.Errorf("written: %v", kinds(k.last()))
+	}
+}
+
+// TestUndoBringsBack has an ADD take out all that the table held, and be undone:
+// the table stays, for what it is to hold again.
+func TestUndoBringsBack(t *testing.T) {
+	t.Parallel()
+	k := holding(t, policy.Desired(container("br1", policy.Isolated, policy.Deny))) // without an address
+	before := k.host.String()
+	newcomer := policy.Desired(container("br1", policy.Open, policy.Deny, "10.1.0.9"))
+	s := start(t, k)
+	if err := s.Apply(newcomer); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.elements(setIsolated); len(got) > 0 {
+		t.Fatalf("still isolated: %q", got)
+	}
+	if err := s.Undo(newcomer, false); err != nil {
+		t.Fatal(err)
+	}
+	k.holds(t, before)
+}
+
+// TestUndoAgain has taking back fail, and done again.
+func TestUndoAgain(t *testing.T) {
+	t.Parallel()
+	k := holding(t, sample())
+	before := k.host.String()
+	s := start(t, k)
+	if err := s.Apply(lone()); err != nil {
+		t.Fatal(err)
+	}
+	for _, done := range []bool{false, true} {
+		this := len(k.commits)
+		k.unanswered = func(n int) (bool, bool) { return n == this, done || n != this }
+		if err := s.Undo(lone(), false); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("got error %v", err)
+		}
+	}
+	if err := s.Undo(lone(), false); err != nil {
+		t.Fatal(err)
+	}
+	k.holds(t, before)
+}
