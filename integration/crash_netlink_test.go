@@ -80,10 +80,10 @@ func (v *victim) killedWith(t *testing.T, verb string, f netfault) (calls int, k
 	t.Helper()
 	s := newTracer(t, v.h, f)
 	o := finish(t, host.Command(s.plugin, verb, v.Conf(), v.Name, v.NetNS))
-	calls, _ = s.read(t)
 	if o.err != nil && !isKilled(o.err) {
 		t.Errorf("%s with %s: %v: %s%s", verb, f, o.err, o.stdout, o.stderr)
 	}
+	calls, _ = s.read(t)
 	return calls, o.err != nil
 }
 

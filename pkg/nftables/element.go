@@ -143,26 +143,37 @@ func inSet(name string, elements ...[]byte) []byte {
 // a third as much an element.
 func (c *conn) find(t *table, all []member) error {
 	const few = 16
-	bySet := map[string][]member{}
+	unknown := map[string]int{} // by set
 	for _, m := range all {
-		if s := t.sets[m.set]; s != nil && !s.knows(m.key) {
-			bySet[m.set] = append(bySet[m.set], m)
+		if t.isUnknown(m) {
+			unknown[m.set]++
+		}
+	}
+	for name, n := range unknown {
+		if n <= few {
+			continue
+		}
+		if err := c.list(t, name); err != nil {
+			return err
 		}
 	}
 	var single []member
-	for name, wanted := range bySet {
-		if len(wanted) <= few {
-			single = append(single, wanted...)
-		} else if err := c.list(t, name); err != nil {
-			return err
+	for _, m := range all {
+		if t.isUnknown(m) {
+			single = append(single, m)
 		}
 	}
 	return c.findEach(t, single)
 }
 
-func (s *set) knows(key string) bool {
-	_, known := s.elements[key]
-	return known || s.complete
+// isUnknown reports whether a member's set is there and was not asked for it.
+func (t *table) isUnknown(m member) bool {
+	s := t.sets[m.set]
+	if s == nil || s.complete {
+		return false
+	}
+	_, known := s.elements[m.key]
+	return !known
 }
 
 func (c *conn) findEach(t *table, all []member) error {

@@ -37,6 +37,8 @@ var (
 	ErrForeign = errors.New("table inet " + tableName + " is not this plugin's: rename or delete it")
 )
 
+var errNotRead = errors.New("table inet " + tableName + " could not be read")
+
 // State is what the table held when it was read. Its methods expect that no
 // other call of this plugin writes meanwhile; that other programs do is taken
 // care of.
@@ -103,6 +105,9 @@ func (s *State) Families() policy.Families {
 // Check returns an error that names the first thing in which the table differs
 // from a rule set.
 func (s *State) Check(rs policy.RuleSet) error {
+	if s.table == nil {
+		return errNotRead
+	}
 	all := members(rs)
 	if len(all) == 0 && !s.table.foreign() {
 		return nil
@@ -147,6 +152,9 @@ func (s *State) DropsSameBridge(bridge string) bool {
 // Apply makes the table hold a rule set, in one transaction. After an error,
 // Undo takes back what was written.
 func (s *State) Apply(rs policy.RuleSet) error {
+	if s.table == nil {
+		return errNotRead
+	}
 	return s.make(func() (plan, error) {
 		all, err := s.concerned(rs)
 		if err != nil || len(all) == 0 {
@@ -167,10 +175,34 @@ func (s *State) concerned(rs policy.RuleSet) ([]member, error) {
 	if err := s.conn.find(s.table, others); err != nil {
 		return nil, explained(err)
 	}
-	if slices.ContainsFunc(others, func(m member) bool { return s.table.has(m) != m.in }) {
+	own := members(rs.On(rs.Concerned))
+	if err := s.conn.find(s.table, own); err != nil {
+		return nil, explained(err)
+	}
+	if slices.ContainsFunc(others, s.table.lacks) || s.table.hasLost(own) {
 		return members(rs), nil
 	}
-	return members(rs.On(rs.Concerned)), nil
+	return own, nil
+}
+
+// lacks reports whether a member is not as it must be.
+func (t *table) lacks(m member) bool { return t.has(m) != m.in }
+
+// hasLost reports whether a bridge's members are some there and some not: then
+// somebody emptied a set, which other bridges' are in, too.
+func (t *table) hasLost(bridge []member) bool {
+	wrong := 0
+	there := 0
+	for _, m := range bridge {
+		switch {
+		case m.set == setIPv4 || m.set == setIPv6:
+		case t.lacks(m):
+			wrong++
+		case m.in:
+			there++
+		}
+	}
+	return wrong > 0 && there > 0
 }
 
 // Undo brings the addresses and bridges of a rule set back to what the table

@@ -73,34 +73,34 @@ func addressField(addresses []netip.Prefix) string {
 // errForeign says that a file is no record.
 var errForeign = errors.New("it is no record of this plugin")
 
-// parseEntry reads the name of a file. whole is false where the addresses are in
-// the file.
-func parseEntry(file string) (e Entry, whole bool, err error) {
+// parse reads the name of a file. whole is false where the addresses are in the
+// file.
+func (e *Entry) parse(file string) (whole bool, err error) {
 	name, isRecord := strings.CutSuffix(file, recordSuffix)
 	f, n := fields(name)
 	if version, err := strconv.Atoi(f[0]); isRecord && err == nil && version > formatVersion {
-		return Entry{}, false, errNewer
+		return false, errNewer
 	}
 	if !isRecord || n != fieldsOfName || f[0] != formatName || !isHex(f[1], 32) || !isHex(f[2], 16) {
-		return Entry{}, false, errForeign
+		return false, errForeign
 	}
 	bridge, err := url.QueryUnescape(f[4])
 	if err != nil || bridge != "" && policy.CheckInterface(bridge) != nil {
-		return Entry{}, false, errForeign
+		return false, errForeign
 	}
-	e = Entry{Key: f[1], NetworkKey: f[2], file: file, Attachment: policy.Attachment{
+	*e = Entry{Key: f[1], NetworkKey: f[2], file: file, Attachment: policy.Attachment{
 		Backend: f[3], Bridge: bridge,
 		IngressPolicy: policy.IngressPolicy(f[5]), PublishedPorts: policy.PublishedPorts(f[6]),
 	}}
 	if !slices.Contains(policy.IngressPolicies, e.Attachment.IngressPolicy) ||
 		!slices.Contains(policy.PublishedPortsValues, e.Attachment.PublishedPorts) {
-		return Entry{}, false, errForeign
+		return false, errForeign
 	}
 	if f[7] == elsewhere {
-		return e, false, nil
+		return false, nil
 	}
 	e.Attachment.Addresses, err = parseAddresses(f[7])
-	return e, true, err
+	return true, err
 }
 
 // fields splits a name at its commas, and returns how many fields there are.

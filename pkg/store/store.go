@@ -64,25 +64,24 @@ func (s *Store) sort(l *Listing, name string) {
 		l.Leaving = append(l.Leaving, index)
 		return
 	}
-	e, err := s.entry(name)
-	if err != nil {
+	l.Entries = append(l.Entries, Entry{})
+	if err := s.entry(&l.Entries[len(l.Entries)-1], name); err != nil {
+		l.Entries = l.Entries[:len(l.Entries)-1]
 		l.Problems = append(l.Problems, err)
-		return
 	}
-	l.Entries = append(l.Entries, e)
 }
 
-func (s *Store) entry(name string) (Entry, error) {
-	e, whole, err := parseEntry(name)
+func (s *Store) entry(e *Entry, name string) error {
+	whole, err := e.parse(name)
 	if err != nil {
-		return e, s.problem(name, err)
+		return s.problem(name, err)
 	}
 	if !whole {
 		var a policy.Attachment
-		a, err = s.Read(e)
+		a, err = s.Read(*e)
 		e.Attachment.Addresses = a.Addresses
 	}
-	return e, err
+	return err
 }
 
 func (s *Store) problem(name string, err error) error {

@@ -317,7 +317,8 @@ func FuzzParseEntry(f *testing.F) {
 	f.Add(NewEntry(attachment("c1", "10.0.0.2", "fd00::2")).file)
 	f.Add(NewEntry(attachment("c1")).file)
 	f.Fuzz(func(t *testing.T, file string) {
-		e, whole, err := parseEntry(file)
+		var e Entry
+		whole, err := e.parse(file)
 		if err != nil || !whole {
 			return
 		}

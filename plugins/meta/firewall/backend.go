@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/nftables"
@@ -63,8 +64,11 @@ func (iptablesBackend) read(f policy.Families) (tables, error) { return iptables
 
 type nftablesBackend struct{}
 
+// supported asks the kernel once.
+var supported = sync.OnceValue(nftables.Supported)
+
 func (nftablesBackend) installed(f policy.Families) (policy.Families, error) {
-	err := nftables.Supported()
+	err := supported()
 	if errors.Is(err, nftables.ErrUnsupported) {
 		return 0, err
 	}

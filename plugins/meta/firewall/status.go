@@ -47,13 +47,13 @@ func (p plugin) available(backend string, h held) error {
 	if t, read := h[backend]; read && t.Families() != 0 {
 		return nil
 	}
-	t, err := p.read(backend, policy.BothFamilies, 0)
-	if err == nil && t.Families() == 0 {
-		_, err = backends[backend].installed(policy.BothFamilies)
+	b := backends[backend]
+	installed, missing := b.installed(policy.BothFamilies)
+	t, err := b.read(installed)
+	if t.Families() == 0 {
+		return errors.Join(missing, err)
 	}
-	if err != nil {
-		return err
-	}
+	p.warn(err)
 	h[backend] = t
 	return t.Check(policy.RuleSet{}) // whether it may be written to at all
 }
