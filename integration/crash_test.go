@@ -130,8 +130,8 @@ func killer(t *testing.T, program, moment string) string {
 	path := filepath.Join(dir, program)
 	real := must(os.Readlink(path))(t)
 	ok(t, os.Remove(path))
-	script := fmt.Sprintf("#!/bin/sh\nPATH=%s real=%s script=$(cat)\n%s\n", os.Getenv("PATH"), real, killings[moment])
-	ok(t, os.WriteFile(path, []byte(script), 0o755))
+	script := fmt.Sprintf("PATH=%s real=%s script=$(cat)\n%s\n", os.Getenv("PATH"), real, killings[moment])
+	ok(t, host.WriteScript(path, script))
 	return dir
 }
 

@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -98,7 +97,7 @@ func TestUnreadADD(t *testing.T) {
 		c := plain(t, h, host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall()), "newcomer")
 		before := operators(h, state(t, h))
 		wrapper := filepath.Join(t.TempDir(), "firewall")
-		ok(t, os.WriteFile(wrapper, []byte("#!/bin/sh\nexec "+h.Firewall+" >/dev/full\n"), 0o755))
+		ok(t, host.WriteScript(wrapper, "exec "+h.Firewall+" >/dev/full\n"))
 		if _, err := c.Call(wrapper, "ADD"); err == nil {
 			t.Error("ADD succeeds without its result")
 		}

@@ -304,8 +304,8 @@ func newNeighbour(t *testing.T, h *host.Host) neighbour {
 	dir := t.TempDir()
 	real := append(must(filepath.Glob(h.Plugins()+"/*"))(t), h.Firewall)
 	for _, plugin := range real {
-		script := "#!/bin/sh\nexec ip netns exec neighbour " + plugin + " \"$@\"\n"
-		ok(t, os.WriteFile(filepath.Join(dir, filepath.Base(plugin)), []byte(script), 0o755))
+		script := "exec ip netns exec neighbour " + plugin + " \"$@\"\n"
+		ok(t, host.WriteScript(filepath.Join(dir, filepath.Base(plugin)), script))
 	}
 	return neighbour{dir}
 }

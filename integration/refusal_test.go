@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -65,8 +64,8 @@ func TestWithoutCapability(t *testing.T) {
 		c := plain(t, h, n, "newcomer")
 		n.Plain = false
 		powerless := filepath.Join(t.TempDir(), "firewall")
-		script := "#!/bin/sh\nexec setpriv --bounding-set -net_admin --inh-caps -net_admin '" + h.Firewall + "' \"$@\"\n"
-		ok(t, os.WriteFile(powerless, []byte(script), 0o755))
+		script := "exec setpriv --bounding-set -net_admin --inh-caps -net_admin '" + h.Firewall + "' \"$@\"\n"
+		ok(t, host.WriteScript(powerless, script))
 
 		before, files := written(t, h), len(records(t, dataDir))
 		call := func(verb string) outcome {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/cni-isolation/firewall/integration/host"
 )
 
 // programs are those that the plugin starts.
@@ -70,8 +72,7 @@ func newShims(t *testing.T, f fault) shims {
 		if name == f.program {
 			what = fmt.Sprintf("if [ $n -ge %d ] && [ $n -le %d ]; then %s; fi", f.first, f.last, faults[f.kind])
 		}
-		script := fmt.Sprintf(`#!/bin/sh
-PATH=%s
+		script := fmt.Sprintf(`PATH=%s
 real=%s
 export list=${real%%-restore}
 echo %[3]s >> %[4]s
@@ -79,7 +80,7 @@ n=$(grep -cx %[3]s %[4]s)
 %[5]s
 exec "$real" "$@"
 `, os.Getenv("PATH"), must(exec.LookPath(name))(t), name, s.calls(), what)
-		ok(t, os.WriteFile(filepath.Join(string(s), name), []byte(script), 0o755))
+		ok(t, host.WriteScript(filepath.Join(string(s), name), script))
 	}
 	return s
 }

@@ -47,9 +47,9 @@ func (h *Host) withoutPrograms() error {
 	if err := os.MkdirAll(empty, 0o755); err != nil {
 		return err
 	}
-	script := fmt.Sprintf("#!/bin/sh\nPATH=%s exec '%s' \"$@\"\n", empty, h.Firewall)
+	script := fmt.Sprintf("PATH=%s exec '%s' \"$@\"\n", empty, h.Firewall)
 	h.Firewall = filepath.Join(dir, "firewall")
-	return os.WriteFile(h.Firewall, []byte(script), 0o755)
+	return WriteScript(h.Firewall, script)
 }
 
 // Variants are those of iptables, each of which PATH can give.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
 )
 
@@ -180,108 +179,4 @@ func (p *plan) members(t *table, all []member) {
 			p.changes = append(p.changes, change{"set " + m.set + " has " + m.String() + ", which contradicts the configuration", r, m})
 		}
 	}
-}
-
-func newTable() request {
-	attrs := append(attrString(unix.NFTA_TABLE_NAME, tableName), attrUint32(unix.NFTA_TABLE_FLAGS, 0)...)
-	attrs = append(attrs, attr(tableUserdata, userdata.AppendString(nil, commentOfTable, mark))...)
-	return request{kind: unix.NFT_MSG_NEWTABLE, flags: unix.NLM_F_CREATE, attrs: attrs}
-}
-
-func (l chainLayout) create(mark string) request {
-	attrs := append(attrString(unix.NFTA_CHAIN_TABLE, tableName), attrString(unix.NFTA_CHAIN_NAME, l.name)...)
-	if l.priority != nil {
-		attrs = append(attrs, attrNested(unix.NFTA_CHAIN_HOOK,
-			attrUint32(unix.NFTA_HOOK_HOOKNUM, nfForward),
-			attrUint32(unix.NFTA_HOOK_PRIORITY, uint32(*l.priority)))...)
-		attrs = append(attrs, attrUint32(unix.NFTA_CHAIN_POLICY, nfAccept)...)
-		attrs = append(attrs, attrString(unix.NFTA_CHAIN_TYPE, "filter")...)
-	}
-	attrs = append(attrs, attr(chainUserdata, userdata.AppendString(nil, commentOfTable, mark+l.comment))...)
-	return request{kind: unix.NFT_MSG_NEWCHAIN, flags: unix.NLM_F_CREATE, attrs: attrs}
-}
-
-func (l setLayout) create() request {
-	attrs := append(attrString(unix.NFTA_SET_TABLE, tableName), attrString(unix.NFTA_SET_NAME, l.name)...)
-	attrs = append(attrs, attrUint32(unix.NFTA_SET_KEY_TYPE, l.keyType)...)
-	attrs = append(attrs, attrUint32(unix.NFTA_SET_KEY_LEN, l.keyLength)...)
-	attrs = append(attrs, attrUint32(unix.NFTA_SET_ID, uint32(1+slices.Index(sets, l)))...)
-	var data []byte
-	if l.byteOrder != 0 {
-		data = userdata.AppendUint32(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, l.byteOrder)
-	}
-	data = userdata.AppendString(data, userdata.NFTNL_UDATA_SET_COMMENT, mark+": "+l.comment)
-	attrs = append(attrs, attr(unix.NFTA_SET_USERDATA, data)...)
-	return request{kind: unix.NFT_MSG_NEWSET, flags: unix.NLM_F_CREATE, attrs: attrs}
-}
-
-// flush removes all rules of a chain.
-func flush(chain string) request {
-	return named(unix.NFT_MSG_DELRULE, unix.NFTA_RULE_TABLE, unix.NFTA_RULE_CHAIN, chain)
-}
-
-func named(kind, tableAttr, nameAttr int, name string) request {
-	return request{kind: kind, attrs: append(attrString(tableAttr, tableName), attrString(nameAttr, name)...)}
-}
-
-// leaving returns the changes that make members as they are wanted, while others
-// go: the table goes with the last one, unless the operator has something in it.
-func leaving(t *table, all []member) plan {
-	var p plan
-	p.members(t, all)
-	if len(p.changes) > 0 && t.isEmptyWithout(all) && t.nobodysElse() {
-		r := request{kind: unix.NFT_MSG_DELTABLE, attrs: attrString(unix.NFTA_TABLE_NAME, tableName)}
-		return plan{changes: []change{{why: "the table is of no use any more", request: r}}}
-	}
-	return p
-}
-
-// isEmptyWithout reports whether no set will have an element. One that has not
-// been listed may have.
-func (t *table) isEmptyWithout(going []member) bool {
-	for _, l := range sets {
-		if s := t.sets[l.name]; s != nil && !s.complete || t.left(l.name, going) > 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// left returns how many elements a set has, as far as it was asked, once members
-// are as they are wanted.
-func (t *table) left(name string, all []member) int {
-	n := 0
-	if s := t.sets[name]; s != nil {
-		for _, there := range s.elements {
-			if there {
-				n++
-			}
-		}
-	}
-	for _, m := range all {
-		switch {
-		case m.set != name:
-		case m.in && !t.has(m):
-			n++
-		case !m.in && t.has(m):
-			n--
-		}
-	}
-	return n
-}
-
-// nobodysElse reports whether there is nothing in the table but the layout, and
-// chains of the operator's that are empty.
-func (t *table) nobodysElse() bool {
-	for name, c := range t.chains {
-		if !isChain(name) && (c.base || len(c.rules) > 0) {
-			return false
-		}
-	}
-	for name := range t.sets {
-		if !slices.ContainsFunc(sets, func(l setLayout) bool { return l.name == name }) {
-			return false
-		}
-	}
-	return int(t.objects) == len(t.chains)+len(t.sets)+len(t.misfits)
 }

@@ -56,8 +56,9 @@ func keyOf(a policy.Attachment) string { return store.Key(a.Network, a.Container
 // attachment. What its configuration says of its network's bridge holds for the
 // containers that were attached under a former one.
 func (l live) with(a policy.Attachment) map[string]policy.RuleSet {
-	all := []policy.Attachment{a}
-	seen := make(map[saying]bool, len(l.Entries))
+	// Of a thousand containers most say the same of their bridge.
+	all := append(make([]policy.Attachment, 0, len(l.Entries)+1), a)
+	first := make(map[string]int, len(l.Entries)/2) // of a bridge's, in all
 	key := keyOf(a)
 	for i := range l.Entries {
 		e := &l.Entries[i]
@@ -65,10 +66,15 @@ func (l live) with(a policy.Attachment) map[string]policy.RuleSet {
 			continue
 		}
 		b := &e.Attachment
-		says := saying{b.Backend, b.Bridge, b.IngressPolicy, b.PublishedPorts, b.Families()}
-		if !seen[says] { // of a thousand containers most say the same of their bridge
-			seen[says] = true
-			all = append(all, underPolicyOf(a, e))
+		if ofSameNetwork(a, e) {
+			b = underPolicyOf(a, *b)
+		}
+		n, seen := first[b.Bridge]
+		if !seen {
+			first[b.Bridge] = len(all)
+		}
+		if !seen || !saysAs(&all[n], b) {
+			all = append(all, *b)
 		}
 	}
 	sets := policy.ByBackend(all, []policy.Attachment{a})
@@ -79,12 +85,10 @@ func (l live) with(a policy.Attachment) map[string]policy.RuleSet {
 	return sets
 }
 
-// saying is what a container says about its bridge.
-type saying struct {
-	backend, bridge string
-	ingressPolicy   policy.IngressPolicy
-	publishedPorts  policy.PublishedPorts
-	families        policy.Families
+// saysAs reports whether two attachments say the same of one bridge.
+func saysAs(a, b *policy.Attachment) bool {
+	return a.Backend == b.Backend && a.IngressPolicy == b.IngressPolicy &&
+		a.PublishedPorts == b.PublishedPorts && a.Families() == b.Families()
 }
 
 // before returns what the records asked for, of one bridge, until now.
@@ -98,12 +102,9 @@ func (l live) before(bridge string) policy.RuleSet {
 	return policy.Desired(all...)
 }
 
-func underPolicyOf(a policy.Attachment, e *store.Entry) policy.Attachment {
-	b := e.Attachment
-	if ofSameNetwork(a, e) {
-		b.IngressPolicy, b.PublishedPorts = a.IngressPolicy, a.PublishedPorts
-	}
-	return b
+func underPolicyOf(a, b policy.Attachment) *policy.Attachment {
+	b.IngressPolicy, b.PublishedPorts = a.IngressPolicy, a.PublishedPorts
+	return &b
 }
 
 func ofSameNetwork(a policy.Attachment, e *store.Entry) bool {

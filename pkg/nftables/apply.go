@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// Apply makes the table hold a rule set, in one transaction. After an error,
+// Undo takes back what was written.
+func (s *State) Apply(rs policy.RuleSet) error {
+	if s.table == nil {
+		return errNotRead
+	}
+	return s.make(func() (plan, error) {
+		all, err := s.concerned(rs)
+		if err != nil || len(all) == 0 {
+			return plan{}, err
+		}
+		return s.missing(rs.AdminChains, all)
+	})
+}
+
+// concerned returns the members that have to be seen to. Where the rule set is
+// about one bridge, and all others are closed as they must be, those are just its
+// own.
+func (s *State) concerned(rs policy.RuleSet) ([]member, error) {
+	if rs.Concerned == "" || !s.table.whole() {
+		return members(rs), nil
+	}
+	others := closing(rs.Bridges, rs.Concerned)
+	if err := s.conn.find(s.table, others); err != nil {
+		return nil, explained(err)
+	}
+	own := members(rs.On(rs.Concerned))
+	if err := s.conn.find(s.table, own); err != nil {
+		return nil, explained(err)
+	}
+	if slices.ContainsFunc(others, s.table.lacks) || s.table.hasLost(own) {
+		return members(rs), nil
+	}
+	return own, nil
+}
+
+// lacks reports whether a member is not as it must be.
+func (t *table) lacks(m member) bool { return t.has(m) != m.in }
+
+// hasLost reports whether a bridge's members are some there and some not: then
+// somebody emptied a set, which other bridges' are in, too.
+func (t *table) hasLost(bridge []member) bool {
+	wrong := 0
+	there := 0
+	for _, m := range bridge {
+		switch {
+		case m.set == setIPv4 || m.set == setIPv6:
+		case t.lacks(m):
+			wrong++
+		case m.in:
+			there++
+		}
+	}
+	return wrong > 0 && there > 0
+}

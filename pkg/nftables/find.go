@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import "golang.org/x/sys/unix"
+
+// find asks which of the members are there, of those that are not known yet. A
+// few are asked for one by one; of more, all of their set is listed, which costs
+// a third as much an element.
+func (c *conn) find(t *table, all []member) error {
+	const few = 16
+	unknown := map[string]int{} // by set
+	for _, m := range all {
+		if t.isUnknown(m) {
+			unknown[m.set]++
+		}
+	}
+	for name, n := range unknown {
+		if n <= few {
+			continue
+		}
+		if err := c.list(t, name); err != nil {
+			return err
+		}
+	}
+	var single []member
+	for _, m := range all {
+		if t.isUnknown(m) {
+			single = append(single, m)
+		}
+	}
+	return c.findEach(t, single)
+}
+
+// isUnknown reports whether a member's set is there and was not asked for it.
+func (t *table) isUnknown(m member) bool {
+	s := t.sets[m.set]
+	if s == nil || s.complete {
+		return false
+	}
+	_, known := s.elements[m.key]
+	return !known
+}
+
+func (c *conn) findEach(t *table, all []member) error {
+	if len(all) == 0 {
+		return nil
+	}
+	requests := make([]request, len(all))
+	for i, m := range all {
+		t.sets[m.set].elements[m.key] = false
+		requests[i] = request{kind: unix.NFT_MSG_GETSETELEM, attrs: inSet(m.set, m.encode(false))}
+	}
+	return c.ask(func(a answer) error { return t.readElements(t.sets[all[a.request].set], a) }, requests...)
+}
+
+// list reads all elements of a set.
+func (c *conn) list(t *table, name string) error {
+	s := t.sets[name]
+	if s == nil || s.complete {
+		return nil
+	}
+	err := c.ask(func(a answer) error { return t.readElements(s, a) },
+		request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, attrs: inSet(name)})
+	s.complete = err == nil
+	return err
+}
+
+func (t *table) readElements(s *set, a answer) error {
+	return eachAttr(a.attrs, func(kind int, list []byte) error {
+		if kind != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+			return nil
+		}
+		return eachAttr(list, func(_ int, element []byte) error {
+			return eachAttr(element, func(kind int, value []byte) error {
+				if kind != unix.NFTA_SET_ELEM_KEY {
+					return nil
+				}
+				return eachAttr(value, func(_ int, key []byte) error {
+					s.elements[string(key)] = true
+					return nil
+				})
+			})
+		})
+	})
+}
+
+// has reports whether a member is there; its set must have been asked for it.
+func (t *table) has(m member) bool {
+	s := t.sets[m.set]
+	return s != nil && s.elements[m.key]
+}

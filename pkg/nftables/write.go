@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// make commits a plan. One that lost against another program is made anew.
+func (s *State) make(planFor func() (plan, error)) error {
+	const attempts = 100
+	for attempt := range attempts {
+		p, err := planFor()
+		if err != nil || len(p.changes) == 0 {
+			return err
+		}
+		s.note(p)
+		err = s.conn.commit(s.table.generation, p.requests())
+		switch {
+		case err == nil && !s.table.dormant:
+			return nil
+		case err == nil || errors.Is(err, unix.ERESTART): // at once: the other one is done
+		case errors.Is(err, unix.EBUSY), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			time.Sleep(time.Duration(min(attempt, 20)) * time.Millisecond)
+		default:
+			return p.refused(err)
+		}
+		if err := s.reread(); err != nil {
+			return err
+		}
+	}
+	return ErrBusy
+}
+
+// note remembers how members were before the first write. It is done ahead of
+// it, for of a write that is never answered nobody knows whether it was done.
+func (s *State) note(p plan) {
+	for _, c := range p.changes {
+		k := memberKey{c.member.set, c.member.key}
+		if _, noted := s.changed[k]; !noted && k.set != "" {
+			s.changed[k] = !c.member.in
+		}
+	}
+}
+
+func (s *State) reread() error {
+	t, err := s.conn.read()
+	if err != nil {
+		return explained(err)
+	}
+	s.table = t
+	return nil
+}
+
+func (p plan) requests() []request {
+	list := make([]request, len(p.changes))
+	for i, c := range p.changes {
+		list[i] = c.request
+	}
+	return list
+}
+
+// refused says which change the kernel did not take.
+func (p plan) refused(err error) error {
+	var r refusal
+	if errors.As(err, &r) && r.index >= 0 && r.index < len(p.changes) {
+		return fmt.Errorf("writing table inet %s: %s: %w", tableName, p.changes[r.index].why, err)
+	}
+	return fmt.Errorf("writing table inet %s: %w", tableName, err)
+}
