@@ -47,9 +47,9 @@ func newTracer(t *testing.T, h *host.Host, f netfault) tracer {
 	if f.what == noBuffers {
 		inject += " --seccomp-bpf" // is faster, and loses signals
 	}
-	// strace counts each thread's calls. The plugin stays on one, but the runtime
-	// of Go may make a call for it on another.
-	script := fmt.Sprintf("exec strace -f -qq -s 0 -o '%s' -e trace=%s %s '%s' \"$@\"\n",
+	// strace counts each thread's calls. A goroutine changes its thread only if it
+	// has to wait long while there is something else to do, such as garbage.
+	script := fmt.Sprintf("GOGC=off GOMAXPROCS=4 exec strace -f -qq -s 0 -o '%s' -e trace=%s %s '%s' \"$@\"\n",
 		s.log, f.calls, inject, h.Firewall)
 	ok(t, host.WriteScript(s.plugin, script))
 	return s

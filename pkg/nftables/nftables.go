@@ -48,15 +48,20 @@ type State struct {
 
 type memberKey struct{ set, key string }
 
-// Supported returns nil if the kernel has nf_tables, and else an error that
-// wraps ErrUnsupported, or says why it could not be asked.
-func Supported() error {
+// Conn is a connection to nf_tables, of the network namespace in which the
+// process is.
+type Conn struct{ conn *conn }
+
+// Open connects to the kernel. The error wraps ErrUnsupported where it has no
+// nf_tables. The connection stays open until the process ends: closing it after
+// a deletion waits for the kernel.
+func Open() (*Conn, error) {
 	n, err := open()
-	if err == nil {
-		err = newConn(n).ask(func(answer) error { return nil }, request{kind: unix.NFT_MSG_GETGEN})
-		_ = unix.Close(int(n))
+	if err != nil {
+		return nil, explained(err)
 	}
-	return explained(err)
+	c := newConn(n)
+	return &Conn{c}, explained(c.ask(func(answer) error { return nil }, request{kind: unix.NFT_MSG_GETGEN}))
 }
 
 // explained puts into words what the kernel says by a number.
@@ -74,16 +79,8 @@ func explained(err error) error {
 }
 
 // Read reads the table.
-func Read() (*State, error) {
-	n, err := open()
-	if err != nil {
-		return &State{}, explained(err)
-	}
-	return read(newConn(n))
-}
+func (c *Conn) Read() (*State, error) { return read(c.conn) }
 
-// read leaves the socket open until the process ends: closing it after a
-// deletion waits for the kernel.
 func read(c *conn) (*State, error) {
 	t, err := c.read()
 	if err != nil {

@@ -64,11 +64,11 @@ func (iptablesBackend) read(f policy.Families) (tables, error) { return iptables
 
 type nftablesBackend struct{}
 
-// supported asks the kernel once.
-var supported = sync.OnceValue(nftables.Supported)
+// openNFTables opens the one connection that a call needs.
+var openNFTables = sync.OnceValues(nftables.Open)
 
 func (nftablesBackend) installed(f policy.Families) (policy.Families, error) {
-	err := supported()
+	_, err := openNFTables()
 	if errors.Is(err, nftables.ErrUnsupported) {
 		return 0, err
 	}
@@ -80,7 +80,11 @@ func (nftablesBackend) read(f policy.Families) (tables, error) {
 	if f == 0 {
 		return &nftables.State{}, nil
 	}
-	return nftables.Read()
+	c, err := openNFTables()
+	if err != nil {
+		return &nftables.State{}, err
+	}
+	return c.Read()
 }
 
 // choose returns the backend for a network that names none. A host that has a

@@ -8,8 +8,6 @@ package main
 import (
 	"errors"
 	"os"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -25,13 +23,7 @@ import (
 // "go build" must have a full one too.
 var buildVersion = "v2.0.0"
 
-// A network namespace is a thread's: skel compares that of main's.
-func init() { runtime.LockOSThread() }
-
 func main() {
-	// A call is over before collecting garbage pays, unless something is very wrong.
-	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(256 << 20)
 	p := plugin{stdout: os.Stdout, stderr: os.Stderr}
 	if len(os.Args) > 1 {
 		os.Exit(p.operate(os.Args[1:]))
