@@ -74,9 +74,9 @@ integration: root build plugins ## run the tests on real hosts, each in namespac
 test: root prerequisites build plugins lint unit integration ## run all checks, as CI does (root)
 
 .PHONY: demo
-demo: root prerequisites build plugins ## show what the plugin does, in namespaces of its own (root)
+demo: root prerequisites build plugins ## show what the plugin does, in namespaces of its own (root); DEMO_FLAGS=-nftables
 	go build -o bin/demo ./integration/demo
-	bin/demo
+	bin/demo $(DEMO_FLAGS)
 
 .PHONY: root
 root:

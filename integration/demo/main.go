@@ -10,6 +10,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 
@@ -17,7 +18,12 @@ import (
 )
 
 func main() {
+	nftables := flag.Bool("nftables", false, "have the plugin make its rules with nftables, and without iptables in its PATH")
+	flag.Parse()
 	h, err := host.Enter()
+	if err == nil && *nftables {
+		err = h.Use(host.Backends[len(host.Backends)-1])
+	}
 	if err == nil {
 		err = demonstrate(h, stdout())
 	}
@@ -32,6 +38,7 @@ func demonstrate(h *host.Host, out output) error {
 	if err != nil {
 		return err
 	}
+	k := kernelOf(h)
 	w, err := newWorld(h)
 	if err != nil {
 		return err
@@ -43,7 +50,7 @@ func demonstrate(h *host.Host, out output) error {
 		return err
 	}
 	// What is wrong from here on is shown in full: the rules tell why.
-	return errors.Join(isolation(w, out), showRules(h, out), removal(w, before, out))
+	return errors.Join(isolation(w, out), k.show(h, out), k.removal(w, before, out))
 }
 
 // control shows that all is open as long as the plugin is not in the chain.
@@ -67,41 +74,5 @@ func isolation(w *world, out output) error {
 	if err := w.table(promised, out); err != nil {
 		return fmt.Errorf("with the plugin: %w", err)
 	}
-	return nil
-}
-
-// anatomy says which packets the rules are about.
-const anatomy = `A packet that the host forwards passes FORWARD, from top to bottom. CNI-ISOLATION-STAGE-1 looks at where it comes from:
-out of a bridge (-i) to another interface, it goes on to CNI-ISOLATION-STAGE-2, and is dropped there if that interface
-is a bridge too (-o). RETURN spares published ports, which the host redirects to a container (DNAT). CNI-FORWARD
-then accepts what containers send and the answers to it, unless the operator's own rules in CNI-ADMIN say otherwise.
-`
-
-func showRules(h *host.Host, out output) error {
-	out.heading("3. The plugin's rules, as the kernel holds them")
-	rules, err := h.Rules()
-	out.print("%s\n%s", anatomy, ofPlugin(rules))
-	return err
-}
-
-// removal shows that the rules go with the last container.
-func removal(w *world, before string, out output) error {
-	out.heading("4. All containers deleted: what stays of the rules")
-	if err := w.del(); err != nil {
-		return err
-	}
-	after, err := w.host.Rules()
-	if err != nil {
-		return err
-	}
-	out.print("%s", ofPlugin(after))
-	wrong := difference(before, after)
-	for _, line := range wrong {
-		out.print("%s\n", out.loud(line))
-	}
-	if len(wrong) > 0 {
-		return errors.New("after the last DEL the rules are not what they were before the first ADD")
-	}
-	out.print("%s\n", out.good("As before the first container, but for the two chains that never go: CNI-FORWARD, and CNI-ADMIN for the operator's rules."))
 	return nil
 }

@@ -30,8 +30,8 @@ func ofPlugin(listing string) string {
 }
 
 // difference returns in which rules a listing after the last DEL differs from
-// one before the first ADD, apart from those staying.
-func difference(before, after string) []string {
+// one before the first ADD, apart from those that stay.
+func difference(before, after string, staying []string) []string {
 	want, got := perFamily(before), perFamily(after)
 	var lines []string
 	for _, program := range slices.Sorted(maps.Keys(want)) {

@@ -34,7 +34,7 @@ func TestDifference(t *testing.T) {
 			"iptables: lost: " + staying[2], "iptables: lost: " + staying[3],
 		}},
 	} {
-		if diff := cmp.Diff(c.want, difference(listing(own), listing(c.after...))); diff != "" {
+		if diff := cmp.Diff(c.want, difference(listing(own), listing(c.after...), staying)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
 	}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+
+	"github.com/cni-isolation/firewall/integration/host"
+)
+
+// kernel is what the demo says about a backend's part of the kernel.
+type kernel struct {
+	anatomy string   // which packets the rules are about
+	staying []string // rules of each family that no DEL removes
+	gone    string   // what there is to say after the last DEL
+	table   bool     // it has a table of its own
+}
+
+var iptables = kernel{
+	anatomy: `A packet that the host forwards passes FORWARD, from top to bottom. CNI-ISOLATION-STAGE-1 looks at where it comes from:
+out of a bridge (-i) to another interface, it goes on to CNI-ISOLATION-STAGE-2, and is dropped there if that interface
+is a bridge too (-o). RETURN spares published ports, which the host redirects to a container (DNAT). CNI-FORWARD
+then accepts what containers send and the answers to it, unless the operator's own rules in CNI-ADMIN say otherwise.
+`,
+	staying: staying,
+	gone:    "As before the first container, but for the two chains that never go: CNI-FORWARD, and CNI-ADMIN for the operator's rules.",
+}
+
+var nftables = kernel{
+	anatomy: `A packet that the host forwards passes the chain isolation first. Out of one of the isolated_bridges it goes to stage 1,
+which lets pass what stays on the bridge, unless the bridge is blocked_within; stage 2 drops what goes to another one.
+Published ports, which the host redirects to a container (DNAT), are spared. The rules are always these: networks and
+containers are elements of sets. The operator's own rules stand in CNI-ADMIN.
+`,
+	gone:  "As before the first container: the table is gone, and iptables was never touched.",
+	table: true,
+}
+
+func kernelOf(h *host.Host) kernel {
+	if h.Backend.IsNFTables() {
+		return nftables
+	}
+	return iptables
+}
+
+// show prints the plugin's rules.
+func (k kernel) show(h *host.Host, out output) error {
+	out.heading("3. The plugin's rules, as the kernel holds them")
+	rules, err := k.listing(h)
+	out.print("%s\n%s", k.anatomy, rules)
+	return err
+}
+
+func (k kernel) listing(h *host.Host) (string, error) {
+	if k.table {
+		return h.Run("nft", "list", "table", "inet", "cni_firewall")
+	}
+	rules, err := h.Rules()
+	return ofPlugin(rules), err
+}
+
+// removal shows that the rules go with the last container.
+func (k kernel) removal(w *world, before string, out output) error {
+	out.heading("4. All containers deleted: what stays of the rules")
+	if err := w.del(); err != nil {
+		return err
+	}
+	table, err := w.host.Table()
+	if err != nil {
+		return err
+	}
+	after, err := w.host.Rules()
+	if err != nil {
+		return err
+	}
+	out.print("%s%s", table, ofPlugin(after))
+	wrong := difference(before, after, k.staying)
+	for _, line := range wrong {
+		out.print("%s\n", out.loud(line))
+	}
+	if len(wrong) > 0 || table != "" {
+		return errors.New("after the last DEL the rules are not what they were before the first ADD")
+	}
+	out.print("%s\n", out.good(k.gone))
+	return nil
+}
