@@ -158,8 +158,8 @@ func wholly(sets map[string]policy.RuleSet) map[string]policy.Families {
 // check returns an error that names the first thing which the kernel does not
 // hold as the rule sets say.
 func (h held) check(sets map[string]policy.RuleSet) error {
-	for name, t := range h {
-		if err := t.Check(sets[name]); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if err := h[name].Check(sets[name]); err != nil {
 			return err
 		}
 	}

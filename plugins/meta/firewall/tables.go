@@ -40,12 +40,14 @@ func (p plugin) confirmed(
 // that a crash between the two is healed by the next call.
 func (h held) apply(sets map[string]policy.RuleSet, before policy.RuleSet) error {
 	names := slices.SortedFunc(maps.Keys(h), func(a, b string) int {
-		return cmp.Compare(len(sets[a].Addresses), len(sets[b].Addresses)) // what only isolates goes first
+		// What only isolates goes first.
+		return cmp.Or(cmp.Compare(len(sets[a].Addresses), len(sets[b].Addresses)), cmp.Compare(a, b))
 	})
-	for _, name := range names[:min(len(names), 1)] { // all have the same bridges
-		if err := h.flagPorts(sets[name], before); err != nil {
-			return err
-		}
+	if len(names) == 0 {
+		return nil
+	}
+	if err := h.flagPorts(sets[names[0]], before); err != nil { // all have the same bridges
+		return err
 	}
 	for _, name := range names {
 		if err := h[name].Apply(sets[name]); err != nil {
