@@ -157,3 +157,30 @@ func twice(state string) []string {
 	}
 	return found
 }
+
+// TestLinksComeAndGo calls the plugin while interfaces come and go, as they do
+// with the containers of others: the kernel then tells that a list of ports may
+// be wrong, and it is asked for again.
+func TestLinksComeAndGo(t *testing.T) {
+	t.Parallel()
+	onNFTables(t, func(t *testing.T, h *host.Host) {
+		unfiltered.setUp(t, h)
+		n := host.Dual("net", "br0", 1, place{"isolated", "allow"}.firewall())
+		c := plain(t, h, n, "container")
+		shell(t, h, `for i in $(seq 60); do
+			ip link add port$i type veth peer name end$i; ip link set port$i master br0 up; done`)
+		for i := range 2 {
+			stop := watch(t, func() error {
+				_, err := h.Run("sh", "-ec", fmt.Sprintf(`for n in $(seq 30); do
+					ip link add busy%d type veth peer name idle%[1]d; ip link del busy%[1]d; done`, i))
+				return err
+			})
+			defer stop()
+		}
+		for range 100 {
+			must(c.Call(h.Firewall, "ADD"))(t)
+			must(c.Call(h.Firewall, "CHECK"))(t)
+			must(c.Call(h.Firewall, "DEL"))(t)
+		}
+	})
+}

@@ -65,10 +65,16 @@ func ByName(name string) (Link, error) {
 
 // Ports returns the interfaces that are enslaved to a bridge.
 func Ports(bridge Link) ([]Link, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
-	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
-	req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge.Index))))
-	ports, err := execute(req)
+	// A link that comes or goes meanwhile, of whatever container, spoils the list.
+	const attempts = 100
+	var ports []Link
+	err := error(nl.ErrDumpInterrupted)
+	for n := 0; n < attempts && errors.Is(err, nl.ErrDumpInterrupted); n++ {
+		req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+		req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+		req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge.Index))))
+		ports, err = execute(req)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listing the ports of bridge %q: %w", bridge.Name, err)
 	}
