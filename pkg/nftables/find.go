@@ -2,7 +2,11 @@
 
 package nftables
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // find asks which of the members are there, of those that are not known yet. A
 // few are asked for one by one; of more, all of their set is listed, which costs
@@ -60,8 +64,12 @@ func (c *conn) list(t *table, name string) error {
 	if s == nil || s.complete {
 		return nil
 	}
-	err := c.ask(func(a answer) error { return t.readElements(s, a) },
-		request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, attrs: inSet(name)})
+	err := errInterrupted
+	for n := 0; n < attempts && errors.Is(err, errInterrupted); n++ {
+		s.elements = map[string]bool{}
+		err = c.ask(func(a answer) error { return t.readElements(s, a) },
+			request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, attrs: inSet(name)})
+	}
 	s.complete = err == nil
 	return err
 }

@@ -32,7 +32,7 @@ func (s *State) Undo(rs policy.RuleSet, keepIsolation bool) error {
 // hasIsolated reports whether a member is of a bridge whose isolation was not
 // there before Apply.
 func (s *State) hasIsolated(m member) bool {
-	if m.set == setIPv4 || m.set == setIPv6 {
+	if m.set != setIsolated && m.set != setSameBridge && m.set != setBlockedWithin {
 		return false
 	}
 	was, written := s.changed[memberKey{setIsolated, m.key[:unix.IFNAMSIZ]}]

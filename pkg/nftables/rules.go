@@ -46,18 +46,67 @@ func parseExprs(list []byte) ([]expr.Any, error) {
 			}
 			return nil
 		})
-		e := newExpr(name)
-		if err != nil || e == nil {
-			foreign = true
+		if err != nil {
 			return err
 		}
+		e, err := parseExpr(name, data)
+		foreign = foreign || e == nil
 		exprs = append(exprs, e)
-		return expr.Unmarshal(unix.NFPROTO_INET, data, e)
+		return err
 	})
 	if foreign || err != nil {
 		return nil, err
 	}
 	return exprs, nil
+}
+
+// parseExpr returns nil for what the plugin's rules have not.
+func parseExpr(name string, data []byte) (expr.Any, error) {
+	if name == "immediate" {
+		return parseVerdict(data)
+	}
+	e := newExpr(name)
+	if e == nil {
+		return nil, nil
+	}
+	return e, expr.Unmarshal(unix.NFPROTO_INET, data, e)
+}
+
+// parseVerdict returns nil for what loads a number. It stands in for the
+// library's, which takes that for a drop, and what is cut short for whole.
+func parseVerdict(data []byte) (e expr.Any, err error) {
+	err = eachAttr(data, func(kind int, value []byte) error {
+		if kind != unix.NFTA_IMMEDIATE_DATA {
+			return nil
+		}
+		return eachAttr(value, func(kind int, value []byte) error {
+			if kind != unix.NFTA_DATA_VERDICT {
+				return nil
+			}
+			v := &expr.Verdict{}
+			e = v
+			return readVerdict(v, value)
+		})
+	})
+	return e, err
+}
+
+func readVerdict(v *expr.Verdict, attrs []byte) error {
+	coded := false
+	err := eachAttr(attrs, func(kind int, value []byte) error {
+		switch kind {
+		case unix.NFTA_VERDICT_CODE:
+			coded = len(value) == 4
+			v.Kind = expr.VerdictKind(int32(parseUint32(value)))
+		case unix.NFTA_VERDICT_CHAIN:
+			v.Chain = parseString(value)
+		}
+		return nil
+	})
+	if err == nil && !coded {
+		return errMalformed
+	}
+	return err
 }
 
 func newExpr(name string) expr.Any {
@@ -74,8 +123,6 @@ func newExpr(name string) expr.Any {
 		return &expr.Bitwise{}
 	case "payload":
 		return &expr.Payload{}
-	case "immediate":
-		return &expr.Verdict{}
 	}
 	return nil
 }

@@ -55,9 +55,12 @@ type blocker struct {
 	variant              string // suffix of the iptables that has it
 }
 
+// attempts bounds how often a reading or writing is tried again that another
+// program came in between of.
+const attempts = 100
+
 // read reads the table at one moment, or tries again.
 func (c *conn) read() (*table, error) {
-	const attempts = 100
 	for range attempts {
 		t, err := c.readOnce()
 		if !errors.Is(err, errInterrupted) {

@@ -10,9 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// patienceAlone is how often a plan is tried again that the kernel refuses while
+// no other program writes.
+const patienceAlone = 5
+
 // make commits a plan. One that lost against another program is made anew.
 func (s *State) make(planFor func() (plan, error)) error {
-	const attempts = 100
 	for attempt := range attempts {
 		p, err := planFor()
 		if err != nil || len(p.changes) == 0 {
@@ -29,8 +32,13 @@ func (s *State) make(planFor func() (plan, error)) error {
 		default:
 			return p.refused(err)
 		}
-		if err := s.reread(); err != nil {
-			return err
+		former := s.table.generation
+		if readErr := s.reread(); readErr != nil {
+			return readErr
+		}
+		// Where nobody wrote meanwhile, it is not others that keep the table busy.
+		if attempt >= patienceAlone && s.table.generation == former && err != nil {
+			return p.refused(err)
 		}
 	}
 	return ErrBusy
