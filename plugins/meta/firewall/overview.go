@@ -53,7 +53,8 @@ func (p plugin) look(dataDir string) (overview, error) {
 			v.Warnings = append(v.Warnings, strings.Split(err.Error(), "\n")...)
 		}
 	}
-	sets := policy.ByBackend(append(l.briefs(), all...), append(l.briefs(), all...))
+	known := append(l.briefs(), all...) // a damaged record's name says something too
+	sets := policy.ByBackend(known, known)
 	h, difference, err := p.confirmed(sets, held.inForce)
 	if err := errors.Join(err, difference); err != nil {
 		v.InForce, v.Problem = false, err.Error()
