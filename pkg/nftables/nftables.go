@@ -6,8 +6,8 @@
 // The traffic meant is what the host forwards between its interfaces: both base
 // chains hang on the hook forward, the isolation ahead of what is accepted. The
 // rules are always the same few. Bridges and containers are elements of sets,
-// which the kernel finds by hash, so that neither a packet nor a call costs more
-// where there are more of them.
+// which the kernel finds by hash, so that a packet costs no more where there are
+// more of them, and a call little more.
 //
 // Each call reads the table, compares in memory, and writes what is missing in
 // one transaction, or nothing. The kernel takes it only if no table has changed
