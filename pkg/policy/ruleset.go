@@ -77,20 +77,34 @@ func (rs *RuleSet) own(a Attachment) {
 	}
 }
 
-// ByBackend returns what each backend that attachments use must hold. All of
-// them isolate every bridge, for what passes between the bridges of two backends
-// must be stopped by either; but each forwards its own addresses only, and of
-// those the ones of forwarded attachments.
-func ByBackend(attachments, forwarded []Attachment) map[string]RuleSet {
+// ByPlace returns what each place must hold in which the backends of attachments
+// keep rules. A backend's first place isolates every bridge, whoever uses it, for
+// what passes between the bridges of two backends must be stopped by either; all
+// its places forward its own addresses, and of those the ones of forwarded
+// attachments.
+func ByPlace(placesOf func(backend string) []string, attachments, forwarded []Attachment) map[string]RuleSet {
 	own := map[string][]Attachment{}
 	for _, a := range forwarded {
-		own[a.Backend] = append(own[a.Backend], a)
+		for _, place := range placesOf(a.Backend) {
+			own[place] = append(own[place], a)
+		}
 	}
-	all := Desired(attachments...)
+	isolating := Desired(attachments...)
 	sets := map[string]RuleSet{}
-	for _, a := range attachments {
-		if _, done := sets[a.Backend]; !done {
-			sets[a.Backend] = all.With(Desired(own[a.Backend]...))
+	seen := map[string]bool{}
+	for i := range attachments {
+		backend := attachments[i].Backend
+		if seen[backend] {
+			continue
+		}
+		seen[backend] = true
+		for n, place := range placesOf(backend) {
+			accepted := Desired(own[place]...)
+			if n == 0 {
+				sets[place] = isolating.With(accepted)
+			} else {
+				sets[place] = RuleSet{}.With(accepted)
+			}
 		}
 	}
 	return sets

@@ -84,23 +84,28 @@ func TestIn(t *testing.T) {
 	}
 }
 
-func TestByBackend(t *testing.T) {
+func TestByPlace(t *testing.T) {
 	t.Parallel()
 	of := func(backend string, a Attachment) Attachment {
 		a.Backend, a.Network, a.ContainerID, a.IfName = backend, "net", "id", "eth0"
 		return a
 	}
-	one := of("iptables", attachment("br1", SameBridge, Allow, "10.1.0.2"))
-	two := of("nftables", attachment("br2", Isolated, Deny, "10.2.0.2"))
-	bridges := []Bridge{{"br1", "net", SameBridge, Allow, Families(IPv4)}, {"br2", "net", Isolated, Deny, Families(IPv4)}}
-	want := map[string]RuleSet{
-		"iptables": {Bridges: bridges},
-		"nftables": {
-			AdminChains: []string{"ADMIN"}, Bridges: bridges, Addresses: hosts("10.2.0.2"),
-			Owners: map[netip.Prefix]Owner{hosts("10.2.0.2")[0]: {"net", "id", "eth0"}},
-		},
+	one := of("one", attachment("br1", SameBridge, Allow, "10.1.0.2"))
+	two := of("two", attachment("br2", Isolated, Deny, "10.2.0.2"))
+	placesOf := func(backend string) []string {
+		return map[string][]string{"one": {"table"}, "two": {"other table", "zone"}}[backend]
 	}
-	if diff := cmp.Diff(want, ByBackend([]Attachment{one, two}, []Attachment{two}), comparePrefixes); diff != "" {
+	bridges := []Bridge{{"br1", "net", SameBridge, Allow, Families(IPv4)}, {"br2", "net", Isolated, Deny, Families(IPv4)}}
+	accepted := RuleSet{
+		AdminChains: []string{"ADMIN"}, Addresses: hosts("10.2.0.2"),
+		Owners: map[netip.Prefix]Owner{hosts("10.2.0.2")[0]: {"net", "id", "eth0"}},
+	}
+	want := map[string]RuleSet{
+		"table":       {Bridges: bridges},
+		"other table": RuleSet{Bridges: bridges}.With(accepted),
+		"zone":        accepted,
+	}
+	if diff := cmp.Diff(want, ByPlace(placesOf, []Attachment{one, two}, []Attachment{two}), comparePrefixes); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -39,7 +39,7 @@ func (p plugin) add(args *skel.CmdArgs) error {
 		return err
 	}
 	before, sets := l.before(a.Bridge), l.with(a)
-	h, err := p.readAll(sets, map[string]policy.Families{a.Backend: a.Families()})
+	h, err := p.readAll(sets, neededFor(a.Backend, a.Families()))
 	if err == nil {
 		err = h.apply(sets, before)
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// backend is a way to keep rule sets in the kernel.
-type backend interface {
+// place is where rule sets are kept in the kernel, by one means.
+type place interface {
 	// installed returns those of the families that the host has the means for,
 	// and an error that names what the others lack.
 	installed(policy.Families) (policy.Families, error)
@@ -26,7 +26,7 @@ type backend interface {
 	read(policy.Families) (tables, error)
 }
 
-// tables is what the kernel held of one backend's when it was read.
+// tables is what the kernel held in one place when it was read.
 type tables interface {
 	Families() policy.Families
 
@@ -49,26 +49,39 @@ const (
 	backendNFTables = "nftables"
 )
 
-var backends = map[string]backend{
-	backendIPTables: iptablesBackend{},
-	backendNFTables: nftablesBackend{},
+// The places, by name.
+const (
+	placeIPTables = "iptables"
+	placeNFTables = "nftables"
+)
+
+// placesOf returns where a backend keeps rules: first where it isolates. A record
+// may name a backend that this version has not; then there is no such place.
+func placesOf(backend string) []string { return []string{backend} }
+
+// newPlaces returns the host's places. Each opens the one connection that a call
+// needs when it is first asked.
+func newPlaces() map[string]place {
+	return map[string]place{
+		placeIPTables: iptablesPlace{},
+		placeNFTables: nftablesPlace{sync.OnceValues(nftables.Open)},
+	}
 }
 
-type iptablesBackend struct{}
+type iptablesPlace struct{}
 
-func (iptablesBackend) installed(f policy.Families) (policy.Families, error) {
+func (iptablesPlace) installed(f policy.Families) (policy.Families, error) {
 	return iptables.Installed(f)
 }
 
-func (iptablesBackend) read(f policy.Families) (tables, error) { return iptables.Read(f) }
+func (iptablesPlace) read(f policy.Families) (tables, error) { return iptables.Read(f) }
 
-type nftablesBackend struct{}
+type nftablesPlace struct {
+	open func() (*nftables.Conn, error)
+}
 
-// openNFTables opens the one connection that a call needs.
-var openNFTables = sync.OnceValues(nftables.Open)
-
-func (nftablesBackend) installed(f policy.Families) (policy.Families, error) {
-	_, err := openNFTables()
+func (n nftablesPlace) installed(f policy.Families) (policy.Families, error) {
+	_, err := n.open()
 	if errors.Is(err, nftables.ErrUnsupported) {
 		return 0, err
 	}
@@ -76,11 +89,11 @@ func (nftablesBackend) installed(f policy.Families) (policy.Families, error) {
 }
 
 // read reads the table, which is that of both families.
-func (nftablesBackend) read(f policy.Families) (tables, error) {
+func (n nftablesPlace) read(f policy.Families) (tables, error) {
 	if f == 0 {
 		return &nftables.State{}, nil
 	}
-	c, err := openNFTables()
+	c, err := n.open()
 	if err != nil {
 		return &nftables.State{}, err
 	}
@@ -99,36 +112,39 @@ func choose() string {
 // overruled returns an error that says which tables of other programs' drop what
 // a backend accepts.
 func (h held) overruled(backend string) error {
-	if t, is := h[backend].(interface{ Overruled() error }); is {
-		return t.Overruled()
+	var errs []error
+	for _, name := range placesOf(backend) {
+		if t, is := h[name].(interface{ Overruled() error }); is {
+			errs = append(errs, t.Overruled())
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// held is what the kernel holds, by backend.
+// held is what the kernel holds, by place.
 type held map[string]tables
 
-// read reads one backend's tables of families, of which some are needed: an
+// read reads one place's tables of families, of which some are needed: an
 // address has no rules without them. The others are those of other attachments
 // and of bridges; a host that has no use for a family often has no tool for it,
 // or no tables.
 func (p plugin) read(name string, families, needed policy.Families) (tables, error) {
-	b, known := backends[name]
+	at, known := p.places[name]
 	if !known {
 		return nil, fmt.Errorf("the backend %q of a record is unknown to this version", name)
 	}
-	installed, _ := b.installed(families)
-	t, err := b.read(installed)
+	installed, _ := at.installed(families)
+	t, err := at.read(installed)
 	if lacks := needed &^ t.Families(); lacks != 0 {
-		_, missing := b.installed(lacks)
+		_, missing := at.installed(lacks)
 		return t, errors.Join(missing, err)
 	}
 	p.warn(err)
 	return t, nil
 }
 
-// readAll reads what rule sets are about. A backend that is not needed is read
-// as far as it can be.
+// readAll reads what rule sets are about. A place that is not needed is read as
+// far as it can be.
 func (p plugin) readAll(sets map[string]policy.RuleSet, needed map[string]policy.Families) (held, error) {
 	h := held{}
 	var errs []error
@@ -144,6 +160,15 @@ func (p plugin) readAll(sets map[string]policy.RuleSet, needed map[string]policy
 		}
 	}
 	return h, errors.Join(errs...)
+}
+
+// neededFor needs families in the places of a backend.
+func neededFor(backend string, f policy.Families) map[string]policy.Families {
+	needed := map[string]policy.Families{}
+	for _, name := range placesOf(backend) {
+		needed[name] = f
+	}
+	return needed
 }
 
 // wholly needs the families of all rule sets.
@@ -173,4 +198,14 @@ func backendsOf(entries []store.Entry) []string {
 		names[e.Attachment.Backend] = true
 	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+// placesOfAll returns the places in which the backends of entries keep rules.
+func placesOfAll(entries []store.Entry) []string {
+	var names []string
+	for _, backend := range backendsOf(entries) {
+		names = append(names, placesOf(backend)...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

@@ -43,16 +43,16 @@ func (p plugin) check(args *skel.CmdArgs) error {
 	if err := errors.Join(err, difference); err != nil {
 		return err
 	}
-	return checkPorts(sets[a.Backend])
+	return checkPorts(isolating(sets))
 }
 
 // checkPresent is check for what upstream's plugin wrote.
 func (h held) checkPresent(sets map[string]policy.RuleSet) error {
-	s, is := h[backendIPTables].(*iptables.State)
+	s, is := h[placeIPTables].(*iptables.State)
 	if !is {
 		return errors.New("the tables of iptables were not read")
 	}
-	return s.CheckPresent(sets[backendIPTables])
+	return s.CheckPresent(sets[placeIPTables])
 }
 
 // backendOf returns the backend that the ADD chose which wrote the records of an

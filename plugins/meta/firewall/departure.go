@@ -15,7 +15,7 @@ import (
 
 // departure is the attachments that go in one call.
 type departure struct {
-	backends  []string // that they may have something of
+	places    []string // that may have something of them
 	addresses []netip.Prefix
 	bridges   []string
 	ports     []string
@@ -31,8 +31,8 @@ func newDeparture() *departure {
 
 // leave adds an attachment.
 func (d *departure) leave(a policy.Attachment) {
-	if a.Backend != "" && !slices.Contains(d.backends, a.Backend) {
-		d.backends = append(d.backends, a.Backend)
+	if a.Backend != "" {
+		d.places = append(d.places, placesOf(a.Backend)...)
 	}
 	d.addresses = append(d.addresses, a.Addresses...)
 	if a.Bridge != "" && !slices.Contains(d.bridges, a.Bridge) {
@@ -69,14 +69,14 @@ func (l live) staying(d *departure) []store.Entry {
 	return stay
 }
 
-// depart takes the rules away, of each backend the accepted addresses and the
+// depart takes the rules away, in each place the accepted addresses and the
 // isolation in one transaction, and the records when that is done. After an
 // error the records stay, and the next call finishes.
 func (p plugin) depart(l live, d *departure) error {
 	empty, err := l.emptyBridges(d)
 	errs := []error{err}
 	complete := true
-	for _, name := range l.concerned(d) {
+	for _, name := range p.concerned(l, d) {
 		rs, err := l.gone(d, name, empty)
 		p.warn(err) // what cannot be told stays isolated
 		missing, err := p.take(name, rs)
@@ -96,17 +96,17 @@ func (p plugin) depart(l live, d *departure) error {
 	return nil
 }
 
-// concerned returns the backends that have something of a departure: those in
-// use, as all isolate all bridges. Where nothing is recorded it may be any that
-// the host has.
-func (l live) concerned(d *departure) []string {
-	names := backendsOf(l.Entries)
+// concerned returns the places that have something of a departure: those in use,
+// as all isolate all bridges. Where nothing is recorded it may be any that the
+// host has.
+func (p plugin) concerned(l live, d *departure) []string {
+	names := placesOfAll(l.Entries)
 	if !d.unrecorded {
 		return names
 	}
-	for name, b := range backends {
-		if installed, _ := b.installed(policy.BothFamilies); installed != 0 {
-			d.backends = append(d.backends, name)
+	for name, at := range p.places {
+		if installed, _ := at.installed(policy.BothFamilies); installed != 0 {
+			d.places = append(d.places, name)
 			names = append(names, name)
 		}
 	}
@@ -114,12 +114,12 @@ func (l live) concerned(d *departure) []string {
 	return slices.Compact(names)
 }
 
-// take removes a rule set from one backend. missing says what the host lacks to
-// do so.
+// take removes a rule set from one place. missing says what the host lacks to do
+// so.
 func (p plugin) take(name string, rs policy.RuleSet) (missing, err error) {
 	needed := familiesOf(rs.Addresses)
-	if b, known := backends[name]; known {
-		needed, missing = b.installed(needed)
+	if at, known := p.places[name]; known {
+		needed, missing = at.installed(needed)
 	}
 	t, err := p.read(name, rs.Families(), needed)
 	if t != nil {
@@ -132,15 +132,15 @@ func familiesOf(addresses []netip.Prefix) policy.Families {
 	return policy.Attachment{Addresses: addresses}.Families()
 }
 
-// gone returns the rule set that goes from one backend: the addresses that no
-// other attachment of it has meanwhile, and the bridges with nobody left, in both
-// families. A backend that nobody uses any more loses all bridges.
-func (l live) gone(d *departure, backend string, empty []string) (policy.RuleSet, error) {
+// gone returns the rule set that goes from one place: the addresses that no other
+// attachment has there meanwhile, and the bridges with nobody left, in both
+// families. A place that nobody uses any more loses all bridges.
+func (l live) gone(d *departure, place string, empty []string) (policy.RuleSet, error) {
 	var rs policy.RuleSet
 	var err error
 	staying := l.staying(d)
 	bridges := empty
-	if !slices.Contains(backendsOf(staying), backend) {
+	if !slices.Contains(placesOfAll(staying), place) {
 		var left []string
 		left, err = l.withoutStrangers(staying, d.ports)
 		bridges = slices.Concat(empty, left)
@@ -148,18 +148,21 @@ func (l live) gone(d *departure, backend string, empty []string) (policy.RuleSet
 	for _, name := range bridges {
 		rs.Bridges = append(rs.Bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
 	}
-	if slices.Contains(d.backends, backend) {
-		rs.Addresses = d.freed(backend, staying)
+	if slices.Contains(d.places, place) {
+		rs.Addresses = d.freed(place, staying)
 	}
 	return rs, err
 }
 
-// freed returns the addresses that nobody who stays has in a backend.
-func (d *departure) freed(backend string, staying []store.Entry) []netip.Prefix {
+// freed returns the addresses that nobody who stays has in a place.
+func (d *departure) freed(place string, staying []store.Entry) []netip.Prefix {
 	taken := map[netip.Prefix]bool{}
 	for _, e := range staying {
+		if d.damaged[e.File()] || !slices.Contains(placesOf(e.Attachment.Backend), place) {
+			continue
+		}
 		for _, a := range e.Attachment.Addresses {
-			taken[a] = taken[a] || e.Attachment.Backend == backend && !d.damaged[e.File()]
+			taken[a] = true
 		}
 	}
 	var free []netip.Prefix

@@ -52,7 +52,7 @@ func (l live) of(a policy.Attachment) []store.Entry {
 
 func keyOf(a policy.Attachment) string { return store.Key(a.Network, a.ContainerID, a.IfName) }
 
-// with returns, by backend, the rule sets of all bridges in use, and of the
+// with returns, by place, the rule sets of all bridges in use, and of the
 // attachment. What its configuration says of its network's bridge holds for the
 // containers that were attached under a former one.
 func (l live) with(a policy.Attachment) map[string]policy.RuleSet {
@@ -77,7 +77,7 @@ func (l live) with(a policy.Attachment) map[string]policy.RuleSet {
 			all = append(all, *b)
 		}
 	}
-	sets := policy.ByBackend(all, []policy.Attachment{a})
+	sets := policy.ByPlace(placesOf, all, []policy.Attachment{a})
 	for name, rs := range sets {
 		rs.Concerned = a.Bridge
 		sets[name] = rs

@@ -24,7 +24,7 @@ import (
 var buildVersion = "v2.0.0"
 
 func main() {
-	p := plugin{stdout: os.Stdout, stderr: os.Stderr}
+	p := plugin{os.Stdout, os.Stderr, newPlaces()}
 	if len(os.Args) > 1 {
 		os.Exit(p.operate(os.Args[1:]))
 	}

@@ -54,7 +54,7 @@ func (p plugin) look(dataDir string) (overview, error) {
 		}
 	}
 	known := append(l.briefs(), all...) // a damaged record's name says something too
-	sets := policy.ByBackend(known, known)
+	sets := policy.ByPlace(placesOf, known, known)
 	h, difference, err := p.confirmed(sets, held.inForce)
 	if err := errors.Join(err, difference); err != nil {
 		v.InForce, v.Problem = false, err.Error()

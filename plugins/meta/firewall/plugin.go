@@ -15,9 +15,11 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// plugin is the verbs and where they write to.
+// plugin is the verbs, where they write to and where they keep rules. It serves
+// one call.
 type plugin struct {
 	stdout, stderr io.Writer
+	places         map[string]place
 }
 
 // warn tells the operator what did not stop the call.

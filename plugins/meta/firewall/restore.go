@@ -24,7 +24,7 @@ func (p plugin) restore(dataDir string) error {
 	all, unreadable := l.attachments()
 	// Bridges whose records are damaged are isolated all the same.
 	isolated := append(l.briefs(), all...)
-	sets, before := policy.ByBackend(isolated, all), policy.Desired(isolated...)
+	sets, before := policy.ByPlace(placesOf, isolated, all), policy.Desired(isolated...)
 	h, err := p.readAll(sets, wholly(sets))
 	if err == nil {
 		err = h.apply(sets, before)

@@ -26,7 +26,7 @@ func (p plugin) status(args *skel.CmdArgs) error {
 		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
 	}
 	all := p.remember(s).briefs()
-	sets := policy.ByBackend(all, all)
+	sets := policy.ByPlace(placesOf, all, all)
 	h, difference, err := p.confirmed(sets, held.inForce)
 	backend := cmp.Or(conf.Backend, choose())
 	if err = errors.Join(p.available(backend, h), err); err != nil {
@@ -41,20 +41,29 @@ func (p plugin) status(args *skel.CmdArgs) error {
 	return nil
 }
 
-// available returns an error where an ADD cannot work with a backend. What was
-// read of it is proof enough that it can; else it is read.
+// available returns an error where an ADD cannot work with a backend.
 func (p plugin) available(backend string, h held) error {
-	if t, read := h[backend]; read && t.Families() != 0 {
+	var errs []error
+	for _, name := range placesOf(backend) {
+		errs = append(errs, p.availableAt(name, h))
+	}
+	return errors.Join(errs...)
+}
+
+// availableAt returns an error where an ADD cannot work with a place. What was
+// read of it is proof enough that it can; else it is read.
+func (p plugin) availableAt(name string, h held) error {
+	if t, read := h[name]; read && t.Families() != 0 {
 		return nil
 	}
-	b := backends[backend]
-	installed, missing := b.installed(policy.BothFamilies)
-	t, err := b.read(installed)
+	at := p.places[name]
+	installed, missing := at.installed(policy.BothFamilies)
+	t, err := at.read(installed)
 	if t.Families() == 0 {
 		return errors.Join(missing, err)
 	}
 	p.warn(err)
-	h[backend] = t
+	h[name] = t
 	return t.Check(policy.RuleSet{}) // whether it may be written to at all
 }
 
@@ -64,10 +73,7 @@ func (h held) inForce(sets map[string]policy.RuleSet) error {
 	if err := h.check(sets); err != nil {
 		return err
 	}
-	for _, rs := range sets {
-		return checkPorts(rs) // all have the same bridges
-	}
-	return nil
+	return checkPorts(isolating(sets))
 }
 
 // briefs returns all attachments as far as the names of their records say.

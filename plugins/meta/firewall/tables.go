@@ -35,7 +35,7 @@ func (p plugin) confirmed(
 }
 
 // apply closes before it opens: the ports of isolated bridges first, then each
-// backend's tables in one transaction. A bridge that was isolated until now, as
+// place's tables in one transaction. A bridge that was isolated until now, as
 // its records or its rules tell, loses the flags of its ports ahead of them, so
 // that a crash between the two is healed by the next call.
 func (h held) apply(sets map[string]policy.RuleSet, before policy.RuleSet) error {
@@ -43,10 +43,7 @@ func (h held) apply(sets map[string]policy.RuleSet, before policy.RuleSet) error
 		// What only isolates goes first.
 		return cmp.Or(cmp.Compare(len(sets[a].Addresses), len(sets[b].Addresses)), cmp.Compare(a, b))
 	})
-	if len(names) == 0 {
-		return nil
-	}
-	if err := h.flagPorts(sets[names[0]], before); err != nil { // all have the same bridges
+	if err := h.flagPorts(isolating(sets), before); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -55,6 +52,17 @@ func (h held) apply(sets map[string]policy.RuleSet, before policy.RuleSet) error
 		}
 	}
 	return nil
+}
+
+// isolating returns a rule set with the bridges, which are the same wherever
+// there are any.
+func isolating(sets map[string]policy.RuleSet) policy.RuleSet {
+	for _, rs := range sets {
+		if len(rs.Bridges) > 0 {
+			return rs
+		}
+	}
+	return policy.RuleSet{}
 }
 
 func (h held) flagPorts(rs, before policy.RuleSet) error {
