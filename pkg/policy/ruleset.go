@@ -17,7 +17,8 @@ type RuleSet struct {
 	Bridges     []Bridge       // isolated, or with published ports to accept
 	Addresses   []netip.Prefix // forwarded
 
-	Owners map[netip.Prefix]Owner // of the addresses, as far as known: for who reads the rules
+	Owners map[netip.Prefix]Owner  // of the addresses, as far as known: for who reads the rules
+	Zones  map[netip.Prefix]string // of firewalld, that the addresses are to be in, as far as known
 
 	// Concerned is the bridge that a call is about, if it is about one. Of the
 	// others must be seen to that they are closed; that they are open where they
@@ -64,16 +65,18 @@ func Desired(attachments ...Attachment) RuleSet {
 	return rs
 }
 
-// own notes whose the addresses of an attachment are.
+// own notes whose the addresses of an attachment are, and in which zone. Of one
+// that only the name of a record tells of, neither is known.
 func (rs *RuleSet) own(a Attachment) {
 	if a.ContainerID == "" {
 		return
 	}
 	if rs.Owners == nil {
-		rs.Owners = map[netip.Prefix]Owner{}
+		rs.Owners, rs.Zones = map[netip.Prefix]Owner{}, map[netip.Prefix]string{}
 	}
 	for _, p := range a.Addresses {
 		rs.Owners[p] = Owner{a.Network, a.ContainerID, a.IfName}
+		rs.Zones[p] = a.Zone
 	}
 }
 
@@ -113,7 +116,8 @@ func ByPlace(placesOf func(backend string) []string, attachments, forwarded []At
 // With returns the rule set with all its bridges, and of what is accepted just
 // what another one says.
 func (rs RuleSet) With(accepted RuleSet) RuleSet {
-	rs.AdminChains, rs.Addresses, rs.Owners = accepted.AdminChains, accepted.Addresses, accepted.Owners
+	rs.AdminChains, rs.Addresses = accepted.AdminChains, accepted.Addresses
+	rs.Owners, rs.Zones = accepted.Owners, accepted.Zones
 	return rs
 }
 

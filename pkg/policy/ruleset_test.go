@@ -46,17 +46,17 @@ func TestDesired(t *testing.T) {
 		},
 		"twice the same": {
 			[]Attachment{both, both},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", SameBridge, Allow, BothFamilies}}, hosts("10.1.0.2", "fd00::2"), nil, ""},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", SameBridge, Allow, BothFamilies}}, hosts("10.1.0.2", "fd00::2"), nil, nil, ""},
 		},
 		"two bridges, sorted": {
 			[]Attachment{attachment("br2", Open, Allow, "10.2.0.2"), attachment("br1", Isolated, Deny, "10.1.0.3", "10.1.0.2")},
 			RuleSet{[]string{"ADMIN"},
 				[]Bridge{{"br1", "", Isolated, Deny, Families(IPv4)}, {"br2", "", Open, Allow, Families(IPv4)}},
-				hosts("10.1.0.2", "10.1.0.3", "10.2.0.2"), nil, ""},
+				hosts("10.1.0.2", "10.1.0.3", "10.2.0.2"), nil, nil, ""},
 		},
 		"the stricter of two, in the families of both": {
 			[]Attachment{attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br1", SameBridge, Deny, "fd00::2")},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", Isolated, Deny, BothFamilies}}, hosts("10.1.0.2", "fd00::2"), nil, ""},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", Isolated, Deny, BothFamilies}}, hosts("10.1.0.2", "fd00::2"), nil, nil, ""},
 		},
 	}
 	for name, test := range tests {
@@ -72,7 +72,7 @@ func TestDesired(t *testing.T) {
 func TestIn(t *testing.T) {
 	t.Parallel()
 	rs := Desired(attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br2", Open, Deny, "10.2.0.2", "fd00::2"))
-	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", "", Open, Deny, BothFamilies}}, hosts("fd00::2"), nil, ""}
+	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", "", Open, Deny, BothFamilies}}, hosts("fd00::2"), nil, nil, ""}
 	if diff := cmp.Diff(want, rs.In(IPv6), comparePrefixes); diff != "" {
 		t.Error(diff)
 	}
@@ -87,7 +87,7 @@ func TestIn(t *testing.T) {
 func TestByPlace(t *testing.T) {
 	t.Parallel()
 	of := func(backend string, a Attachment) Attachment {
-		a.Backend, a.Network, a.ContainerID, a.IfName = backend, "net", "id", "eth0"
+		a.Backend, a.Network, a.ContainerID, a.IfName, a.Zone = backend, "net", "id", "eth0", "trusted"
 		return a
 	}
 	one := of("one", attachment("br1", SameBridge, Allow, "10.1.0.2"))
@@ -99,6 +99,7 @@ func TestByPlace(t *testing.T) {
 	accepted := RuleSet{
 		AdminChains: []string{"ADMIN"}, Addresses: hosts("10.2.0.2"),
 		Owners: map[netip.Prefix]Owner{hosts("10.2.0.2")[0]: {"net", "id", "eth0"}},
+		Zones:  map[netip.Prefix]string{hosts("10.2.0.2")[0]: "trusted"},
 	}
 	want := map[string]RuleSet{
 		"table":       {Bridges: bridges},

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewalld
+
+import (
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cni-isolation/firewall/pkg/firewalld/firewalldtest"
+)
+
+// short is a deadline for calls that are not answered.
+const short = 300 * time.Millisecond
+
+// connect returns a fake firewalld and a connection to it.
+func connect(t *testing.T) (*Conn, *firewalldtest.Firewalld) {
+	t.Helper()
+	bus := firewalldtest.StartBus(t)
+	f := firewalldtest.Start(bus)
+	c := New(bus.Connect())
+	c.deadline = short
+	return c, f
+}
+
+func TestRunning(t *testing.T) {
+	t.Parallel()
+	bus := firewalldtest.StartBus(t)
+	c := New(bus.Connect())
+	c.deadline = short
+	if err := c.Running(); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("with nobody on the bus: %v", err)
+	}
+	f := firewalldtest.Start(bus)
+	if err := c.Running(); err != nil {
+		t.Errorf("with firewalld: %v", err)
+	}
+	for fault, want := range map[firewalldtest.Fault]error{
+		firewalldtest.Unauthorized: ErrNotAuthorized,
+		firewalldtest.Hang:         ErrNoAnswer,
+	} {
+		f.Inject(fault, 1, false)
+		if err := c.Running(); !errors.Is(err, want) {
+			t.Errorf("%s: %v", fault, err)
+		}
+	}
+	for _, fault := range []firewalldtest.Fault{firewalldtest.Failure, firewalldtest.Garbage, firewalldtest.Exit} {
+		f.Inject(fault, 1, false)
+		err := c.Running()
+		for _, not := range []error{nil, ErrNotRunning, ErrElsewhere, ErrNotAuthorized} {
+			if errors.Is(err, not) {
+				t.Errorf("%s: %v", fault, err)
+			}
+		}
+	}
+	if err := c.Running(); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("after firewalld has gone: %v", err)
+	}
+}
+
+// TestElsewhere asks for processes that are not to be seen. A firewalld of
+// another network namespace needs one, and root: see the integration tests.
+func TestElsewhere(t *testing.T) {
+	t.Parallel()
+	const none = 1 << 30 // above pid_max
+	if err := checkNamespace(none); !errors.Is(err, ErrElsewhere) {
+		t.Errorf("a process that is not to be seen: %v", err)
+	}
+}
+
+func TestDial(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		address string
+		is      error
+		says    string
+	}{
+		"no socket":         {"unix:path=/nowhere/socket", ErrNotRunning, "there is no bus"},
+		"nobody listening":  {listener(t, nil), ErrNotRunning, "there is no bus"},
+		"silence":           {listener(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), ErrNoAnswer, short.String()},
+		"end at once":       {listener(t, func(c net.Conn) { _ = c.Close() }), nil, ""},
+		"rejected":          {listener(t, reply("REJECTED EXTERNAL", "REJECTED EXTERNAL")), ErrNotAuthorized, "authentication failed"},
+		"other mechanisms":  {listener(t, reply("REJECTED KERBEROS_V4")), ErrNotAuthorized, "authentication failed"},
+		"no bus":            {listener(t, reply("220 mail.example.org ESMTP")), ErrNotAuthorized, "protocol error"},
+		"no address":        {"somewhere", nil, "address"},
+		"unknown transport": {"carrier-pigeon:path=/nowhere", nil, "transport"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := dial(test.address, short)
+			if c != nil || err == nil {
+				t.Fatal("connected")
+			}
+			if test.is != nil && !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%v", err)
+			}
+			if test.is == nil && (errors.Is(err, ErrNotRunning) || errors.Is(err, ErrNotAuthorized)) {
+				t.Errorf("taken for no firewalld: %v", err)
+			}
+		})
+	}
+}
+
+// listener returns the address of somebody who is no bus. With nothing to do
+// nobody listens there any more.
+func listener(t *testing.T, do func(net.Conn)) string {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if do == nil {
+		l.SetUnlinkOnClose(false)
+		_ = l.Close()
+		return "unix:path=" + socket
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			do(c)
+		}
+	}()
+	return "unix:path=" + socket
+}
+
+// reply says a line at a time, after each that it is told.
+func reply(lines ...string) func(net.Conn) {
+	return func(c net.Conn) {
+		buffer := make([]byte, 1000)
+		for _, line := range lines {
+			if _, err := c.Read(buffer); err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, line+"\r\n")
+		}
+	}
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewalldtest
+
+import (
+	"strings"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// Fault is what becomes of a call.
+type Fault string
+
+// The faults. Those that begin with "work" come after the call was carried out.
+const (
+	None         Fault = ""
+	Failure      Fault = "failure"
+	WorkFailure  Fault = "work, then failure"
+	Unauthorized Fault = "no authorization"
+	Garbage      Fault = "garbage"
+	Hang         Fault = "hanging"
+	WorkHang     Fault = "work, then hanging"
+	Drop         Fault = "bus dropped"
+	WorkDrop     Fault = "work, then bus dropped"
+	Exit         Fault = "firewalld gone"
+)
+
+// befalls takes note of a call, and returns the fault that befalls it.
+func (f *Firewalld) befalls(call string) Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, call)
+	if n := len(f.calls); n == f.nth || f.onwards && n > f.nth && f.nth > 0 {
+		return f.fault
+	}
+	return None
+}
+
+// Call serves a call. One that is never answered ends with the test.
+func (m method) Call(values ...any) ([]any, error) {
+	args := make([]string, len(values))
+	for i, v := range values {
+		args[i] = *v.(*string)
+	}
+	fault := m.f.befalls(strings.Join(append([]string{m.name}, args...), " "))
+	if answer, err, befallen := m.f.befallen(fault); befallen {
+		return answer, err
+	}
+	m.f.mu.Lock()
+	result, refusal := m.work(m.f, args)
+	m.f.mu.Unlock()
+	switch later, works := strings.CutPrefix(string(fault), "work, then "); {
+	case works:
+		answer, err, _ := m.f.befallen(Fault(later))
+		return answer, err
+	case refusal != nil:
+		return nil, refusal
+	}
+	return []any{result}, nil
+}
+
+// befallen does what a fault does in place of an answer.
+func (f *Firewalld) befallen(fault Fault) (answer []any, err error, befallen bool) {
+	switch fault {
+	case Failure:
+		return nil, refuse("COMMAND_FAILED: told to fail"), true
+	case Unauthorized:
+		return nil, dbus.NewError(Name+".NotAuthorizedException", []any{"Not Authorized"}), true
+	case Garbage:
+		return []any{[]uint32{7}}, nil, true
+	case Hang:
+	case Drop:
+		f.bus.Kill()
+	case Exit:
+		f.Leave()
+	default:
+		return nil, nil, false
+	}
+	<-f.unanswered
+	return nil, nil, true
+}
+
+// handler finds the fake's methods, as the library wants to be told of them.
+type handler struct{ f *Firewalld }
+
+func (h handler) LookupObject(dbus.ObjectPath) (dbus.ServerObject, bool) { return h, true }
+
+func (h handler) LookupInterface(string) (dbus.Interface, bool) { return h, true }
+
+func (h handler) LookupMethod(name string) (dbus.Method, bool) {
+	for _, m := range methods {
+		if m.name == name {
+			m.f = h.f
+			return m, true
+		}
+	}
+	return nil, false
+}
+
+func (m method) NumArguments() int { return m.takes }
+
+func (m method) NumReturns() int { return 1 }
+
+func (m method) ArgumentValue(int) any { return "" }
+
+func (m method) ReturnValue(int) any { return "" }

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewalldtest
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// Names on the bus.
+const (
+	Name = "org.fedoraproject.FirewallD1"
+	path = dbus.ObjectPath("/org/fedoraproject/FirewallD1")
+)
+
+// Zones are those that the fake has.
+var Zones = []string{"public", "trusted", "work"}
+
+// Firewalld is a fake: of its zones just the sources, and what goes wrong.
+type Firewalld struct {
+	bus  *Bus
+	conn *dbus.Conn
+
+	mu         sync.Mutex
+	sources    map[string]string // zone by source
+	strict     string            // StrictForwardPorts; empty: a version without it
+	calls      []string
+	fault      Fault
+	nth        int // call, since Inject, that the fault befalls
+	onwards    bool
+	unanswered chan struct{} // closed at the end
+}
+
+// Start has a fake own firewalld's name on the bus.
+func Start(bus *Bus) *Firewalld {
+	bus.t.Helper()
+	f := &Firewalld{bus: bus, sources: map[string]string{}, unanswered: make(chan struct{})}
+	bus.t.Cleanup(func() { close(f.unanswered) })
+	f.Own()
+	return f
+}
+
+// Own has the fake own the name again, after the bus, or itself, was gone. It has
+// forgotten all sources.
+func (f *Firewalld) Own() {
+	f.bus.t.Helper()
+	f.mu.Lock()
+	clear(f.sources)
+	f.mu.Unlock()
+	f.conn = f.bus.Connect(dbus.WithHandler(handler{f}))
+	if _, err := f.conn.RequestName(Name, dbus.NameFlagDoNotQueue); err != nil {
+		f.bus.t.Fatal(err)
+	}
+}
+
+// Leave has the fake give up the name.
+func (f *Firewalld) Leave() { _ = f.conn.Close() }
+
+// Reload forgets all sources, and says so.
+func (f *Firewalld) Reload() {
+	f.bus.t.Helper()
+	f.mu.Lock()
+	clear(f.sources)
+	f.mu.Unlock()
+	if err := f.conn.Emit(path, Name+".Reloaded"); err != nil {
+		f.bus.t.Fatal(err)
+	}
+}
+
+// Inject has a fault befall the nth call from now on, counted from 1, and with
+// onwards all after it. It forgets the calls until now.
+func (f *Firewalld) Inject(fault Fault, nth int, onwards bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault, f.nth, f.onwards, f.calls = fault, nth, onwards, nil
+}
+
+// Calls returns the calls since Inject, each with its arguments.
+func (f *Firewalld) Calls() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
+// Bind makes a source one of a zone, as somebody else would.
+func (f *Firewalld) Bind(source, zone string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sources[source] = zone; zone == "" {
+		delete(f.sources, source)
+	}
+}
+
+// Sources returns each source with its zone, sorted.
+func (f *Firewalld) Sources() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []string
+	for source, zone := range f.sources {
+		all = append(all, source+" "+zone)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// SetStrictForwardPorts gives the fake a version that has the setting.
+func (f *Firewalld) SetStrictForwardPorts(value string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.strict = value
+}
+
+// method is what the fake answers to, whatever the object and interface.
+type method struct {
+	f     *Firewalld
+	name  string
+	takes int // texts
+	work  func(f *Firewalld, args []string) (any, *dbus.Error)
+}
+
+var methods = []method{
+	{nil, "addSource", 2, (*Firewalld).addSource},
+	{nil, "removeSource", 2, (*Firewalld).removeSource},
+	{nil, "querySource", 2, (*Firewalld).querySource},
+	{nil, "getZoneOfSource", 1, (*Firewalld).getZoneOfSource},
+	{nil, "getZones", 0, func(*Firewalld, []string) (any, *dbus.Error) { return Zones, nil }},
+	{nil, "getActiveZones", 0, (*Firewalld).getActiveZones},
+	{nil, "Get", 2, (*Firewalld).get}, // of a property
+}
+
+func refuse(format string, args ...any) *dbus.Error {
+	return dbus.NewError(Name+".Exception", []any{fmt.Sprintf(format, args...)})
+}
+
+func (f *Firewalld) addSource(args []string) (any, *dbus.Error) {
+	zone, source := args[0], args[1]
+	switch holder := f.sources[source]; {
+	case !slices.Contains(Zones, zone):
+		return nil, refuse("INVALID_ZONE: %s", zone)
+	case holder == zone:
+		return nil, refuse("ZONE_ALREADY_SET: '%s' already bound to '%s'", source, zone)
+	case holder != "":
+		return nil, refuse("ZONE_CONFLICT: '%s' already bound to a zone", source)
+	}
+	f.sources[source] = zone
+	return zone, nil
+}
+
+func (f *Firewalld) removeSource(args []string) (any, *dbus.Error) {
+	zone, source := args[0], args[1]
+	switch holder := f.sources[source]; holder {
+	case "":
+		return nil, refuse("UNKNOWN_SOURCE: '%s' is not in any zone", source)
+	case zone:
+		delete(f.sources, source)
+		return zone, nil
+	default:
+		return nil, refuse("ZONE_CONFLICT: remove_source(%s, %s): zos='%s'", zone, source, holder)
+	}
+}
+
+func (f *Firewalld) querySource(args []string) (any, *dbus.Error) {
+	if !slices.Contains(Zones, args[0]) {
+		return nil, refuse("INVALID_ZONE: %s", args[0])
+	}
+	return f.sources[args[1]] == args[0], nil
+}
+
+func (f *Firewalld) getZoneOfSource(args []string) (any, *dbus.Error) { return f.sources[args[0]], nil }
+
+func (f *Firewalld) getActiveZones([]string) (any, *dbus.Error) {
+	active := map[string]map[string][]string{}
+	for source, zone := range f.sources {
+		if active[zone] == nil {
+			active[zone] = map[string][]string{}
+		}
+		active[zone]["sources"] = append(active[zone]["sources"], source)
+	}
+	return active, nil
+}
+
+func (f *Firewalld) get(args []string) (any, *dbus.Error) {
+	switch {
+	case args[1] == "state":
+		return dbus.MakeVariant("RUNNING"), nil
+	case args[1] == "StrictForwardPorts" && f.strict != "":
+		return dbus.MakeVariant(f.strict), nil
+	}
+	return nil, dbus.NewError("org.freedesktop.DBus.Error.InvalidArgs", []any{"Property '" + args[1] + "' does not exist"})
+}

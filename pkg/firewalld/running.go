@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewalld
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// Running returns nil where firewalld answers and filters the network namespace
+// of the caller. Its error wraps ErrNotRunning, ErrElsewhere or ErrNotAuthorized
+// where it is not there for the caller; another one says that it is, and does not
+// answer.
+func (c *Conn) Running() error {
+	bus := c.bus.BusObject()
+	var owner string
+	err := c.call(bus, "org.freedesktop.DBus.GetNameOwner", []any{busName}, &owner)
+	if errors.Is(err, ErrNotRunning) {
+		return ErrNotRunning
+	}
+	if err != nil {
+		return fmt.Errorf("asking the bus for firewalld: %w", err)
+	}
+	var pid uint32
+	if err := c.call(bus, "org.freedesktop.DBus.GetConnectionUnixProcessID", []any{owner}, &pid); err != nil {
+		return fmt.Errorf("asking the bus for firewalld's process: %w", err)
+	}
+	if err := checkNamespace(pid); err != nil {
+		return err
+	}
+	if _, err := c.property(path, mainInterface, "state"); err != nil {
+		return fmt.Errorf("asking firewalld for its state: %w", err)
+	}
+	return nil
+}
+
+// checkNamespace compares the network namespace of a process with the caller's.
+// /proc/PID/ns/net would tell, too, but only to who may trace the process, which
+// takes all the capabilities that firewalld has. A file below /proc/PID/net is
+// another one in each network namespace (fs/proc/proc_net.c), and free to see.
+func checkNamespace(pid uint32) error {
+	own, err := os.Stat("/proc/thread-self/net/dev")
+	if err != nil {
+		return fmt.Errorf("looking up the caller's network namespace: %w", err)
+	}
+	its, err := os.Stat(fmt.Sprintf("/proc/%d/net/dev", pid))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w, or to another PID namespace: the caller sees no process %d", ErrElsewhere, pid)
+	case err != nil:
+		return fmt.Errorf("looking up firewalld's network namespace: %w", err)
+	case !os.SameFile(own, its):
+		return ErrElsewhere
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewalld
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/cni-isolation/firewall/pkg/firewalld/firewalldtest"
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// ruleSet is of a container in a zone, or in one that is not known.
+func ruleSet(zone string, addresses ...string) policy.RuleSet {
+	rs := policy.RuleSet{Zones: map[netip.Prefix]string{}}
+	for _, text := range addresses {
+		a := netip.MustParsePrefix(text)
+		rs.Addresses = append(rs.Addresses, a)
+		rs.Zones[a] = zone
+	}
+	return rs
+}
+
+const (
+	one = "10.4.0.2/32"
+	two = "fd00::2/128"
+)
+
+var both = ruleSet("trusted", one, two)
+
+// verbs are what is done about sources.
+var verbs = map[string]func(s *Sources, rs policy.RuleSet) error{
+	"check":  (*Sources).Check,
+	"apply":  (*Sources).Apply,
+	"remove": (*Sources).Remove,
+	"apply and undo": func(s *Sources, rs policy.RuleSet) error {
+		err := s.Apply(rs)
+		return errors.Join(err, s.Undo(rs, false))
+	},
+}
+
+func TestSources(t *testing.T) {
+	t.Parallel()
+	c, f := connect(t)
+	inTrusted := map[string]string{one: "trusted", two: "trusted"}
+	for _, test := range []struct {
+		name   string
+		verb   string
+		before map[string]string // zone by source
+		rs     policy.RuleSet
+		says   string // of the error
+		after  map[string]string
+		left   string
+	}{
+		{"new", "apply", nil, both, "", inTrusted, ""},
+		{"there", "apply", inTrusted, both, "", inTrusted, ""},
+		{"one there", "apply", map[string]string{two: "trusted"}, both, "", inTrusted, ""},
+		{"in another zone", "apply", map[string]string{one: "work"}, both,
+			`adding source 10.4.0.2/32 to zone "trusted": ZONE_CONFLICT: '10.4.0.2/32' already bound to a zone: zone "work" has it`,
+			map[string]string{one: "work", two: "trusted"}, ""},
+		{"in no such zone", "apply", nil, ruleSet("nosuch", one), "firewalldZone must be one of public, trusted, work", nil, ""},
+
+		{"new", "apply and undo", nil, both, "", nil, ""},
+		{"one there", "apply and undo", map[string]string{two: "trusted"}, both, "", map[string]string{two: "trusted"}, ""},
+		{"in another zone", "apply and undo", map[string]string{one: "work"}, both, "ZONE_CONFLICT", map[string]string{one: "work"}, ""},
+
+		{"there", "check", inTrusted, both, "", inTrusted, ""},
+		{"lost", "check", map[string]string{one: "trusted"}, both, `zone "trusted" lacks source fd00::2/128, which is in no zone`, map[string]string{one: "trusted"}, ""},
+		{"moved", "check", map[string]string{one: "work"}, both, `zone "trusted" lacks source 10.4.0.2/32, which is in zone "work"`, map[string]string{one: "work"}, ""},
+		{"zone gone", "check", nil, ruleSet("nosuch", one), "must be one of public, trusted, work", nil, ""},
+		{"zone not known", "check", map[string]string{one: "work"}, ruleSet("", one), "", map[string]string{one: "work"}, ""},
+		{"zone not known, lost", "check", nil, ruleSet("", one), "source 10.4.0.2/32 is missing", nil, ""},
+		{"nothing", "check", nil, policy.RuleSet{}, "", nil, ""},
+
+		{"there", "remove", map[string]string{one: "trusted", two: "trusted", "10.4.0.3/32": "trusted"}, both, "",
+			map[string]string{"10.4.0.3/32": "trusted"}, ""},
+		{"gone", "remove", nil, both, "", nil, ""},
+		{"moved", "remove", map[string]string{one: "work", two: "trusted"}, both, "",
+			map[string]string{one: "work"}, `removing source 10.4.0.2/32 from zone "trusted": somebody moved it to zone "work"`},
+		{"zone gone", "remove", map[string]string{one: "trusted"}, ruleSet("nosuch", one), "", map[string]string{one: "trusted"}, "moved"},
+	} {
+		name := test.verb + " " + test.name
+		for _, source := range f.Sources() {
+			f.Bind(strings.Fields(source)[0], "")
+		}
+		for source, zone := range test.before {
+			f.Bind(source, zone)
+		}
+		s := c.Sources(policy.BothFamilies)
+		err := verbs[test.verb](s, test.rs)
+		if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left := fmt.Sprint(s.Left()); test.left == "" && s.Left() != nil || !strings.Contains(left, test.left) {
+			t.Errorf("%s: left %s", name, left)
+		}
+		var want []string
+		for source, zone := range test.after {
+			want = append(want, source+" "+zone)
+		}
+		slices.Sort(want)
+		if diff := cmp.Diff(want, f.Sources(), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestMany asks for all sources at once where there are many.
+func TestMany(t *testing.T) {
+	t.Parallel()
+	c, f := connect(t)
+	var addresses []string
+	for i := range 100 {
+		addresses = append(addresses, fmt.Sprintf("10.4.0.%d/32", i))
+	}
+	rs, s := ruleSet("trusted", addresses...), c.Sources(policy.BothFamilies)
+	if err := s.Apply(rs); err != nil {
+		t.Fatal(err)
+	}
+	f.Inject(firewalldtest.None, 0, false)
+	if err := s.Check(rs); err != nil {
+		t.Error(err)
+	}
+	if calls := f.Calls(); len(calls) != 1 {
+		t.Errorf("%d calls: %v", len(calls), calls)
+	}
+	for zone, says := range map[string]string{"": "in no zone", "work": `in zone "work"`} {
+		f.Bind(addresses[99], zone)
+		if err := s.Check(rs); err == nil || !strings.Contains(err.Error(), addresses[99]) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestFaults has every fault befall every call of every verb.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for verb, do := range verbs {
+		for _, fault := range []firewalldtest.Fault{
+			firewalldtest.Failure, firewalldtest.WorkFailure, firewalldtest.Unauthorized, firewalldtest.Garbage,
+			firewalldtest.Hang, firewalldtest.WorkHang, firewalldtest.Drop, firewalldtest.WorkDrop, firewalldtest.Exit,
+		} {
+			t.Run(verb+" with "+string(fault), func(t *testing.T) {
+				t.Parallel()
+				for nth, befallen := 1, true; befallen; nth++ {
+					befallen = testFault(t, verb, do, fault, nth)
+				}
+			})
+		}
+	}
+}
+
+func testFault(t *testing.T, verb string, do func(*Sources, policy.RuleSet) error, fault firewalldtest.Fault, nth int) (befallen bool) {
+	t.Helper()
+	c, f := connect(t)
+	if verb == "check" || verb == "remove" {
+		f.Bind(one, "trusted")
+		f.Bind(two, "trusted")
+	}
+	f.Inject(fault, nth, false)
+	err := do(c.Sources(policy.BothFamilies), both)
+	if len(f.Calls()) < nth {
+		if err != nil {
+			t.Errorf("without a fault: %v", err)
+		}
+		return false
+	}
+	if gone := fault == firewalldtest.Exit && verb == "remove"; err == nil && !gone {
+		t.Errorf("call %d: no error", nth)
+	}
+	if hung := fault == firewalldtest.Hang || fault == firewalldtest.WorkHang; hung != errors.Is(err, ErrNoAnswer) {
+		t.Errorf("call %d: %v", nth, err)
+	}
+	if verb == "apply and undo" {
+		testUndone(t, f, fault, nth)
+	}
+	return true
+}
+
+// testUndone wants nothing to be left of an Apply that failed at its nth call.
+func testUndone(t *testing.T, f *firewalldtest.Firewalld, fault firewalldtest.Fault, nth int) {
+	t.Helper()
+	switch fault {
+	case firewalldtest.Drop, firewalldtest.WorkDrop, firewalldtest.Exit:
+		return // there is nobody to take it back from
+	}
+	if undoing := nth > len(both.Addresses); undoing {
+		return // the call that failed took back
+	}
+	if left := f.Sources(); len(left) > 0 {
+		t.Errorf("call %d with %s leaves %v", nth, fault, left)
+	}
+}
+
+func TestNotAsked(t *testing.T) {
+	t.Parallel()
+	s := &Sources{}
+	for name, do := range verbs {
+		if err := do(s, policy.RuleSet{}); err != nil {
+			t.Errorf("%s nothing: %v", name, err)
+		}
+		if err := do(s, both); (err == nil) != (name == "remove") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := s.Strict(); err != nil || s.Families() != 0 || s.DropsSameBridge("br0") {
+		t.Errorf("%v, %v", err, s)
+	}
+}
+
+func TestStrict(t *testing.T) {
+	t.Parallel()
+	c, f := connect(t)
+	for value, strict := range map[string]bool{"": false, "no": false, "yes": true} {
+		f.SetStrictForwardPorts(value)
+		if err := c.Sources(policy.BothFamilies).Strict(); (err != nil) != strict {
+			t.Errorf("StrictForwardPorts=%s: %v", value, err)
+		}
+	}
+	f.Inject(firewalldtest.Hang, 1, false)
+	if err := c.Sources(policy.BothFamilies).Strict(); !errors.Is(err, ErrNoAnswer) {
+		t.Errorf("hanging: %v", err)
+	}
+}
