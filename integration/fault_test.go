@@ -26,7 +26,7 @@ type trial func(c *host.Container, verb string) (succeeded bool)
 // eachFault does something with every fault that the backend in use may meet.
 func eachFault(t *testing.T, h *host.Host, e extent, do func(what string, try trial)) {
 	t.Helper()
-	if h.Backend.IsNFTables() {
+	if h.Backend.HasTable() {
 		eachNetfault(t, h, e, do)
 		return
 	}

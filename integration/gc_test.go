@@ -331,9 +331,12 @@ func TestTwoHosts(t *testing.T) {
 		n := host.Dual("net", "br1", 1, place{"isolated", "allow"}.firewall())
 		n.CNIVersion = "1.1.0"
 		here := must(h.Add(n, "here", nil))(t)
-		n.Path = []string{there.plugins}
-		away := must(h.Add(n, "away", nil))(t)
-		n.Path = nil
+		far := *n
+		far.Path = []string{there.plugins}
+		if h.Backend.Key == host.FirewalldZones {
+			far.Backend = host.NFTables // the one firewalld filters here
+		}
+		away := must(h.Add(&far, "away", nil))(t)
 		mine, its := state(t, h), there.rules(t, h)
 		if len(records(t, dataDir)) != 2 || linesWith(its, "br1") == nil {
 			t.Fatalf("not a record and rules in each: %q\n%s", records(t, dataDir), its)

@@ -110,7 +110,7 @@ func newPatient(t *testing.T, h *host.Host, in family) *patient {
 // forbid returns the script of an operator who forbids a port, and closes FORWARD
 // where the plugin opens it.
 func forbid(h *host.Host) string {
-	if h.Backend.IsNFTables() {
+	if h.Backend.HasTable() {
 		return nftForbidden
 	}
 	return forbiddenAgain

@@ -139,7 +139,7 @@ func TestDelWithLittle(t *testing.T) {
 			add  bool     // it anew first
 		}
 		var calls []call
-		if !h.Backend.IsNFTables() {
+		if !h.Backend.HasTable() {
 			none, onlyIPv4 := pathOf(t), pathOf(t, "iptables", "iptables-restore")
 			calls = append(calls, call{"no iptables at all", func() (string, error) { return c.Call(h.Firewall, "DEL", "PATH="+none) },
 				linesWith(added, c.IPv4, c.IPv6), false})

@@ -9,6 +9,7 @@ package integration
 import (
 	"flag"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/cni-isolation/firewall/integration/host"
@@ -44,7 +45,7 @@ func onBackend(t *testing.T, b host.Backend, body func(t *testing.T, h *host.Hos
 // iptables.
 func onNFTables(t *testing.T, body func(t *testing.T, h *host.Host)) {
 	t.Helper()
-	b := host.Backends[len(host.Backends)-1]
+	b := host.Backends[slices.IndexFunc(host.Backends, func(b host.Backend) bool { return b.Key == host.NFTables })]
 	t.Run(b.Name, func(t *testing.T) { onBackend(t, b, body) })
 }
 

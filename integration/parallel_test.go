@@ -83,7 +83,7 @@ func somebodyElse(t *testing.T, h *host.Host) (quiet func()) {
 
 // foreignWrites are commands that leave all as it was.
 func foreignWrites(h *host.Host) []string {
-	if h.Backend.IsNFTables() {
+	if h.Backend.HasTable() {
 		return []string{
 			"nft add table inet somebody",
 			"nft add chain inet somebody forward { type filter hook forward priority 5 ; }",

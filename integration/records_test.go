@@ -411,7 +411,7 @@ func testFlush(t *testing.T, h *host.Host, k kind, script string) {
 	}
 	status().silent(t, "STATUS")
 	complains := "CNI-"
-	if h.Backend.IsNFTables() {
+	if h.Backend.HasTable() {
 		complains = "cni_firewall"
 	} else {
 		unavailable := status("PATH=" + pathOf(t))

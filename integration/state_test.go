@@ -15,13 +15,17 @@ import (
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
-// tables are those that the plugin can change: the filter tables of iptables, and
-// its own of nftables if it is there, whatever the backend is.
+// tables are those that the plugin can change: the filter tables of iptables, its
+// own of nftables if it is there, and the sources of firewalld's zones if it runs,
+// whatever the backend is.
 func tables(t *testing.T, h *host.Host) string {
 	t.Helper()
 	text, own := must(h.Rules())(t), must(h.Table())(t)
 	if own != "" {
 		text += "# nftables\n" + own
+	}
+	if sources := must(h.Sources())(t); sources != "" {
+		text += "# firewalld\n" + sources
 	}
 	return text
 }
@@ -70,7 +74,7 @@ func written(t *testing.T, h *host.Host) string {
 	t.Helper()
 	ruleset := must(h.Run("nft", "-a", "list", "ruleset"))(t)
 	text := state(t, h) + counters.ReplaceAllString(ruleset, "")
-	if h.Backend.IsNFTables() {
+	if h.Backend.HasTable() {
 		text += fmt.Sprintf("# generation %d\n", must(h.Generation())(t))
 	}
 	return text
@@ -141,7 +145,7 @@ func operators(h *host.Host, text string, adminChains ...string) string {
 // permanent are the lines that upstream never removes either: the operator's
 // chains and CNI-FORWARD, with what leads to them. Of nftables nothing remains.
 func permanent(h *host.Host, adminChains ...string) []string {
-	if h.Backend.IsNFTables() {
+	if h.Backend.HasTable() {
 		return nil
 	}
 	lines := []string{"-N CNI-FORWARD", "-A " + jumpForward}
@@ -175,7 +179,7 @@ func shell(t *testing.T, h *host.Host, script string) {
 		flush() { iptables -F; ip6tables -F; }
 		wipe() { flush; iptables -X; ip6tables -X; }
 	`
-	if h.Backend.IsNFTables() {
+	if h.Backend.HasTable() {
 		spoil = nftSpoil
 	}
 	must(h.Run("sh", "-ec", spoil+script))(t)

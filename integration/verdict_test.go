@@ -87,7 +87,7 @@ func (w *world) check(t *testing.T, k kind, when string) {
 
 // expected is the promise on the world's host.
 func (w *world) expected(p probe, k kind) host.Verdict {
-	if k.forward == "DROP" && w.backend.IsNFTables() {
+	if k.forward == "DROP" && w.backend.HasTable() {
 		return shut(p, k)
 	}
 	return expected(p, k)

@@ -37,7 +37,7 @@ containers are elements of sets. The operator's own rules stand in CNI-ADMIN.
 }
 
 func kernelOf(h *host.Host) kernel {
-	if h.Backend.IsNFTables() {
+	if h.Backend.HasTable() {
 		return nftables
 	}
 	return iptables

@@ -22,7 +22,7 @@ func main() {
 	flag.Parse()
 	h, err := host.Enter()
 	if err == nil && *nftables {
-		err = h.Use(host.Backends[len(host.Backends)-1])
+		err = h.Use(host.Backend{Name: host.NFTables, Key: host.NFTables, Variant: "nft"})
 	}
 	if err == nil {
 		err = demonstrate(h, stdout())

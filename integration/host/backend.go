@@ -22,20 +22,34 @@ var Backends = []Backend{
 	{Name: "iptables-nft", Variant: "nft"},
 	{Name: "iptables-legacy", Variant: "legacy"},
 	{Name: "nftables", Key: NFTables, Variant: "nft"},
+	{Name: "firewalld", Key: FirewalldZones, Variant: "nft"},
 }
 
-// NFTables is what networks call the backend that needs no program.
-const NFTables = "nftables"
+// What networks call the backends that need no program.
+const (
+	NFTables       = "nftables"
+	FirewalldZones = "firewalld"
+)
 
-// IsNFTables reports whether the backend is the one that needs no program.
-func (b Backend) IsNFTables() bool { return b.Key == NFTables }
+// HasTable reports whether the backend keeps the rules in the plugin's own table,
+// which needs no program.
+func (b Backend) HasTable() bool { return b.Key != "" }
 
 // Use makes networks say a backend. The plugin finds neither iptables nor nft
-// with the one that needs neither, whoever starts it.
+// with those that need neither, whoever starts it. firewalld, where it is used,
+// keeps nothing out on its own.
 func (h *Host) Use(b Backend) error {
 	h.Backend = b
-	if err := h.UseVariant(b.Variant); err != nil || !b.IsNFTables() {
+	if err := h.UseVariant(b.Variant); err != nil || !b.HasTable() {
 		return err
+	}
+	if b.Key == FirewalldZones {
+		if _, err := h.Bus(); err != nil {
+			return err
+		}
+		if _, err := h.Firewalld("nftables", "trusted"); err != nil {
+			return err
+		}
 	}
 	return h.withoutPrograms()
 }

@@ -18,6 +18,8 @@ type Host struct {
 	root     string // of the repository
 	Firewall string // path of the plugin under test
 	Backend  Backend
+
+	firewalld *Firewalld // nil where it was never started
 }
 
 // Upstream returns the path of upstream's plugin.

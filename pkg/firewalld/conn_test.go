@@ -86,8 +86,9 @@ func TestDial(t *testing.T) {
 		"rejected":          {listener(t, reply("REJECTED EXTERNAL", "REJECTED EXTERNAL")), ErrNotAuthorized, "authentication failed"},
 		"other mechanisms":  {listener(t, reply("REJECTED KERBEROS_V4")), ErrNotAuthorized, "authentication failed"},
 		"no bus":            {listener(t, reply("220 mail.example.org ESMTP")), ErrNotAuthorized, "protocol error"},
-		"no address":        {"somewhere", nil, "address"},
-		"unknown transport": {"carrier-pigeon:path=/nowhere", nil, "transport"},
+		"reset":             {listener(t, reset), nil, "reset"},
+		"no address":        {"somewhere", nil, "must begin with unix:path="},
+		"unknown transport": {"tcp:host=localhost,port=1", nil, "must begin with unix:path="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -130,6 +131,37 @@ func listener(t *testing.T, do func(net.Conn)) string {
 		}
 	}()
 	return "unix:path=" + socket
+}
+
+// reset ends a connection with something unread.
+func reset(c net.Conn) {
+	for buffer := make([]byte, 1); ; {
+		if _, err := c.Read(buffer); err != nil || buffer[0] == 'A' {
+			_ = c.Close()
+			return
+		}
+	}
+}
+
+func TestSocketOf(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"unix:path=/run/bus":                          "/run/bus",
+		"unix:path=/run/bus,guid=0123":                "/run/bus",
+		"unix:guid=0123,path=/run/a%20bus":            "/run/a bus",
+		"unix:abstract=bus":                           "@bus",
+		"tcp:host=localhost;unix:path=/run/bus":       "/run/bus",
+		"unix:path=/run/bus;unix:path=/run/other":     "/run/bus",
+		"unix:runtime=yes":                            "",
+		"unix:path=":                                  "",
+		"unix:path=%":                                 "",
+		"unixexec:path=/bin/sh":                       "",
+		"launchd:env=DBUS_LAUNCHD_SESSION_BUS_SOCKET": "",
+	} {
+		if got, err := socketOf(address); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v", address, got, err)
+		}
+	}
 }
 
 // reply says a line at a time, after each that it is told.

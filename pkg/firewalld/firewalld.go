@@ -13,17 +13,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"net"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 )
 
 // Deadline bounds every call. firewalld answers one after the other, and none
@@ -68,66 +62,6 @@ type Conn struct {
 
 // New returns firewalld over a connection.
 func New(bus *dbus.Conn) *Conn { return &Conn{bus, Deadline} }
-
-// Connect connects to the system bus. The error wraps ErrNotRunning where there
-// is none.
-func Connect() (*Conn, error) {
-	const usual = "unix:path=/var/run/dbus/system_bus_socket" // as the D-Bus specification says
-	address := usual
-	if own := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); own != "" {
-		address = own
-	}
-	bus, err := dial(address, Deadline)
-	if err != nil {
-		return nil, fmt.Errorf("connecting to the system bus at %s: %w", address, err)
-	}
-	return New(bus), nil
-}
-
-// Close ends the connection.
-func (c *Conn) Close() error { return c.bus.Close() }
-
-// dial connects to a bus. The library's own wait for it has no end.
-func dial(address string, deadline time.Duration) (*dbus.Conn, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	late := time.AfterFunc(deadline, cancel)
-	bus, err := dbus.Dial(address, dbus.WithContext(ctx))
-	if err != nil {
-		cancel()
-		return nil, dialling(err)
-	}
-	// Root in a user namespace is somebody else to the bus, which then rejects it.
-	err = authenticating(bus.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))}))
-	if err == nil {
-		err = bus.Hello()
-	}
-	if inTime := late.Stop(); !inTime {
-		err = fmt.Errorf("%w (%s)", ErrNoAnswer, deadline)
-	}
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	return bus, nil
-}
-
-func dialling(err error) error {
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		return fmt.Errorf("%w: there is no bus: %w", ErrNotRunning, err)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: %w", ErrNotAuthorized, err)
-	}
-	return err
-}
-
-func authenticating(err error) error {
-	var network net.Error
-	if err == nil || errors.Is(err, io.EOF) || errors.As(err, &network) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrNotAuthorized, err)
-}
 
 // call calls a method, and stores what it returns.
 func (c *Conn) call(object dbus.BusObject, method string, args []any, results ...any) error {

@@ -28,7 +28,7 @@ const (
 )
 
 // Backends lists the backends that this version has.
-var Backends = []string{"iptables", "nftables"}
+var Backends = []string{"firewalld", "iptables", "nftables"}
 
 // Config is a configuration whose every value is valid.
 type Config struct {

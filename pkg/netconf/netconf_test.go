@@ -77,7 +77,7 @@ func TestParseRefuses(t *testing.T) {
 		"no JSON":          {`{`, code6, "reading the network configuration"},
 		"a list":           {`[]`, code6, "reading the network configuration"},
 		"number as policy": {input(`"ingressPolicy":3`), code6, "ingressPolicy"},
-		"backend":          {input(`"backend":"ipchains"`), code7, `backend "ipchains" is unknown: it must be "iptables" or "nftables"`},
+		"backend":          {input(`"backend":"ipchains"`), code7, `backend "ipchains" is unknown: it must be "firewalld" or "iptables" or "nftables"`},
 		"policy":           {input(`"ingressPolicy":"opne"`), code7, `ingressPolicy "opne" is unknown: it must be "open" or "same-bridge" or "isolated"`},
 		"policy's case":    {input(`"ingressPolicy":"Isolated"`), code7, `ingressPolicy "Isolated" is unknown`},
 		"ports":            {input(`"publishedPorts":"yes"`), code7, `publishedPorts "yes" is unknown: it must be "allow" or "deny"`},

@@ -23,7 +23,7 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	if err := checkSandbox(args); err != nil {
 		return err
 	}
-	conf, a, err := attachment(args)
+	conf, a, err := p.attachment(args)
 	if err != nil {
 		return err
 	}
@@ -34,9 +34,13 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	defer unlock()
 
 	p.warn(l.forgetLeaving(a.Port))
-	takeBack, err := l.record(a)
+	returnToZone, err := p.leaveZone(l, a)
 	if err != nil {
 		return err
+	}
+	takeBack, err := l.record(a)
+	if err != nil {
+		return errors.Join(err, returnToZone())
 	}
 	before, sets := l.before(a.Bridge), l.with(a)
 	h, err := p.readAll(sets, neededFor(a.Backend, a.Families()))
@@ -49,11 +53,11 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	if err != nil {
 		undoErr := h.undo(a, before)
 		if undoErr == nil { // else the record says what is still to be undone
-			undoErr = takeBack()
+			undoErr = errors.Join(takeBack(), returnToZone())
 		}
 		return errors.Join(err, undoErr)
 	}
-	p.warn(l.adopt(a), p.leaveFormer(l, a), h.overruled(a.Backend))
+	p.warn(l.adopt(a), p.leaveFormer(l, a), h.overruled(a.Backend), h.strict(a.Backend))
 	return nil
 }
 
@@ -96,7 +100,9 @@ func (p plugin) leaveFormer(l live, a policy.Attachment) error {
 	d := newDeparture()
 	for _, e := range own {
 		if e.Attachment.Backend != a.Backend {
-			d.leave(policy.Attachment{Backend: e.Attachment.Backend, Addresses: e.Attachment.Addresses})
+			former, err := l.store.Read(e)
+			p.warn(err)
+			d.leave(policy.Attachment{Backend: e.Attachment.Backend, Addresses: e.Attachment.Addresses, Zone: former.Zone})
 			d.records[e.File()] = e
 		}
 	}
@@ -105,6 +111,32 @@ func (p plugin) leaveFormer(l live, a policy.Attachment) error {
 	}
 	l.Entries = append(l.Entries, store.NewEntry(a))
 	return p.depart(l, d)
+}
+
+// leaveZone takes the attachment out of the firewalld zone that it was in until
+// now, where its network names another one. It goes ahead of the record, which
+// from then on knows only the new one. back undoes it.
+func (p plugin) leaveZone(l live, a policy.Attachment) (back func() error, err error) {
+	back = func() error { return nil }
+	for _, e := range l.of(a) {
+		if a.Backend != backendFirewalld || e.Attachment.Backend != backendFirewalld {
+			continue
+		}
+		former, err := l.store.Read(e)
+		if err != nil || former.Zone == a.Zone {
+			continue // what cannot be read is left alone
+		}
+		rs := policy.Desired(former)
+		zones, err := p.read(placeZones, former.Families(), former.Families())
+		if err == nil {
+			err = zones.Remove(rs)
+		}
+		if err != nil {
+			return back, err
+		}
+		back = func() error { return zones.Apply(rs) }
+	}
+	return back, nil
 }
 
 // passOn writes the prevResult, which is the plugin's result, as it came.

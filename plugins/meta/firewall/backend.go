@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 
+	"github.com/cni-isolation/firewall/pkg/firewalld"
 	"github.com/cni-isolation/firewall/pkg/iptables"
-	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -45,68 +44,46 @@ type tables interface {
 
 // The backends, by the name they have in a conflist and in records.
 const (
-	backendIPTables = "iptables"
-	backendNFTables = "nftables"
+	backendIPTables  = "iptables"
+	backendNFTables  = "nftables"
+	backendFirewalld = "firewalld"
 )
 
 // The places, by name.
 const (
 	placeIPTables = "iptables"
 	placeNFTables = "nftables"
+	placeZones    = "firewalld"
 )
 
-// placesOf returns where a backend keeps rules: first where it isolates. A record
-// may name a backend that this version has not; then there is no such place.
-func placesOf(backend string) []string { return []string{backend} }
-
-// newPlaces returns the host's places. Each opens the one connection that a call
-// needs when it is first asked.
-func newPlaces() map[string]place {
-	return map[string]place{
-		placeIPTables: iptablesPlace{},
-		placeNFTables: nftablesPlace{sync.OnceValues(nftables.Open)},
+// placesOf returns where a backend keeps rules: first where it isolates. firewalld
+// forgets what it was told at every reload, so that all is in the table, too. A
+// record may name a backend that this version has not; then there is no such
+// place.
+func placesOf(backend string) []string {
+	if backend == backendFirewalld {
+		return []string{placeNFTables, placeZones}
 	}
-}
-
-type iptablesPlace struct{}
-
-func (iptablesPlace) installed(f policy.Families) (policy.Families, error) {
-	return iptables.Installed(f)
-}
-
-func (iptablesPlace) read(f policy.Families) (tables, error) { return iptables.Read(f) }
-
-type nftablesPlace struct {
-	open func() (*nftables.Conn, error)
-}
-
-func (n nftablesPlace) installed(f policy.Families) (policy.Families, error) {
-	_, err := n.open()
-	if errors.Is(err, nftables.ErrUnsupported) {
-		return 0, err
-	}
-	return f, nil // why it cannot be asked, read says
-}
-
-// read reads the table, which is that of both families.
-func (n nftablesPlace) read(f policy.Families) (tables, error) {
-	if f == 0 {
-		return &nftables.State{}, nil
-	}
-	c, err := n.open()
-	if err != nil {
-		return &nftables.State{}, err
-	}
-	return c.Read()
+	return []string{backend}
 }
 
 // choose returns the backend for a network that names none. A host that has a
-// part of iptables is one that uses it, and learns what is missing.
-func choose() string {
-	if installed, _ := iptables.Installed(policy.BothFamilies); installed != 0 {
-		return backendIPTables
+// part of iptables is one that uses it, and learns what is missing. An error says
+// that firewalld runs and does not answer: what is set beside it, it may flush.
+func (p plugin) choose() (string, error) {
+	switch _, err := p.places[placeZones].read(policy.BothFamilies); {
+	case err == nil:
+		return backendFirewalld, nil
+	case errors.Is(err, firewalld.ErrNotRunning):
+	case absent(err):
+		p.warn(fmt.Errorf("going on without firewalld: %w", err))
+	default:
+		return "", err
 	}
-	return backendNFTables
+	if installed, _ := iptables.Installed(policy.BothFamilies); installed != 0 {
+		return backendIPTables, nil
+	}
+	return backendNFTables, nil
 }
 
 // overruled returns an error that says which tables of other programs' drop what
@@ -119,6 +96,18 @@ func (h held) overruled(backend string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// strict returns an error where published ports do not pass because the operator
+// wants them to be let through one by one.
+func (h held) strict(backend string) error {
+	if !slices.Contains(placesOf(backend), placeZones) {
+		return nil
+	}
+	if s, is := h[placeZones].(*firewalld.Sources); is {
+		return s.Strict()
+	}
+	return nil
 }
 
 // held is what the kernel holds, by place.

@@ -16,7 +16,7 @@ import (
 // check compares what the kernel holds for the attachment and its bridge with
 // what add would make it hold. It writes nothing, and so takes no lock.
 func (p plugin) check(args *skel.CmdArgs) error {
-	conf, a, err := attachment(args)
+	conf, a, err := p.attachment(args)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (p plugin) check(args *skel.CmdArgs) error {
 	}
 	l := p.remember(s)
 	own := l.of(a)
-	upstreams := len(own) == 0 && a.Backend == backendIPTables
+	upstreams := len(own) == 0 && a.Backend != backendNFTables
 	if upstreams { // which has no rules for published ports
 		a.PublishedPorts = policy.Deny
 	}
@@ -37,7 +37,7 @@ func (p plugin) check(args *skel.CmdArgs) error {
 	}
 	compare := held.check
 	if upstreams {
-		compare = held.checkPresent
+		compare, sets = held.checkPresent, asUpstream(sets, a)
 	}
 	_, difference, err := p.confirmed(sets, compare)
 	if err := errors.Join(err, difference); err != nil {
@@ -46,13 +46,33 @@ func (p plugin) check(args *skel.CmdArgs) error {
 	return checkPorts(isolating(sets))
 }
 
+// asUpstream returns where upstream's plugin keeps an attachment's rules: with
+// firewalld too, it isolates by iptables.
+func asUpstream(sets map[string]policy.RuleSet, a policy.Attachment) map[string]policy.RuleSet {
+	if a.Backend == backendIPTables {
+		return map[string]policy.RuleSet{placeIPTables: sets[placeIPTables]}
+	}
+	upstreams := map[string]policy.RuleSet{placeZones: sets[placeZones]}
+	if a.IngressPolicy.Isolates() {
+		upstreams[placeIPTables] = sets[placeNFTables].With(policy.RuleSet{})
+	}
+	return upstreams
+}
+
 // checkPresent is check for what upstream's plugin wrote.
 func (h held) checkPresent(sets map[string]policy.RuleSet) error {
-	s, is := h[placeIPTables].(*iptables.State)
-	if !is {
-		return errors.New("the tables of iptables were not read")
+	for name, rs := range sets {
+		var err error
+		if s, is := h[name].(*iptables.State); is {
+			err = s.CheckPresent(rs)
+		} else {
+			err = h[name].Check(rs)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return s.CheckPresent(sets[placeIPTables])
+	return nil
 }
 
 // backendOf returns the backend that the ADD chose which wrote the records of an

@@ -3,12 +3,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"net/netip"
 	"slices"
 
+	"github.com/cni-isolation/firewall/pkg/firewalld"
 	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -17,6 +20,7 @@ import (
 type departure struct {
 	places    []string // that may have something of them
 	addresses []netip.Prefix
+	zones     map[netip.Prefix]string // of firewalld, that the addresses are in
 	bridges   []string
 	ports     []string
 	records   map[string]store.Entry // by file
@@ -26,7 +30,7 @@ type departure struct {
 }
 
 func newDeparture() *departure {
-	return &departure{records: map[string]store.Entry{}, damaged: map[string]bool{}}
+	return &departure{zones: map[netip.Prefix]string{}, records: map[string]store.Entry{}, damaged: map[string]bool{}}
 }
 
 // leave adds an attachment.
@@ -35,6 +39,10 @@ func (d *departure) leave(a policy.Attachment) {
 		d.places = append(d.places, placesOf(a.Backend)...)
 	}
 	d.addresses = append(d.addresses, a.Addresses...)
+	for _, address := range a.Addresses {
+		// Of a damaged record the zone is not known, and most likely the usual one.
+		d.zones[address] = cmp.Or(a.Zone, d.zones[address], netconf.DefaultFirewalldZone)
+	}
 	if a.Bridge != "" && !slices.Contains(d.bridges, a.Bridge) {
 		d.bridges = append(d.bridges, a.Bridge)
 	}
@@ -69,8 +77,9 @@ func (l live) staying(d *departure) []store.Entry {
 	return stay
 }
 
-// depart takes the rules away, in each place the accepted addresses and the
-// isolation in one transaction, and the records when that is done. After an
+// depart takes the rules away, first from zones, then in each place the accepted
+// addresses and the isolation in one transaction, and the records when that is
+// done. After an
 // error the records stay, and the next call finishes.
 func (p plugin) depart(l live, d *departure) error {
 	empty, err := l.emptyBridges(d)
@@ -83,6 +92,9 @@ func (p plugin) depart(l live, d *departure) error {
 		p.warn(missing)
 		complete = complete && missing == nil
 		errs = append(errs, err)
+		if err != nil && opens(name) {
+			break // what is still trusted must stay isolated
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -110,7 +122,7 @@ func (p plugin) concerned(l live, d *departure) []string {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(openingLast(b, a), cmp.Compare(a, b)) })
 	return slices.Compact(names)
 }
 
@@ -121,9 +133,16 @@ func (p plugin) take(name string, rs policy.RuleSet) (missing, err error) {
 	if at, known := p.places[name]; known {
 		needed, missing = at.installed(needed)
 	}
+	if errors.Is(missing, firewalld.ErrNotRunning) {
+		return nil, nil // what it held went with it
+	}
 	t, err := p.read(name, rs.Families(), needed)
-	if t != nil {
-		err = errors.Join(err, t.Remove(rs))
+	if t == nil {
+		return missing, err
+	}
+	err = errors.Join(err, t.Remove(rs))
+	if s, is := t.(*firewalld.Sources); is {
+		p.warn(s.Left())
 	}
 	return missing, err
 }
@@ -136,7 +155,7 @@ func familiesOf(addresses []netip.Prefix) policy.Families {
 // attachment has there meanwhile, and the bridges with nobody left, in both
 // families. A place that nobody uses any more loses all bridges.
 func (l live) gone(d *departure, place string, empty []string) (policy.RuleSet, error) {
-	var rs policy.RuleSet
+	rs := policy.RuleSet{Zones: d.zones}
 	var err error
 	staying := l.staying(d)
 	bridges := empty
@@ -146,7 +165,9 @@ func (l live) gone(d *departure, place string, empty []string) (policy.RuleSet, 
 		bridges = slices.Concat(empty, left)
 	}
 	for _, name := range bridges {
-		rs.Bridges = append(rs.Bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
+		if !opens(place) {
+			rs.Bridges = append(rs.Bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
+		}
 	}
 	if slices.Contains(d.places, place) {
 		rs.Addresses = d.freed(place, staying)

@@ -13,6 +13,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 
+	"github.com/cni-isolation/firewall/pkg/firewalld"
 	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/store"
@@ -41,8 +42,12 @@ func main() {
 func coded(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
 	return func(args *skel.CmdArgs) error {
 		err := verb(args)
-		if errors.Is(err, store.ErrLocked) || errors.Is(err, iptables.ErrLocked) || errors.Is(err, nftables.ErrBusy) {
+		if errors.Is(err, store.ErrLocked) || errors.Is(err, iptables.ErrLocked) || errors.Is(err, nftables.ErrBusy) ||
+			errors.Is(err, firewalld.ErrNoAnswer) {
 			return types.NewError(types.ErrTryAgainLater, err.Error(), "")
+		}
+		if errors.Is(err, firewalld.ErrUnknownZone) {
+			return types.NewError(types.ErrInvalidNetworkConfig, err.Error(), "")
 		}
 		return err
 	}

@@ -48,23 +48,30 @@ func (p plugin) look(dataDir string) (overview, error) {
 	l := live{s, s.List()}
 	all, unreadable := l.attachments()
 	v := overview{Networks: networks(all), InForce: true}
-	for _, err := range append(l.Problems, unreadable) {
-		if err != nil {
-			v.Warnings = append(v.Warnings, strings.Split(err.Error(), "\n")...)
-		}
-	}
+	v.warn(append(l.Problems, unreadable)...)
 	known := append(l.briefs(), all...) // a damaged record's name says something too
 	sets := policy.ByPlace(placesOf, known, known)
 	h, difference, err := p.confirmed(sets, held.inForce)
 	if err := errors.Join(err, difference); err != nil {
 		v.InForce, v.Problem = false, err.Error()
 	}
-	for name := range sets {
-		if err := h.overruled(name); err != nil {
-			v.Warnings = append(v.Warnings, strings.Split(err.Error(), "\n")...)
-		}
+	for _, name := range backendsOf(l.Entries) {
+		v.warn(h.overruled(name), h.strict(name))
 	}
 	return v, nil
+}
+
+// warn adds errors, and no line of them twice.
+func (v *overview) warn(errs ...error) {
+	err := errors.Join(errs...)
+	if err == nil {
+		return
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if !slices.Contains(v.Warnings, line) {
+			v.Warnings = append(v.Warnings, line)
+		}
+	}
 }
 
 // networks groups attachments, sorted by everything that tells them apart.

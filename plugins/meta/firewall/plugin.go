@@ -30,7 +30,7 @@ func (p plugin) warn(errs ...error) {
 }
 
 // attachment reads a call that must be valid and have a prevResult.
-func attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) {
+func (p plugin) attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) {
 	conf, err := netconf.Parse(args.StdinData)
 	if err != nil {
 		return nil, policy.Attachment{}, err
@@ -40,8 +40,8 @@ func attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) 
 			"prevResult is missing: chain \"firewall\" after the plugin that makes the interface", "")
 	}
 	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
-	if a.Backend == "" {
-		a.Backend = choose()
+	if err == nil && a.Backend == "" {
+		a.Backend, err = p.choose()
 	}
 	return conf, a, err
 }

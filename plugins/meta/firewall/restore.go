@@ -26,9 +26,8 @@ func (p plugin) restore(dataDir string) error {
 	isolated := append(l.briefs(), all...)
 	sets, before := policy.ByPlace(placesOf, isolated, all), policy.Desired(isolated...)
 	h, err := p.readAll(sets, wholly(sets))
-	if err == nil {
-		err = h.apply(sets, before)
-	}
+	// What cannot be read keeps nothing else from being isolated.
+	err = errors.Join(err, h.apply(sets, before))
 	if err := errors.Join(err, buryErr, unreadable, errors.Join(l.Problems...)); err != nil {
 		return fmt.Errorf("not everything could be restored: %w", err)
 	}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -28,13 +27,20 @@ func (p plugin) status(args *skel.CmdArgs) error {
 	all := p.remember(s).briefs()
 	sets := policy.ByPlace(placesOf, all, all)
 	h, difference, err := p.confirmed(sets, held.inForce)
-	backend := cmp.Or(conf.Backend, choose())
-	if err = errors.Join(p.available(backend, h), err); err != nil {
+	backend := conf.Backend
+	if err == nil && backend == "" {
+		backend, err = p.choose()
+	}
+	if err == nil {
+		err = p.available(backend, h)
+	}
+	if err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
 	}
 	if difference != nil {
 		return types.NewError(types.ErrLimitedConnectivity, difference.Error()+`: "firewall restore" puts it back`, "")
 	}
+	p.warn(h.strict(backend))
 	if err := h.overruled(backend); err != nil {
 		return types.NewError(types.ErrLimitedConnectivity, err.Error(), "")
 	}

@@ -35,23 +35,46 @@ func (p plugin) confirmed(
 }
 
 // apply closes before it opens: the ports of isolated bridges first, then each
-// place's tables in one transaction. A bridge that was isolated until now, as
+// place's tables in one transaction, then zones, if all of that was done. A bridge that was isolated until now, as
 // its records or its rules tell, loses the flags of its ports ahead of them, so
 // that a crash between the two is healed by the next call.
 func (h held) apply(sets map[string]policy.RuleSet, before policy.RuleSet) error {
-	names := slices.SortedFunc(maps.Keys(h), func(a, b string) int {
-		// What only isolates goes first.
-		return cmp.Or(cmp.Compare(len(sets[a].Addresses), len(sets[b].Addresses)), cmp.Compare(a, b))
-	})
 	if err := h.flagPorts(isolating(sets), before); err != nil {
 		return err
 	}
-	for _, name := range names {
-		if err := h[name].Apply(sets[name]); err != nil {
-			return err
+	var errs []error
+	for _, name := range closingFirst(sets) {
+		t, read := h[name]
+		if !read || opens(name) && (errors.Join(errs...) != nil || t.Families() == 0) {
+			continue // why it could not be read was told
 		}
+		errs = append(errs, t.Apply(sets[name]))
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// closingFirst returns the places of rule sets, first those that only isolate,
+// last the one that only opens.
+func closingFirst(sets map[string]policy.RuleSet) []string {
+	return slices.SortedFunc(maps.Keys(sets), func(a, b string) int {
+		return cmp.Or(
+			openingLast(a, b),
+			cmp.Compare(len(sets[a].Addresses), len(sets[b].Addresses)),
+			cmp.Compare(a, b))
+	})
+}
+
+// opens reports whether a place isolates nothing.
+func opens(place string) bool { return place == placeZones }
+
+func openingLast(a, b string) int {
+	switch {
+	case opens(a) == opens(b):
+		return 0
+	case opens(a):
+		return 1
+	}
+	return -1
 }
 
 // isolating returns a rule set with the bridges, which are the same wherever

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+)
+
+// FirewalldBackends are those that firewalld has: what it makes its own rules
+// with.
+var FirewalldBackends = []string{"nftables", "iptables"}
+
+// Firewalld is a real one, which filters this host.
+type Firewalld struct {
+	h      *Host
+	daemon *exec.Cmd
+	ended  bool
+}
+
+// firewalldLog is where it says what it does not like.
+const firewalldLog = "/run/firewalld.log"
+
+// Firewalld starts firewalld on the host's bus, with a configuration that is this
+// host's own. What is bound to no zone is in the default one.
+func (h *Host) Firewalld(backend, defaultZone string) (*Firewalld, error) {
+	if err := unix.Mount("tmpfs", "/etc/firewalld", "tmpfs", 0, ""); err != nil {
+		return nil, fmt.Errorf("mounting /etc/firewalld: %w", err)
+	}
+	conf := fmt.Sprintf("DefaultZone=%s\nFirewallBackend=%s\n", defaultZone, backend)
+	if err := os.WriteFile("/etc/firewalld/firewalld.conf", []byte(conf), 0o644); err != nil {
+		return nil, err
+	}
+	f := &Firewalld{h: h}
+	h.firewalld = f
+	return f, f.Start()
+}
+
+// Sources returns the sources of all zones of firewalld, each in a line of its
+// own, or nothing where it does not run.
+func (h *Host) Sources() (string, error) {
+	if h.firewalld == nil || h.firewalld.ended {
+		return "", nil
+	}
+	bus, err := dbus.Connect("unix:path=" + busSocket)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = bus.Close() }()
+	const name = "org.fedoraproject.FirewallD1"
+	var active map[string]map[string][]string
+	if err := bus.Object(name, "/org/fedoraproject/FirewallD1").Call(name+".zone.getActiveZones", 0).Store(&active); err != nil {
+		return "", err
+	}
+	var lines []string
+	for zone, bound := range active {
+		for _, source := range bound["sources"] {
+			lines = append(lines, "zone "+zone+": source "+source+"\n")
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, ""), nil
+}
+
+// Start starts it and waits until it filters.
+func (f *Firewalld) Start() error {
+	f.daemon = exec.Command("firewalld", "--nofork", "--nopid", "--log-target", "file", "--log-file", firewalldLog)
+	f.ended = false
+	var complaints bytes.Buffer
+	f.daemon.Stderr = &complaints
+	if err := f.daemon.Start(); err != nil {
+		return err
+	}
+	err := await(func() error {
+		_, err := f.Cmd("--state")
+		return err
+	})
+	if err != nil {
+		log, _ := os.ReadFile(firewalldLog)
+		return fmt.Errorf("starting firewalld: %w: %s%s", err, complaints.String(), log)
+	}
+	return nil
+}
+
+// Stop ends it as systemd does: it takes its rules away.
+func (f *Firewalld) Stop() error { return f.end(syscall.SIGTERM) }
+
+// Kill ends it at once: its rules stay.
+func (f *Firewalld) Kill() error { return f.end(syscall.SIGKILL) }
+
+// Freeze has it answer nothing until Thaw.
+func (f *Firewalld) Freeze() error { return f.daemon.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw has it go on.
+func (f *Firewalld) Thaw() error { return f.daemon.Process.Signal(syscall.SIGCONT) }
+
+func (f *Firewalld) end(s syscall.Signal) error {
+	if err := f.daemon.Process.Signal(s); err != nil {
+		return err
+	}
+	_ = f.daemon.Wait() // how it ended is no matter
+	f.ended = true
+	return nil
+}
+
+// Cmd runs firewall-cmd.
+func (f *Firewalld) Cmd(args ...string) (string, error) {
+	output, err := f.h.Run("firewall-cmd", args...)
+	return strings.TrimSpace(output), err
+}
+
+// Zones returns what is bound to each zone, in an order of its own.
+func (f *Firewalld) Zones() (string, error) {
+	active, err := f.Cmd("--get-active-zones")
+	if err != nil {
+		return "", err
+	}
+	lines := strings.Split(active, "\n")
+	for i, line := range lines {
+		name, list, found := strings.Cut(line, ": ")
+		if found {
+			words := strings.Fields(list)
+			slices.Sort(words)
+			lines[i] = name + ": " + strings.Join(words, " ")
+		}
+	}
+	return strings.Join(lines, "\n"), nil
+}
