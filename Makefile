@@ -15,6 +15,9 @@ export GOTOOLCHAIN ?= auto
 # Where container engines look for plugins. DESTDIR stands before it, for packagers.
 PREFIX ?= /opt/cni
 CNI_BIN_DIR ?= $(PREFIX)/bin
+# Where systemd looks for units that no package brought.
+UNIT_DIR ?= /usr/local/lib/systemd/system
+UNIT := cni-firewall-watch.service
 # VERSION=v1.2.3 replaces the version that the source states.
 LDFLAGS := -s -w $(if $(VERSION),-X main.buildVersion=$(VERSION))
 
@@ -51,8 +54,17 @@ bin/cni/.built: integration/tools/go.mod integration/tools/go.sum
 lint: $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts and go.mod files
 	$(LINTER) run
 	shellcheck scripts/* .ci/run
+	$(MAKE) unit-check
 	go mod tidy -diff
 	go -C integration/tools mod tidy -diff
+
+# systemd wants the program of a unit to be there. Exposure is counted from 0 to 100.
+.PHONY: unit-check
+unit-check: build ## check the watcher's unit, and how far it is locked in
+	work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	sed 's,@BIN@,$(CURDIR)/bin,' systemd/$(UNIT).in >"$$work/$(UNIT)"; \
+	systemd-analyze verify "$$work/$(UNIT)"; \
+	systemd-analyze security --offline=yes --threshold=25 "$$work/$(UNIT)" >"$$work/report" || { cat "$$work/report"; exit 1; }
 
 # Under its version's name, so that a new version is built and the old one not mistaken for it.
 $(LINTER):
@@ -83,11 +95,14 @@ root:
 	@[ "$$(id -u)" = 0 ] || { echo 'network namespaces need root: sudo make $(MAKECMDGOALS)' >&2; exit 1; }
 
 .PHONY: install
-install: ## install bin/firewall, keeping upstream's as firewall.upstream
+install: ## install bin/firewall, keeping upstream's as firewall.upstream, and the watcher's unit
 	scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)'
+	mkdir -p '$(DESTDIR)$(UNIT_DIR)'
+	sed 's,@BIN@,$(CNI_BIN_DIR),' systemd/$(UNIT).in >'$(DESTDIR)$(UNIT_DIR)/$(UNIT)'
 
 .PHONY: uninstall
 uninstall: ## remove our plugin and bring upstream's back
+	rm -f '$(DESTDIR)$(UNIT_DIR)/$(UNIT)'
 	scripts/uninstall '$(DESTDIR)$(CNI_BIN_DIR)'
 
 .PHONY: clean

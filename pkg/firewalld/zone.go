@@ -21,16 +21,15 @@ func (c *Conn) addSource(zone string, source netip.Prefix) (added bool, err erro
 	case hasCode(err, "ZONE_ALREADY_SET"):
 		return false, nil
 	case hasCode(err, "ZONE_CONFLICT"):
-		err = c.conflict(zone, source, err)
+		err = c.conflict(source, err)
 	case hasCode(err, "INVALID_ZONE"):
 		err = c.unknownZone(err)
 	}
 	return false, fmt.Errorf("adding source %s to zone %q: %w", source, zone, err)
 }
 
-// conflict says in which zone a source is already. The code comes from firewalld
-// too where that is the very zone it is to be added to.
-func (c *Conn) conflict(zone string, source netip.Prefix, err error) error {
+// conflict says in which zone a source is already.
+func (c *Conn) conflict(source netip.Prefix, err error) error {
 	holder, askErr := c.zoneOfSource(source)
 	if askErr != nil {
 		return errors.Join(err, askErr)

@@ -43,7 +43,7 @@ func (m method) Call(values ...any) ([]any, error) {
 		args[i] = *v.(*string)
 	}
 	fault := m.f.befalls(strings.Join(append([]string{m.name}, args...), " "))
-	if answer, err, befallen := m.f.befallen(fault); befallen {
+	if answer, befallen, err := m.f.befallen(fault); befallen {
 		return answer, err
 	}
 	m.f.mu.Lock()
@@ -51,7 +51,7 @@ func (m method) Call(values ...any) ([]any, error) {
 	m.f.mu.Unlock()
 	switch later, works := strings.CutPrefix(string(fault), "work, then "); {
 	case works:
-		answer, err, _ := m.f.befallen(Fault(later))
+		answer, _, err := m.f.befallen(Fault(later))
 		return answer, err
 	case refusal != nil:
 		return nil, refusal
@@ -60,24 +60,24 @@ func (m method) Call(values ...any) ([]any, error) {
 }
 
 // befallen does what a fault does in place of an answer.
-func (f *Firewalld) befallen(fault Fault) (answer []any, err error, befallen bool) {
+func (f *Firewalld) befallen(fault Fault) (answer []any, befallen bool, err error) {
 	switch fault {
 	case Failure:
-		return nil, refuse("COMMAND_FAILED: told to fail"), true
+		return nil, true, refuse("COMMAND_FAILED: told to fail")
 	case Unauthorized:
-		return nil, dbus.NewError(Name+".NotAuthorizedException", []any{"Not Authorized"}), true
+		return nil, true, dbus.NewError(Name+".NotAuthorizedException", []any{"Not Authorized"})
 	case Garbage:
-		return []any{[]uint32{7}}, nil, true
+		return []any{[]uint32{7}}, true, nil
 	case Hang:
 	case Drop:
 		f.bus.Kill()
 	case Exit:
 		f.Leave()
 	default:
-		return nil, nil, false
+		return nil, false, nil
 	}
 	<-f.unanswered
-	return nil, nil, true
+	return nil, true, nil
 }
 
 // handler finds the fake's methods, as the library wants to be told of them.

@@ -18,8 +18,9 @@ const usage = `firewall is a CNI plugin, called by a container runtime. For its 
 
   firewall status [-o table|json] [--graph mermaid|dot]   what it isolates, and whether the kernel holds it
   firewall restore                                        put all of it back, after rules were flushed
+  firewall watch                                          do so whenever firewalld reloads or restarts
 
-Both take --data-dir for networks that set dataDir in their conflist.
+All take --data-dir for networks that set dataDir in their conflist.
 `
 
 // errUsage says that the command line is not valid; what is wrong was written.
@@ -51,6 +52,8 @@ func (p plugin) command(args []string) error {
 			return err
 		}
 		return p.restore(*dataDir)
+	case "watch":
+		return p.commandWatch(args[1:])
 	case "help", "-h", "--help":
 		_, err := io.WriteString(p.stdout, usage)
 		return err

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cni-isolation/firewall/pkg/firewalld"
+)
+
+// Waits of the watcher's.
+const (
+	quiet     = 50 * time.Millisecond // after an event, before it restores: a burst is one
+	burst     = 500 * time.Millisecond
+	reconnect = time.Second
+	retryMost = 30 * time.Second
+)
+
+// commandWatch restores what firewalld forgets, whenever it does, until it is
+// told to end.
+func (p plugin) commandWatch(args []string) error {
+	flags, dataDir := p.flags("watch")
+	if err := parseFlags(flags, args); err != nil {
+		return err
+	}
+	self, err := os.Executable() // after an upgrade, the new one
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	w := watcher{plugin: p, events: make(chan string, 100), restore: func(ctx context.Context) (string, error) {
+		// A process of its own has connections of its own, and dies alone.
+		output, err := exec.CommandContext(ctx, self, "restore", "--data-dir", *dataDir).CombinedOutput()
+		said := strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(string(output)), "firewall: "), "\n", "; ")
+		return cmp.Or(said, fmt.Sprint(err)), err
+	}}
+	go w.listen(ctx)
+	w.run(ctx)
+	return nil
+}
+
+// watcher restores at events.
+type watcher struct {
+	plugin
+	events  chan string
+	restore func(context.Context) (said string, err error)
+}
+
+// listen tells of what happens on the bus, and of the bus, until the context is
+// done. Whatever happened while it was away shows in that it is back.
+func (w watcher) listen(ctx context.Context) {
+	for state := ""; ctx.Err() == nil; {
+		err := w.listenOnce(ctx, func() {
+			w.happened("watching for firewalld")
+			state = ""
+		})
+		if text := fmt.Sprint(err); err != nil && text != state {
+			w.happened(text)
+			state = text
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(reconnect):
+		}
+	}
+}
+
+func (w watcher) listenOnce(ctx context.Context, ready func()) error {
+	c, err := firewalld.Connect()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	return c.Watch(ctx, ready, func(e firewalld.Event) { w.happened(string(e)) })
+}
+
+// happened never waits: of more events than anybody reads, each means the same.
+func (w watcher) happened(event string) {
+	select {
+	case w.events <- event:
+	default:
+	}
+}
+
+// run restores after every event, and after a failure again, later each time,
+// until the context is done. It logs a line for each event, and for a new try what
+// has become different.
+func (w watcher) run(ctx context.Context) {
+	var retry <-chan time.Time
+	wait, before := reconnect, ""
+	for {
+		what := "trying again"
+		select {
+		case <-ctx.Done():
+			return
+		case event := <-w.events:
+			what, wait, before = w.settle(ctx, event), reconnect, ""
+		case <-retry:
+			wait = min(2*wait, retryMost)
+		}
+		said, err := w.restore(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		retry = nil
+		if err != nil {
+			retry = time.After(wait)
+		}
+		if said != before {
+			_, _ = fmt.Fprintf(w.stderr, "firewall: %s: %s\n", what, said)
+		}
+		before = said
+	}
+}
+
+// settle waits until nothing more happens, and returns all that did.
+func (w watcher) settle(ctx context.Context, event string) string {
+	all := []string{event}
+	end := time.After(burst)
+	for {
+		select {
+		case <-ctx.Done():
+			return strings.Join(all, ", ")
+		case <-end:
+			return strings.Join(all, ", ")
+		case <-time.After(quiet):
+			return strings.Join(all, ", ")
+		case next := <-w.events:
+			if !slices.Contains(all, next) {
+				all = append(all, next)
+			}
+		}
+	}
+}
