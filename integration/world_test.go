@@ -43,6 +43,7 @@ type world struct {
 	networks      []*end
 	self, outside *host.Container
 	backend       host.Backend
+	rejects       bool // the host says so to the outside, with an ICMP message, when it stops something
 }
 
 // end is a network with a container that serves a port, which the host
@@ -129,6 +130,7 @@ type probe struct {
 	path   path
 	family family
 	itself bool // from the very container that it leads to
+	told   bool // that it is stopped, as if nobody listened, which somebody does
 
 	protocol string
 	client   *host.Container
@@ -157,6 +159,8 @@ func (p probe) run() string {
 	switch {
 	case err != nil:
 		return err.Error()
+	case verdict == host.Refused && p.told:
+		return string(host.Blocked)
 	case verdict == host.Open && name != p.server.Name:
 		return "answered by " + name
 	}
@@ -201,7 +205,7 @@ func (w *world) probes() []probe {
 	for _, to := range w.networks {
 		clients := []probe{
 			{from: theHost, client: w.self},
-			{from: theOutside, client: w.outside},
+			{from: theOutside, client: w.outside, told: w.rejects},
 			{from: to.name(), source: to.place, client: to.server, itself: true},
 		}
 		for _, from := range w.networks {

@@ -102,6 +102,13 @@ func (f *Firewalld) Freeze() error { return f.daemon.Process.Signal(syscall.SIGS
 // Thaw has it go on.
 func (f *Firewalld) Thaw() error { return f.daemon.Process.Signal(syscall.SIGCONT) }
 
+// Wait waits until it has ended, as it does when the bus is gone.
+func (f *Firewalld) Wait() error {
+	f.ended = true
+	_ = f.daemon.Wait()
+	return nil
+}
+
 func (f *Firewalld) end(s syscall.Signal) error {
 	if err := f.daemon.Process.Signal(s); err != nil {
 		return err

@@ -33,6 +33,11 @@ func (h *Host) Run(program string, args ...string) (string, error) {
 	return run("", program, args...)
 }
 
+// Feed runs a program with a standard input.
+func (h *Host) Feed(stdin, program string, args ...string) (string, error) {
+	return run(stdin, program, args...)
+}
+
 func run(stdin, program string, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(program, args...)

@@ -152,6 +152,8 @@ func refusal(err error) (Verdict, string, error) {
 		return Blocked, "", nil
 	case errors.Is(err, syscall.EHOSTUNREACH): // neighbour discovery, which "isolated" drops too for IPv6, gave up
 		return Blocked, "", nil
+	case errors.Is(err, syscall.EACCES): // ICMPv6 "administratively prohibited", with which firewalld rejects
+		return Blocked, "", nil
 	}
 	return "", "", err
 }
