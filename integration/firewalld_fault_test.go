@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -12,66 +13,101 @@ import (
 )
 
 // TestFirewalldFaults has faults befall every call that an ADD, a CHECK and a DEL
-// make to firewalld, as a real one cannot be made to fail.
+// make to firewalld, as a real one cannot be made to fail, and has the plugin
+// killed at each.
 func TestFirewalldFaults(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []firewalldtest.Fault{
-		firewalldtest.Failure, firewalldtest.WorkFailure, firewalldtest.Garbage,
-		firewalldtest.Unauthorized, firewalldtest.Drop, firewalldtest.WorkDrop,
+		firewalldtest.Failure, firewalldtest.WorkFailure, firewalldtest.Garbage, firewalldtest.Unauthorized,
+		firewalldtest.Drop, firewalldtest.WorkDrop, firewalldtest.Kill, firewalldtest.WorkKill,
+		firewalldtest.Hang, firewalldtest.WorkHang,
 	} {
-		t.Run(strings.ReplaceAll(string(fault), " ", "-"), func(t *testing.T) {
-			host.Test(t, func(t *testing.T, h *host.Host) { testFirewalldFaults(t, h, fault) })
-		})
-	}
-}
-
-func testFirewalldFaults(t *testing.T, h *host.Host, fault firewalldtest.Fault) {
-	ok(t, h.UseVariant("nft"))
-	bus := firewalldtest.StartBus(t)
-	ok(t, os.Setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.Address)) // this process is the host
-	f := firewalldtest.Start(bus)
-	n := host.Dual("net", "br1", 1, place{"same-bridge", "allow"}.firewall())
-	other, c := plain(t, h, n, "other"), plain(t, h, n, "container")
-	n.Backend = host.FirewalldZones
-	must(other.Call(h.Firewall, "ADD"))(t)
-	before, kept, isolated := state(t, h), len(records(t, dataDir)), isolation(state(t, h))
-	for _, verb := range []string{"ADD", "CHECK", "DEL"} {
-		for nth, befallen := 1, true; befallen; nth++ {
-			added(t, h, c, verb != "ADD")
-			f.Inject(fault, nth, verb == "CHECK") // which confirms what it finds
-			stdout, err := c.Call(h.Firewall, verb)
-			befallen = len(f.Calls()) >= nth
-			asked := befallen && strings.Contains(f.Calls()[nth-1], "StrictForwardPorts") // for a warning
-			if befallen && err == nil && !asked && verb != "DEL" {
-				t.Errorf("%s with %s at call %d succeeds", verb, fault, nth)
-			}
-			if err != nil {
-				errorObject(t, stdout)
-			}
-			same(t, strings.Join(isolated, "\n"), strings.Join(isolation(state(t, h)), "\n"), "isolation after "+verb+" with "+string(fault))
-			f.Inject(firewalldtest.None, 0, false)
-			if befallen && strings.HasSuffix(string(fault), string(firewalldtest.Drop)) {
-				bus.Start()
-				f.Own()
-			}
-			must(c.Call(h.Firewall, "DEL"))(t)
-			same(t, before, state(t, h), "DEL after "+verb+" with "+string(fault))
-			if left := len(records(t, dataDir)); left != kept {
-				t.Errorf("%d records, and not %d", left, kept)
-			}
-			if left := linesWith(strings.Join(f.Sources(), "\n"), c.IPv4+"/", c.IPv6+"/"); left != nil {
-				t.Errorf("left after %s with %s at call %d: %s", verb, fault, nth, left)
-			}
-			must(other.Call(h.Firewall, "ADD"))(t)
+		for _, verb := range []string{"ADD", "CHECK", "DEL"} {
+			t.Run(strings.ReplaceAll(verb+" with "+string(fault), " ", "-"), func(t *testing.T) {
+				host.Test(t, func(t *testing.T, h *host.Host) {
+					w := newFaked(t, h)
+					for nth := 1; w.befalls(t, verb, fault, nth); nth++ {
+					}
+				})
+			})
 		}
 	}
 }
 
-func added(t *testing.T, h *host.Host, c *host.Container, needed bool) {
+// faked is a host with a fake firewalld, and two containers on a bridge: another,
+// and the one whose calls fail.
+type faked struct {
+	h                *host.Host
+	bus              *firewalldtest.Bus
+	f                *firewalldtest.Firewalld
+	other            *host.Container
+	c                *host.Container
+	before, isolated string
+	kept             int // records
+}
+
+func newFaked(t *testing.T, h *host.Host) *faked {
 	t.Helper()
-	if needed {
-		must(c.Call(h.Firewall, "ADD"))(t)
+	ok(t, h.UseVariant("nft"))
+	w := &faked{h: h, bus: firewalldtest.StartBus(t)}
+	ok(t, os.Setenv("DBUS_SYSTEM_BUS_ADDRESS", w.bus.Address)) // this process is the host
+	w.f = firewalldtest.Start(w.bus)
+	n := host.Dual("net", "br1", 1, place{"same-bridge", "allow"}.firewall())
+	w.other, w.c = plain(t, h, n, "other"), plain(t, h, n, "container")
+	n.Backend = host.FirewalldZones
+	must(w.other.Call(h.Firewall, "ADD"))(t)
+	w.before, w.kept, w.isolated = state(t, h), len(records(t, dataDir)), w.isolation(t)
+	return w
+}
+
+func (w *faked) isolation(t *testing.T) string {
+	t.Helper()
+	return strings.Join(isolation(state(t, w.h)), "\n")
+}
+
+// befalls has a fault befall the nth call of a verb to firewalld, unless there is
+// none, and wants the bridge isolated then, and nothing left after the next DEL.
+func (w *faked) befalls(t *testing.T, verb string, fault firewalldtest.Fault, nth int) (befallen bool) {
+	t.Helper()
+	if verb != "ADD" {
+		must(w.c.Call(w.h.Firewall, "ADD"))(t)
 	}
+	how := fmt.Sprintf("%s with %s at call %d", verb, fault, nth)
+	w.f.Inject(fault, nth, verb == "CHECK") // which confirms what it finds
+	o := finish(t, host.Command(w.h.Firewall, verb, w.c.Conf(), w.c.Name, w.c.NetNS))
+	befallen = len(w.f.Calls()) >= nth
+	asked := befallen && strings.Contains(w.f.Calls()[nth-1], "StrictForwardPorts") // for a warning
+	killed := strings.HasSuffix(string(fault), string(firewalldtest.Kill))
+	switch {
+	case killed && befallen != isKilled(o.err) || killed && befallen && !asked && o.stdout != "":
+		t.Errorf("%s: %v: %s%s", how, o.err, o.stdout, o.stderr)
+	case o.err != nil && !killed:
+		errorObject(t, o.stdout)
+	case o.err == nil && befallen && !asked && verb != "DEL":
+		t.Errorf("%s succeeds", how)
+	}
+	same(t, w.isolated, w.isolation(t), "isolation after "+how)
+	if befallen && strings.HasSuffix(string(fault), string(firewalldtest.Drop)) {
+		w.bus.Start()
+		w.f.Own()
+	}
+	w.heal(t, how)
+	return befallen
+}
+
+// heal ends the fault, and wants a DEL to finish what it left.
+func (w *faked) heal(t *testing.T, how string) {
+	t.Helper()
+	w.f.Inject(firewalldtest.None, 0, false)
+	must(w.c.Call(w.h.Firewall, "DEL"))(t)
+	same(t, w.before, state(t, w.h), "DEL after "+how)
+	if left := len(records(t, dataDir)); left != w.kept {
+		t.Errorf("%d records, and not %d", left, w.kept)
+	}
+	if left := linesWith(strings.Join(w.f.Sources(), "\n"), w.c.IPv4+"/", w.c.IPv6+"/"); left != nil {
+		t.Errorf("left after %s: %s", how, left)
+	}
+	must(w.other.Call(w.h.Firewall, "ADD"))(t)
 }
 
 // TestFirewalldNotOurs has a firewalld on the bus that refuses the caller, and one

@@ -3,7 +3,10 @@
 package firewalldtest
 
 import (
+	"fmt"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -23,6 +26,8 @@ const (
 	Drop         Fault = "bus dropped"
 	WorkDrop     Fault = "work, then bus dropped"
 	Exit         Fault = "firewalld gone"
+	Kill         Fault = "caller killed"
+	WorkKill     Fault = "work, then caller killed"
 )
 
 // befalls takes note of a call, and returns the fault that befalls it.
@@ -36,22 +41,35 @@ func (f *Firewalld) befalls(call string) Fault {
 	return None
 }
 
-// Call serves a call. One that is never answered ends with the test.
-func (m method) Call(values ...any) ([]any, error) {
+// call is one call of a method.
+type call struct {
+	method
+	f      *Firewalld
+	sender string
+}
+
+// DecodeArguments is what tells of the sender.
+func (c *call) DecodeArguments(_ *dbus.Conn, sender string, m *dbus.Message, _ []any) ([]any, error) {
+	c.sender = sender
+	return m.Body, nil
+}
+
+// Call serves the call. One that is never answered ends with the test.
+func (c *call) Call(values ...any) ([]any, error) {
 	args := make([]string, len(values))
 	for i, v := range values {
-		args[i] = *v.(*string)
+		args[i] = v.(string)
 	}
-	fault := m.f.befalls(strings.Join(append([]string{m.name}, args...), " "))
-	if answer, befallen, err := m.f.befallen(fault); befallen {
+	fault := c.f.befalls(strings.Join(append([]string{c.name}, args...), " "))
+	if answer, befallen, err := c.befallen(fault); befallen {
 		return answer, err
 	}
-	m.f.mu.Lock()
-	result, refusal := m.work(m.f, args)
-	m.f.mu.Unlock()
+	c.f.mu.Lock()
+	result, refusal := c.work(c.f, args)
+	c.f.mu.Unlock()
 	switch later, works := strings.CutPrefix(string(fault), "work, then "); {
 	case works:
-		answer, _, err := m.f.befallen(Fault(later))
+		answer, _, err := c.befallen(Fault(later))
 		return answer, err
 	case refusal != nil:
 		return nil, refusal
@@ -60,7 +78,7 @@ func (m method) Call(values ...any) ([]any, error) {
 }
 
 // befallen does what a fault does in place of an answer.
-func (f *Firewalld) befallen(fault Fault) (answer []any, befallen bool, err error) {
+func (c *call) befallen(fault Fault) (answer []any, befallen bool, err error) {
 	switch fault {
 	case Failure:
 		return nil, true, refuse("COMMAND_FAILED: told to fail")
@@ -70,14 +88,26 @@ func (f *Firewalld) befallen(fault Fault) (answer []any, befallen bool, err erro
 		return []any{[]uint32{7}}, true, nil
 	case Hang:
 	case Drop:
-		f.bus.Kill()
+		c.f.bus.Kill()
 	case Exit:
-		f.Leave()
+		c.f.Leave()
+	case Kill:
+		c.kill()
 	default:
 		return nil, false, nil
 	}
-	<-f.unanswered
+	<-c.f.unanswered
 	return nil, true, nil
+}
+
+// kill kills the caller, a process of another program.
+func (c *call) kill() {
+	var pid int32
+	const question = "org.freedesktop.DBus.GetConnectionUnixProcessID"
+	if err := c.f.conn.BusObject().Call(question, 0, c.sender).Store(&pid); err != nil || int(pid) == os.Getpid() {
+		panic(fmt.Sprintf("asking for the process of %s: %v: %d", c.sender, err, pid))
+	}
+	_ = syscall.Kill(int(pid), syscall.SIGKILL)
 }
 
 // handler finds the fake's methods, as the library wants to be told of them.
@@ -90,8 +120,7 @@ func (h handler) LookupInterface(string) (dbus.Interface, bool) { return h, true
 func (h handler) LookupMethod(name string) (dbus.Method, bool) {
 	for _, m := range methods {
 		if m.name == name {
-			m.f = h.f
-			return m, true
+			return &call{method: m, f: h.f}, true
 		}
 	}
 	return nil, false

@@ -115,20 +115,19 @@ func (f *Firewalld) SetStrictForwardPorts(value string) {
 
 // method is what the fake answers to, whatever the object and interface.
 type method struct {
-	f     *Firewalld
 	name  string
 	takes int // texts
 	work  func(f *Firewalld, args []string) (any, *dbus.Error)
 }
 
 var methods = []method{
-	{nil, "addSource", 2, (*Firewalld).addSource},
-	{nil, "removeSource", 2, (*Firewalld).removeSource},
-	{nil, "querySource", 2, (*Firewalld).querySource},
-	{nil, "getZoneOfSource", 1, (*Firewalld).getZoneOfSource},
-	{nil, "getZones", 0, func(*Firewalld, []string) (any, *dbus.Error) { return Zones, nil }},
-	{nil, "getActiveZones", 0, (*Firewalld).getActiveZones},
-	{nil, "Get", 2, (*Firewalld).get}, // of a property
+	{"addSource", 2, (*Firewalld).addSource},
+	{"removeSource", 2, (*Firewalld).removeSource},
+	{"querySource", 2, (*Firewalld).querySource},
+	{"getZoneOfSource", 1, (*Firewalld).getZoneOfSource},
+	{"getZones", 0, func(*Firewalld, []string) (any, *dbus.Error) { return Zones, nil }},
+	{"getActiveZones", 0, (*Firewalld).getActiveZones},
+	{"Get", 2, (*Firewalld).get}, // of a property
 }
 
 func refuse(format string, args ...any) *dbus.Error {
