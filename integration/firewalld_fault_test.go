@@ -26,7 +26,8 @@ func TestFirewalldFaults(t *testing.T) {
 			t.Run(strings.ReplaceAll(verb+" with "+string(fault), " ", "-"), func(t *testing.T) {
 				host.Test(t, func(t *testing.T, h *host.Host) {
 					w := newFaked(t, h)
-					for nth := 1; w.befalls(t, verb, fault, nth); nth++ {
+					for nth, befallen := 1, true; befallen; nth++ {
+						befallen = w.befalls(t, verb, fault, nth)
 					}
 				})
 			})
@@ -62,7 +63,7 @@ func newFaked(t *testing.T, h *host.Host) *faked {
 
 func (w *faked) isolation(t *testing.T) string {
 	t.Helper()
-	return strings.Join(isolation(state(t, w.h)), "\n")
+	return isolationOf(state(t, w.h))
 }
 
 // befalls has a fault befall the nth call of a verb to firewalld, unless there is
@@ -75,16 +76,14 @@ func (w *faked) befalls(t *testing.T, verb string, fault firewalldtest.Fault, nt
 	how := fmt.Sprintf("%s with %s at call %d", verb, fault, nth)
 	w.f.Inject(fault, nth, verb == "CHECK") // which confirms what it finds
 	o := finish(t, host.Command(w.h.Firewall, verb, w.c.Conf(), w.c.Name, w.c.NetNS))
-	befallen = len(w.f.Calls()) >= nth
-	asked := befallen && strings.Contains(w.f.Calls()[nth-1], "StrictForwardPorts") // for a warning
-	killed := strings.HasSuffix(string(fault), string(firewalldtest.Kill))
-	switch {
-	case killed && befallen != isKilled(o.err) || killed && befallen && !asked && o.stdout != "":
-		t.Errorf("%s: %v: %s%s", how, o.err, o.stdout, o.stderr)
-	case o.err != nil && !killed:
-		errorObject(t, o.stdout)
-	case o.err == nil && befallen && !asked && verb != "DEL":
-		t.Errorf("%s succeeds", how)
+	calls := w.f.Calls()
+	befallen = len(calls) >= nth
+	// What is asked for a warning comes when all is done.
+	done := !befallen || strings.Contains(calls[nth-1], "StrictForwardPorts")
+	if strings.HasSuffix(string(fault), string(firewalldtest.Kill)) {
+		wantKilled(t, how, o, befallen, done)
+	} else {
+		wantFailed(t, how, o, !done && verb != "DEL")
 	}
 	same(t, w.isolated, w.isolation(t), "isolation after "+how)
 	if befallen && strings.HasSuffix(string(fault), string(firewalldtest.Drop)) {
@@ -93,6 +92,23 @@ func (w *faked) befalls(t *testing.T, verb string, fault firewalldtest.Fault, nt
 	}
 	w.heal(t, how)
 	return befallen
+}
+
+func wantKilled(t *testing.T, how string, o outcome, befallen, done bool) {
+	t.Helper()
+	if isKilled(o.err) != befallen || !done && o.stdout != "" {
+		t.Errorf("%s: %v: %s%s", how, o.err, o.stdout, o.stderr)
+	}
+}
+
+func wantFailed(t *testing.T, how string, o outcome, failed bool) {
+	t.Helper()
+	switch {
+	case o.err != nil:
+		errorObject(t, o.stdout)
+	case failed:
+		t.Errorf("%s succeeds", how)
+	}
 }
 
 // heal ends the fault, and wants a DEL to finish what it left.

@@ -168,11 +168,11 @@ func TestFirewalldForgets(t *testing.T) {
 		judge(t, all, <-flowing)
 
 		// One ADD after the table is gone, too, isolates all bridges.
-		isolated := isolation(state(t, r.h))
+		isolated := isolationOf(state(t, r.h))
 		shell(t, r.h, "nft delete table inet cni_firewall")
 		losses["reload"](t, r.f)
 		must(r.networks[0].server.Call(r.h.Firewall, "ADD"))(t)
-		same(t, strings.Join(isolated, "\n"), strings.Join(isolation(state(t, r.h)), "\n"), "isolation after a reload and one ADD")
+		same(t, isolated, isolationOf(state(t, r.h)), "isolation after a reload and one ADD")
 	})
 }
 
