@@ -17,7 +17,6 @@ import (
 type ruled struct {
 	*world
 	h   *host.Host
-	bus *host.Bus
 	f   *host.Firewalld
 	nat string // the port forwards of portmap, before the plugin ran
 }
@@ -31,7 +30,8 @@ func onFirewalld(t *testing.T, body func(t *testing.T, r *ruled)) {
 		t.Run(backend, func(t *testing.T) {
 			host.Test(t, func(t *testing.T, h *host.Host) {
 				ok(t, h.UseVariant("nft"))
-				r := &ruled{h: h, bus: must(h.Bus())(t)}
+				must(h.Bus())(t)
+				r := &ruled{h: h}
 				r.f = must(h.Firewalld(backend, "trusted"))(t)
 				r.world = newWorld(t, h, everyPlace...)
 				r.checkAllOpen(t)
@@ -232,7 +232,7 @@ func TestWatcher(t *testing.T) {
 			must(f.Cmd("--reload"))(t)
 		}
 		soon(t, 2*time.Second, "three reloads", check(h, c))
-		ok(t, bus.Kill())
+		bus.Kill()
 		ok(t, f.Wait())
 		must(h.Bus())(t)
 		ok(t, f.Start())

@@ -13,6 +13,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/cni-isolation/firewall/pkg/firewalld/firewalldtest/dbusdaemon"
 )
 
 // FirewalldBackends are those that firewalld has: what it makes its own rules
@@ -50,7 +52,7 @@ func (h *Host) Sources() (string, error) {
 	if h.firewalld == nil || h.firewalld.ended {
 		return "", nil
 	}
-	bus, err := dbus.Connect("unix:path=" + busSocket)
+	bus, err := dbus.Connect(dbusdaemon.Address(busSocket))
 	if err != nil {
 		return "", err
 	}

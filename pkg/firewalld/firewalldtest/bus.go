@@ -5,31 +5,15 @@
 package firewalldtest
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/godbus/dbus/v5"
-)
 
-const busConf = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <listen>%s</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/>
-    <allow own="*"/>
-    <allow send_type="method_call"/>
-    <allow send_destination="*"/>
-    <allow receive_sender="*"/>
-  </policy>
-</busconfig>
-`
+	"github.com/cni-isolation/firewall/pkg/firewalld/firewalldtest/dbusdaemon"
+)
 
 // Bus is a message bus.
 type Bus struct {
@@ -38,7 +22,7 @@ type Bus struct {
 	t      testing.TB
 	socket string
 	mu     sync.Mutex // of what follows
-	daemon *exec.Cmd
+	daemon *dbusdaemon.Daemon
 }
 
 // StartBus starts a bus, which the test's end ends.
@@ -49,7 +33,7 @@ func StartBus(t testing.TB) *Bus {
 		t.Fatal(err)
 	}
 	b := &Bus{t: t, socket: filepath.Join(dir, "socket")}
-	b.Address = "unix:path=" + b.socket
+	b.Address = dbusdaemon.Address(b.socket)
 	t.Cleanup(func() {
 		b.Kill()
 		_ = os.RemoveAll(dir)
@@ -61,25 +45,13 @@ func StartBus(t testing.TB) *Bus {
 // Start starts the bus again, at the same address.
 func (b *Bus) Start() {
 	b.t.Helper()
-	conf := b.socket + ".conf"
-	if err := os.WriteFile(conf, fmt.Appendf(nil, busConf, b.Address), 0o600); err != nil {
-		b.t.Fatal(err)
-	}
-	daemon := exec.Command("dbus-daemon", "--config-file="+conf, "--nofork", "--nopidfile")
-	if err := daemon.Start(); err != nil {
+	daemon, err := dbusdaemon.Start(b.socket)
+	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.mu.Lock()
 	b.daemon = daemon
 	b.mu.Unlock()
-	for range 500 {
-		if c, err := dbus.Connect(b.Address); err == nil {
-			_ = c.Close()
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	b.t.Fatal("the bus does not listen")
 }
 
 // Kill ends the bus, and all connections over it.
@@ -89,10 +61,8 @@ func (b *Bus) Kill() {
 	if b.daemon == nil {
 		return
 	}
-	_ = b.daemon.Process.Kill()
-	_ = b.daemon.Wait()
+	b.daemon.Kill()
 	b.daemon = nil
-	_ = os.Remove(b.socket)
 }
 
 // Connect returns a connection to the bus, which the test's end closes.

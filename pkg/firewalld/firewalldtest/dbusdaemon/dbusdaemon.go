@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dbusdaemon runs message buses for tests, real ones, on which everybody
+// may do everything.
+package dbusdaemon
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// patience is how long a bus may take to listen.
+const patience = 30 * time.Second
+
+const configuration = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>%s</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_type="method_call"/>
+    <allow send_destination="*"/>
+    <allow receive_sender="*"/>
+  </policy>
+</busconfig>
+`
+
+// Daemon is a bus.
+type Daemon struct {
+	socket string
+	cmd    *exec.Cmd
+}
+
+// Address returns the address of a socket, as D-Bus has it.
+func Address(socket string) string { return "unix:path=" + socket }
+
+// Start starts a bus that listens at a socket, with its configuration beside it,
+// and waits until it does.
+func Start(socket string) (*Daemon, error) {
+	conf := socket + ".conf"
+	if err := os.WriteFile(conf, fmt.Appendf(nil, configuration, Address(socket)), 0o600); err != nil {
+		return nil, err
+	}
+	d := &Daemon{socket, exec.Command("dbus-daemon", "--config-file="+conf, "--nofork", "--nopidfile")}
+	if err := d.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		c, err := dbus.Connect(Address(socket))
+		if err == nil {
+			return d, c.Close()
+		}
+		if time.Now().After(deadline) {
+			d.Kill()
+			return nil, fmt.Errorf("waiting for the bus at %s: %w", socket, err)
+		}
+	}
+}
+
+// Kill ends the bus at once, and all connections over it.
+func (d *Daemon) Kill() {
+	_ = d.cmd.Process.Kill()
+	_ = d.cmd.Wait()
+	_ = os.Remove(d.socket)
+}
