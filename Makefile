@@ -86,7 +86,7 @@ integration: root build plugins ## run the tests on real hosts, each in namespac
 test: root prerequisites build plugins lint unit integration ## run all checks, as CI does (root)
 
 .PHONY: demo
-demo: root prerequisites build plugins ## show what the plugin does, in namespaces of its own (root); DEMO_FLAGS=-nftables
+demo: root prerequisites build plugins ## show what the plugin does, in namespaces of its own (root); DEMO_FLAGS=-nftables or -firewalld
 	go build -o bin/demo ./integration/demo
 	bin/demo $(DEMO_FLAGS)
 

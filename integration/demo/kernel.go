@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/cni-isolation/firewall/integration/host"
 )
@@ -14,6 +15,7 @@ type kernel struct {
 	staying []string // rules of each family that no DEL removes
 	gone    string   // what there is to say after the last DEL
 	table   bool     // it has a table of its own
+	zones   bool     // containers' addresses are in zones of firewalld
 }
 
 var iptables = kernel{
@@ -36,8 +38,20 @@ containers are elements of sets. The operator's own rules stand in CNI-ADMIN.
 	table: true,
 }
 
+// firewalld has the table too.
+var firewalld = kernel{
+	anatomy: nftables.anatomy + `firewalld forwards what its zone trusted may send, in which containers' addresses are sources. It comes after the table.
+`,
+	gone:  "As before the first container: the table and the sources are gone, and iptables was never touched.",
+	table: true,
+	zones: true,
+}
+
 func kernelOf(h *host.Host) kernel {
-	if h.Backend.HasTable() {
+	switch h.Backend.Key {
+	case host.FirewalldZones:
+		return firewalld
+	case host.NFTables:
 		return nftables
 	}
 	return iptables
@@ -53,10 +67,44 @@ func (k kernel) show(h *host.Host, out output) error {
 
 func (k kernel) listing(h *host.Host) (string, error) {
 	if k.table {
-		return h.Run("nft", "list", "table", "inet", "cni_firewall")
+		table, err := h.Run("nft", "list", "table", "inet", "cni_firewall")
+		if err != nil {
+			return "", err
+		}
+		sources, err := h.Sources()
+		return table + sources, err
 	}
 	rules, err := h.Rules()
 	return ofPlugin(rules), err
+}
+
+// reload shows that firewalld may forget everything, and opens nothing by it.
+func (k kernel) reload(w *world, out output) error {
+	if !k.zones {
+		return nil
+	}
+	out.heading("3b. firewall-cmd --reload: sources and published ports are gone, the isolation is not")
+	table, err := w.host.Table()
+	if err != nil {
+		return err
+	}
+	if _, err := w.host.Run("firewall-cmd", "--reload"); err != nil {
+		return err
+	}
+	switch left, err := w.host.Table(); {
+	case err != nil:
+		return err
+	case left != table:
+		return fmt.Errorf("the table after a reload:\n%s", left)
+	}
+	out.print("%s With the containers attached again:\n", out.good("The table is what it was."))
+	if err := errors.Join(w.del(), w.add(true)); err != nil {
+		return err
+	}
+	if err := w.table(promised, out); err != nil {
+		return fmt.Errorf("after a reload: %w", err)
+	}
+	return nil
 }
 
 // removal shows that the rules go with the last container.
@@ -69,10 +117,15 @@ func (k kernel) removal(w *world, before string, out output) error {
 	if err != nil {
 		return err
 	}
+	sources, err := w.host.Sources()
+	if err != nil {
+		return err
+	}
 	after, err := w.host.Rules()
 	if err != nil {
 		return err
 	}
+	table += sources
 	out.print("%s%s", table, ofPlugin(after))
 	wrong := difference(before, after, k.staying)
 	for _, line := range wrong {

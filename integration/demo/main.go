@@ -19,9 +19,14 @@ import (
 
 func main() {
 	nftables := flag.Bool("nftables", false, "have the plugin make its rules with nftables, and without iptables in its PATH")
+	firewalld := flag.Bool("firewalld", false, "run the host by firewalld, and have that reload")
 	flag.Parse()
 	h, err := host.Enter()
-	if err == nil && *nftables {
+	switch {
+	case err != nil:
+	case *firewalld:
+		err = h.Use(host.Backend{Name: host.FirewalldZones, Key: host.FirewalldZones, Variant: "nft"})
+	case *nftables:
 		err = h.Use(host.Backend{Name: host.NFTables, Key: host.NFTables, Variant: "nft"})
 	}
 	if err == nil {
@@ -50,7 +55,7 @@ func demonstrate(h *host.Host, out output) error {
 		return err
 	}
 	// What is wrong from here on is shown in full: the rules tell why.
-	return errors.Join(isolation(w, out), k.show(h, out), k.removal(w, before, out))
+	return errors.Join(isolation(w, out), k.show(h, out), k.reload(w, out), k.removal(w, before, out))
 }
 
 // control shows that all is open as long as the plugin is not in the chain.
