@@ -41,10 +41,10 @@ func testFailedPolicyChange(t *testing.T, h *host.Host, k kind, from, to place) 
 	before := canonical(state(t, h))
 	eachFault(t, h, midway, func(what string, try trial) {
 		e.become(to)
-		succeeded := try(e.server, "ADD")
+		end := try(e.server, "ADD")
 		after := canonical(state(t, h))
 		e.become(from)
-		if !succeeded && before != after {
+		if end == failed && before != after {
 			w.compare(t, "ADD with "+what, func(p probe) host.Verdict { return w.expected(p, k) })
 			same(t, before, after, "ADD with "+what)
 		}

@@ -71,9 +71,9 @@ func TestFailedHealingOfOthersTable(t *testing.T) {
 		newcomer := plain(t, h, n, "newcomer")
 		eachFault(t, h, single, func(what string, try trial) {
 			shell(t, h, "wipe")
-			succeeded := try(newcomer, "ADD")
+			end := try(newcomer, "ADD")
 			now := state(t, h)
-			if lines := linesWith(now, newcomer.IPv4+"/", newcomer.IPv6+"/"); lines != nil && !succeeded {
+			if lines := linesWith(now, newcomer.IPv4+"/", newcomer.IPv6+"/"); lines != nil && end == failed {
 				t.Errorf("accepted by an ADD that failed with %s:\n%s", what, strings.Join(lines, "\n"))
 			}
 			if got := isolation(now); got != nil {

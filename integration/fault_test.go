@@ -20,8 +20,24 @@ const (
 	lasting                // what went before cannot be taken back either
 )
 
-// trial is a call of a verb with a fault. It reports whether it succeeded.
-type trial func(c *host.Container, verb string) (succeeded bool)
+// trial is a call of a verb with a fault.
+type trial func(c *host.Container, verb string) fate
+
+// fate is what became of a trial.
+type fate int
+
+const (
+	succeeded fate = iota
+	failed
+	failedTwice // what was to take back the first half failed, too
+)
+
+func fateOf(ok bool) fate {
+	if ok {
+		return succeeded
+	}
+	return failed
+}
 
 // eachFault does something with every fault that the backend in use may meet.
 func eachFault(t *testing.T, h *host.Host, e extent, do func(what string, try trial)) {
@@ -31,7 +47,7 @@ func eachFault(t *testing.T, h *host.Host, e extent, do func(what string, try tr
 		return
 	}
 	for _, f := range e.faults() {
-		do(f.String(), func(c *host.Container, verb string) bool { return call(t, h, c, verb, f) })
+		do(f.String(), func(c *host.Container, verb string) fate { return fateOf(call(t, h, c, verb, f)) })
 	}
 }
 

@@ -488,7 +488,7 @@ func TestPolicyOfOthers(t *testing.T) {
 			e.become(p)
 			for _, c := range []*host.Container{newcomer, e.peer} {
 				eachFault(t, h, failures, func(what string, try trial) {
-					if try(c, "ADD") {
+					if try(c, "ADD") == succeeded {
 						t.Errorf("ADD succeeds with %s", what)
 					}
 					same(t, before, canonical(state(t, h)), "ADD with "+what)

@@ -25,6 +25,7 @@ type Network struct {
 	Firewall   map[string]any // keys of the plugin under test, such as ingressPolicy
 	Backend    string         // its backend; that of the host if empty
 	Plain      bool           // without the plugin under test, for a control
+	Isolation  bool           // with {"type":"isolation"} behind it
 	Path       []string       // directories of plugins, ahead of the usual ones
 }
 
@@ -60,6 +61,9 @@ func (n *Network) Conflist() []byte {
 	}
 	if !n.Plain {
 		plugins = append(plugins, firewall)
+	}
+	if n.Isolation {
+		plugins = append(plugins, map[string]any{"type": "isolation"})
 	}
 	text, err := json.MarshalIndent(map[string]any{
 		"cniVersion": version,

@@ -95,28 +95,20 @@ func (s *State) each(do func(*family) error) error {
 
 // Check returns an error that names the first thing in which the tables differ
 // from a rule set.
-func (s *State) Check(rs policy.RuleSet) error {
-	return s.check(rs, func(change) bool { return false })
-}
+func (s *State) Check(rs policy.RuleSet) error { return s.check(rs, false) }
 
 // CheckPresent is Check for what another plugin wrote: rules of a bridge that
-// contradict the rule set are none of its business. A rule set that forwards
-// nothing, as of upstream's plugin with firewalld, needs no CNI-FORWARD.
-func (s *State) CheckPresent(rs policy.RuleSet) error {
-	forwards := len(rs.AdminChains)+len(rs.Addresses) > 0
-	return s.check(rs, func(c change) bool {
-		return c.op == remove || !forwards && (c.chain == chainCNIForward || c.rule == jumpForward)
-	})
-}
+// contradict the rule set are none of its business.
+func (s *State) CheckPresent(rs policy.RuleSet) error { return s.check(rs, true) }
 
-func (s *State) check(rs policy.RuleSet, needless func(change) bool) error {
+func (s *State) check(rs policy.RuleSet, tolerant bool) error {
 	for _, name := range rs.Families().List() {
 		f := s.families[name]
 		if f == nil {
 			return fmt.Errorf("%s: the table was not read", name)
 		}
 		for _, c := range missing(f.table, rs.In(name)) {
-			if c.why != "" && !needless(c) {
+			if c.why != "" && !(tolerant && c.op == remove) {
 				return c.difference(name)
 			}
 		}

@@ -63,9 +63,10 @@ type layout struct {
 
 // layouts returns what the chains must hold for a rule set of one family, in
 // the order in which a packet meets them. A host that has the isolation stages,
-// whoever made them, keeps the jump to them ahead of everything accepted.
-func layouts(rs policy.RuleSet, hasStages bool) []layout {
-	forward := layout{chain: chainForward, blocks: [][]rule{{jumpForward}}}
+// whoever made them, keeps the jump to them ahead of everything accepted. What
+// forwards nothing, and was not there before, needs no CNI-FORWARD.
+func layouts(rs policy.RuleSet, hasStages, hasForward bool) []layout {
+	forward := layout{chain: chainForward}
 	accept := layout{chain: chainCNIForward, past: notAdminJump}
 	stage1 := layout{chain: chainStage1, last: []rule{stageReturn}}
 	stage2 := layout{chain: chainStage2, last: []rule{stageReturn}}
@@ -77,19 +78,29 @@ func layouts(rs policy.RuleSet, hasStages bool) []layout {
 		want, all := bridgeRules(b), everyBridgeRule(b.Name)
 		stage1.addBridge(want.stage1, all.stage1)
 		stage2.addBridge(want.stage2, all.stage2)
-		accept.anywhere = append(accept.anywhere, want.accept...)
+		if b.Forwarded {
+			accept.anywhere = append(accept.anywhere, want.accept...)
+		}
 		accept.surplus = append(accept.surplus, without(all.accept, want.accept)...)
 		hasStages = hasStages || b.IngressPolicy.Isolates()
 	}
 	for _, p := range rs.Addresses {
 		accept.anywhere = append(accept.anywhere, addressRules(p)...)
 	}
-	if !hasStages {
-		return []layout{forward, accept}
+	all := []layout{forward}
+	var jumps []rule
+	if hasStages {
+		jumps, all = append(jumps, jumpStage1), append(all, stage1, stage2)
 	}
-	forward.blocks = [][]rule{{jumpStage1, jumpForward}}
-	return []layout{forward, stage1, stage2, accept}
+	if hasForward || accept.wants() {
+		jumps, all = append(jumps, jumpForward), append(all, accept)
+	}
+	all[0].blocks = [][]rule{jumps}
+	return all
 }
+
+// wants reports whether any rule must be in the chain.
+func (l *layout) wants() bool { return len(l.blocks)+len(l.anywhere)+len(l.last) > 0 }
 
 func (l *layout) addBridge(want, all []rule) {
 	if len(want) > 0 {

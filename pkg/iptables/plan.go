@@ -35,7 +35,7 @@ type plan []change
 // It removes only what contradicts the rule set.
 func missing(t *table, rs policy.RuleSet) plan {
 	var p plan
-	all := layouts(rs, t.chains[chainStage1])
+	all := layouts(rs, t.chains[chainStage1], t.count(chainForward, jumpForward) > 0)
 	for _, name := range chainsOf(all, rs.AdminChains) {
 		if !t.chains[name] {
 			p = append(p, change{op: newChain, chain: name, why: "chain is missing"})

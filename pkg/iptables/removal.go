@@ -48,18 +48,14 @@ func (p plan) emptyStages(t *table) plan {
 	if !t.chains[chainStage1] || !t.chains[chainStage2] || t.referred {
 		return nil
 	}
+	left := map[string]int{chainForward: t.jumpsToStages() - t.count(chainForward, jumpStage1)}
 	for _, chain := range []string{chainStage1, chainStage2} {
-		left := len(t.rules[chain].list) - t.count(chain, stageReturn)
-		for _, c := range p {
-			if c.chain == chain {
-				left -= c.present
-			}
-		}
-		if left > 0 {
-			return nil
-		}
+		left[chain] = len(t.rules[chain].list) - t.count(chain, stageReturn)
 	}
-	if t.jumpsToStages() != t.count(chainForward, jumpStage1) {
+	for _, c := range p {
+		left[c.chain] -= c.present
+	}
+	if left[chainForward] > 0 || left[chainStage1] > 0 || left[chainStage2] > 0 {
 		return nil
 	}
 	var more plan

@@ -5,6 +5,7 @@ package iptables
 import (
 	"hash/maphash"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -34,13 +35,16 @@ func (r rule) key() uint64 {
 }
 
 // target returns the chain or verdict behind -j or -g.
-func (r rule) target() string {
-	jumps := false
+func (r rule) target() string { return r.value("-j", "-g") }
+
+// value returns the word behind the first of some options.
+func (r rule) value(options ...string) string {
+	found := false
 	for word, starts := range words(string(r)) {
-		if jumps {
+		if found {
 			return word
 		}
-		jumps = starts && (word == "-j" || word == "-g")
+		found = starts && slices.Contains(options, word)
 	}
 	return ""
 }

@@ -4,6 +4,7 @@ package netconf
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -35,19 +36,35 @@ func (c *Config) Attachment(containerID, ifName string, kindOf func(name string)
 		AdminChain:     c.AdminChain,
 		Zone:           c.FirewalldZone,
 	}
+	if c.Plugin == PluginIsolation {
+		a.AdminChain, a.Zone = "", ""
+	}
 	if c.PrevResult == nil {
 		return a, nil
 	}
-	a.Addresses = c.PrevResult.Addresses
+	if c.Plugin == PluginIsolation {
+		a.IsolatedIn = onlyFamily(c.PrevResult.Addresses)
+	} else {
+		a.Addresses = c.PrevResult.Addresses
+	}
 	var err error
 	if a.Bridge, a.Port, a.Unseen, err = findBridge(c.PrevResult.Interfaces, kindOf); err != nil {
 		return a, err
 	}
 	if a.Bridge == "" && c.IngressPolicy.Isolates() {
 		return a, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf(
-			"ingressPolicy %q needs a bridge and prevResult has none: chain \"firewall\" after \"bridge\"", c.IngressPolicy), "")
+			"ingressPolicy %q needs a bridge and prevResult has none: chain %q after \"bridge\"", c.IngressPolicy, c.Plugin), "")
 	}
 	return a, nil
+}
+
+// onlyFamily returns the family of addresses, and none where there are two.
+func onlyFamily(addresses []netip.Prefix) policy.Families {
+	families := policy.Attachment{Addresses: addresses}.Families()
+	if families == policy.BothFamilies {
+		return 0
+	}
+	return families
 }
 
 // findBridge returns the bridge among the host's interfaces of a result, and

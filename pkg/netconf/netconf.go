@@ -27,12 +27,23 @@ const (
 	DefaultDataDir       = "/run/cni/firewall"
 )
 
+// The types of plugin that a conflist can name.
+const (
+	PluginFirewall  = "firewall"
+	PluginIsolation = "isolation" // as the standalone plugin that upstream's firewall took in
+)
+
+// isolationSuffix tells the attachments of PluginIsolation from those of the
+// firewall ahead of it in the same conflist. No network's name has a slash in it.
+const isolationSuffix = "/" + PluginIsolation
+
 // Backends lists the backends that this version has.
 var Backends = []string{"firewalld", "iptables", "nftables"}
 
 // Config is a configuration whose every value is valid.
 type Config struct {
-	Name           string // of the network
+	Plugin         string // PluginFirewall, or PluginIsolation: isolate, and forward nothing
+	Name           string // of the network; of PluginIsolation another one, of which no network can be
 	CNIVersion     string
 	Backend        string // one of Backends, or empty: choose
 	IngressPolicy  policy.IngressPolicy
@@ -55,6 +66,7 @@ type GCAttachment struct {
 
 // written is the configuration as it stands in the conflist.
 type written struct {
+	Type                   string          `json:"type"`
 	CNIVersion             string          `json:"cniVersion"`
 	Name                   string          `json:"name"`
 	Backend                string          `json:"backend"`
@@ -77,11 +89,17 @@ func Parse(stdin []byte) (*Config, error) {
 		return nil, types.NewError(types.ErrDecodingFailure, "reading the network configuration: "+err.Error(), "")
 	}
 	var bad problems
+	plugin, unset, accepted := PluginFirewall, policy.Open, policy.IngressPolicies
+	if w.Type == PluginIsolation {
+		plugin, unset, accepted = PluginIsolation, policy.SameBridge, []policy.IngressPolicy{policy.SameBridge, policy.Isolated}
+		w.Name += isolationSuffix
+	}
 	c := &Config{
+		Plugin:         plugin,
 		Name:           w.Name,
 		CNIVersion:     w.CNIVersion,
 		Backend:        choice(&bad, "backend", w.Backend, "", Backends),
-		IngressPolicy:  choice(&bad, "ingressPolicy", w.IngressPolicy, policy.Open, policy.IngressPolicies),
+		IngressPolicy:  choice(&bad, "ingressPolicy", w.IngressPolicy, unset, accepted),
 		PublishedPorts: choice(&bad, "publishedPorts", w.PublishedPorts, policy.Allow, policy.PublishedPortsValues),
 		AdminChain:     checked(&bad, "iptablesAdminChainName", w.IptablesAdminChainName, DefaultAdminChain, policy.CheckChain),
 		FirewalldZone:  checked(&bad, "firewalldZone", w.FirewalldZone, DefaultFirewalldZone, policy.CheckZone),

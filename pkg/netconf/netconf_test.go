@@ -25,7 +25,8 @@ func input(keys string) string {
 
 func defaults() *Config {
 	return &Config{
-		Name: "net", CNIVersion: "1.0.0",
+		Plugin: PluginFirewall,
+		Name:   "net", CNIVersion: "1.0.0",
 		IngressPolicy: policy.Open, PublishedPorts: policy.Allow,
 		AdminChain: "CNI-ADMIN", FirewalldZone: "trusted", DataDir: "/run/cni/firewall",
 	}
@@ -102,6 +103,40 @@ func TestParseRefuses(t *testing.T) {
 			expectError(t, err, test.code, test.want)
 		})
 	}
+}
+
+// TestParseIsolation reads an entry of the standalone plugin.
+func TestParseIsolation(t *testing.T) {
+	t.Parallel()
+	one := `"prevResult":{"interfaces":[{"name":"br0"}],"ips":[{"address":"10.4.0.2/24"}]}`
+	for name, c := range map[string]struct {
+		keys string
+		want policy.Attachment
+	}{
+		"nothing":    {``, policy.Attachment{IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow}},
+		"isolated":   {`"ingressPolicy":"isolated"`, policy.Attachment{IngressPolicy: policy.Isolated, PublishedPorts: policy.Allow}},
+		"one family": {one, policy.Attachment{Bridge: "br0", IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, IsolatedIn: policy.Families(policy.IPv4)}},
+		"two": {strings.Replace(one, `}]}`, `},{"address":"fd00::2/64"}]}`, 1),
+			policy.Attachment{Bridge: "br0", IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conf, err := Parse([]byte(strings.Replace(input(c.keys), `"firewall"`, `"isolation"`, 1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := conf.Attachment("c", "eth0", links{"br0": BridgeLink}.kindOf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.want.Network, c.want.ContainerID, c.want.IfName = "net/isolation", "c", "eth0"
+			if diff := cmp.Diff(c.want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	_, err := Parse([]byte(strings.Replace(input(`"ingressPolicy":"open"`), `"firewall"`, `"isolation"`, 1)))
+	expectError(t, err, types.ErrInvalidNetworkConfig, `ingressPolicy "open" is unknown: it must be "same-bridge" or "isolated"`)
 }
 
 func expectError(t *testing.T, err error, code uint, part string) {

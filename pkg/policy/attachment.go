@@ -2,7 +2,10 @@
 
 package policy
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+)
 
 // Attachment is one interface of one container on one network: the unit that
 // CNI adds and deletes.
@@ -15,7 +18,11 @@ type Attachment struct {
 	Unseen bool   // the host had no link of that name when it was attached
 	Port   string // host's end of the container's veth; empty where unknown
 
-	Addresses []netip.Prefix // the container's own, /32 or /128
+	Addresses []netip.Prefix // the container's own, /32 or /128: what is forwarded
+
+	// IsolatedIn are the families to isolate in where nothing is forwarded; none
+	// for both.
+	IsolatedIn Families
 
 	IngressPolicy  IngressPolicy
 	PublishedPorts PublishedPorts
@@ -35,14 +42,14 @@ func FamilyOf(p netip.Prefix) Family {
 
 // Families returns the families in which the attachment needs rules: those of
 // its addresses. An isolated container without an address of its own is
-// isolated in both, for it may give itself one.
+// isolated in both, for it may give itself one, unless it says otherwise.
 func (a Attachment) Families() Families {
 	var s Families
 	for _, p := range a.Addresses {
 		s = s.With(FamilyOf(p))
 	}
 	if s == 0 && a.IngressPolicy.Isolates() {
-		return BothFamilies
+		return cmp.Or(a.IsolatedIn, BothFamilies)
 	}
 	return s
 }

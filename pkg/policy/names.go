@@ -93,8 +93,8 @@ func (a Attachment) CheckNames() error {
 	}{
 		{"bridge", a.Bridge, CheckInterface, true},
 		{"port", a.Port, CheckInterface, true},
-		{"iptablesAdminChainName", a.AdminChain, CheckChain, false},
-		{"firewalldZone", a.Zone, CheckZone, false},
+		{"iptablesAdminChainName", a.AdminChain, CheckChain, len(a.Addresses) == 0},
+		{"firewalldZone", a.Zone, CheckZone, len(a.Addresses) == 0},
 	} {
 		if n.optional && n.value == "" {
 			continue

@@ -10,7 +10,10 @@
 // a pair of bridges, so that n bridges cost 2n rules and not n².
 package policy
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // IngressPolicy says who may open a connection to a container.
 type IngressPolicy string
@@ -69,6 +72,15 @@ const BothFamilies = Families(IPv4 | IPv6)
 
 // With returns the set with f in it.
 func (s Families) With(f Family) Families { return s | Families(f) }
+
+// String returns "IPv4", "IPv6", "IPv4+IPv6" or "".
+func (s Families) String() string {
+	var names []string
+	for _, f := range s.List() {
+		names = append(names, f.String())
+	}
+	return strings.Join(names, "+")
+}
 
 // Has reports whether f is in the set.
 func (s Families) Has(f Family) bool { return s&Families(f) != 0 }

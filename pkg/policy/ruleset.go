@@ -36,6 +36,7 @@ type Bridge struct {
 	IngressPolicy  IngressPolicy
 	PublishedPorts PublishedPorts
 	Families       Families // of the containers on it
+	Forwarded      bool     // there is a container on it whose addresses are
 }
 
 // Desired returns the rule set for attachments. It is the only place that
@@ -54,7 +55,7 @@ func Desired(attachments ...Attachment) RuleSet {
 		rs.Addresses = append(rs.Addresses, a.Addresses...)
 		rs.own(a)
 		if a.Bridge != "" {
-			b := Bridge{a.Bridge, a.Network, a.IngressPolicy, a.PublishedPorts, a.Families()}
+			b := Bridge{a.Bridge, a.Network, a.IngressPolicy, a.PublishedPorts, a.Families(), len(a.Addresses) > 0}
 			bridges[a.Bridge] = stricter(b, bridges[a.Bridge])
 		}
 	}
@@ -164,6 +165,7 @@ func stricter(a, b Bridge) Bridge {
 		a.PublishedPorts = Deny
 	}
 	a.Families |= b.Families
+	a.Forwarded = a.Forwarded || b.Forwarded
 	a.Network = cmp.Or(a.Network, b.Network)
 	return a
 }

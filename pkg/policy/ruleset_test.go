@@ -38,7 +38,11 @@ func TestDesired(t *testing.T) {
 		},
 		"isolated without addresses, in both families": {
 			[]Attachment{attachment("br1", Isolated, Deny)},
-			RuleSet{AdminChains: []string{"ADMIN"}, Bridges: []Bridge{{"br1", "", Isolated, Deny, BothFamilies}}},
+			RuleSet{AdminChains: []string{"ADMIN"}, Bridges: []Bridge{{"br1", "", Isolated, Deny, BothFamilies, false}}},
+		},
+		"isolated without addresses, in one family": {
+			[]Attachment{{Bridge: "br1", IngressPolicy: SameBridge, PublishedPorts: Allow, IsolatedIn: Families(IPv4)}},
+			RuleSet{Bridges: []Bridge{{"br1", "", SameBridge, Allow, Families(IPv4), false}}},
 		},
 		"without a bridge": {
 			[]Attachment{attachment("", Open, Allow, "10.1.0.2")},
@@ -46,17 +50,17 @@ func TestDesired(t *testing.T) {
 		},
 		"twice the same": {
 			[]Attachment{both, both},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", SameBridge, Allow, BothFamilies}}, hosts("10.1.0.2", "fd00::2"), nil, nil, ""},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", SameBridge, Allow, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil, ""},
 		},
 		"two bridges, sorted": {
 			[]Attachment{attachment("br2", Open, Allow, "10.2.0.2"), attachment("br1", Isolated, Deny, "10.1.0.3", "10.1.0.2")},
 			RuleSet{[]string{"ADMIN"},
-				[]Bridge{{"br1", "", Isolated, Deny, Families(IPv4)}, {"br2", "", Open, Allow, Families(IPv4)}},
+				[]Bridge{{"br1", "", Isolated, Deny, Families(IPv4), true}, {"br2", "", Open, Allow, Families(IPv4), true}},
 				hosts("10.1.0.2", "10.1.0.3", "10.2.0.2"), nil, nil, ""},
 		},
 		"the stricter of two, in the families of both": {
 			[]Attachment{attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br1", SameBridge, Deny, "fd00::2")},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", Isolated, Deny, BothFamilies}}, hosts("10.1.0.2", "fd00::2"), nil, nil, ""},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", Isolated, Deny, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil, ""},
 		},
 	}
 	for name, test := range tests {
@@ -72,7 +76,7 @@ func TestDesired(t *testing.T) {
 func TestIn(t *testing.T) {
 	t.Parallel()
 	rs := Desired(attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br2", Open, Deny, "10.2.0.2", "fd00::2"))
-	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", "", Open, Deny, BothFamilies}}, hosts("fd00::2"), nil, nil, ""}
+	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", "", Open, Deny, BothFamilies, true}}, hosts("fd00::2"), nil, nil, ""}
 	if diff := cmp.Diff(want, rs.In(IPv6), comparePrefixes); diff != "" {
 		t.Error(diff)
 	}
@@ -95,7 +99,7 @@ func TestByPlace(t *testing.T) {
 	placesOf := func(backend string) []string {
 		return map[string][]string{"one": {"table"}, "two": {"other table", "zone"}}[backend]
 	}
-	bridges := []Bridge{{"br1", "net", SameBridge, Allow, Families(IPv4)}, {"br2", "net", Isolated, Deny, Families(IPv4)}}
+	bridges := []Bridge{{"br1", "net", SameBridge, Allow, Families(IPv4), true}, {"br2", "net", Isolated, Deny, Families(IPv4), true}}
 	accepted := RuleSet{
 		AdminChains: []string{"ADMIN"}, Addresses: hosts("10.2.0.2"),
 		Owners: map[netip.Prefix]Owner{hosts("10.2.0.2")[0]: {"net", "id", "eth0"}},

@@ -3,6 +3,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"net"
@@ -38,12 +39,20 @@ const (
 	maxAddresses = 90 // bytes of the field: two of each family
 )
 
+// isolatedIn is what stands for addresses where nothing is forwarded: nothing
+// for both families.
+var isolatedIn = map[string]policy.Families{
+	"":     0,
+	"IPv4": policy.Families(policy.IPv4),
+	"IPv6": policy.Families(policy.IPv6),
+}
+
 // NewEntry returns the entry that the record of an attachment has.
 func NewEntry(a policy.Attachment) Entry {
 	e := Entry{Key: Key(a.Network, a.ContainerID, a.IfName), NetworkKey: NetworkKey(a.Network), Attachment: brief(a)}
 	e.file = strings.Join([]string{
 		strconv.Itoa(formatVersion), e.Key, e.NetworkKey, a.Backend, url.QueryEscape(a.Bridge),
-		string(a.IngressPolicy), string(a.PublishedPorts), addressField(a.Addresses),
+		string(a.IngressPolicy), string(a.PublishedPorts), cmp.Or(a.IsolatedIn.String(), addressField(a.Addresses)),
 	}, ",") + recordSuffix
 	return e
 }
@@ -54,7 +63,7 @@ func (e Entry) File() string { return e.file }
 // brief reduces an attachment to what its name says.
 func brief(a policy.Attachment) policy.Attachment {
 	return policy.Attachment{
-		Backend: a.Backend, Bridge: a.Bridge, Addresses: a.Addresses,
+		Backend: a.Backend, Bridge: a.Bridge, Addresses: a.Addresses, IsolatedIn: a.IsolatedIn,
 		IngressPolicy: a.IngressPolicy, PublishedPorts: a.PublishedPorts,
 	}
 }
@@ -92,15 +101,22 @@ func (e *Entry) parse(file string) (whole bool, err error) {
 		Backend: f[3], Bridge: bridge,
 		IngressPolicy: policy.IngressPolicy(f[5]), PublishedPorts: policy.PublishedPorts(f[6]),
 	}}
-	if !slices.Contains(policy.IngressPolicies, e.Attachment.IngressPolicy) ||
-		!slices.Contains(policy.PublishedPortsValues, e.Attachment.PublishedPorts) {
+	if !e.hasPolicy() {
 		return false, errForeign
 	}
 	if f[7] == elsewhere {
 		return false, nil
 	}
-	e.Attachment.Addresses, err = parseAddresses(f[7])
+	var nothing bool
+	if e.Attachment.IsolatedIn, nothing = isolatedIn[f[7]]; !nothing {
+		e.Attachment.Addresses, err = parseAddresses(f[7])
+	}
 	return true, err
+}
+
+func (e *Entry) hasPolicy() bool {
+	return slices.Contains(policy.IngressPolicies, e.Attachment.IngressPolicy) &&
+		slices.Contains(policy.PublishedPortsValues, e.Attachment.PublishedPorts)
 }
 
 // fields splits a name at its commas, and returns how many fields there are.

@@ -37,6 +37,7 @@ type record struct {
 	Unseen         bool     `json:"bridgeUnseen,omitempty"`
 	Port           string   `json:"port,omitempty"`
 	Addresses      []string `json:"addresses,omitempty"`
+	IsolatedIn     string   `json:"isolatedIn,omitempty"`
 	IngressPolicy  string   `json:"ingressPolicy"`
 	PublishedPorts string   `json:"publishedPorts"`
 	AdminChain     string   `json:"iptablesAdminChainName"`
@@ -50,7 +51,7 @@ func encode(a policy.Attachment) ([]byte, error) {
 		Network: a.Network, ContainerID: a.ContainerID, IfName: a.IfName,
 		Backend: a.Backend, Bridge: a.Bridge, Unseen: a.Unseen, Port: a.Port,
 		IngressPolicy: string(a.IngressPolicy), PublishedPorts: string(a.PublishedPorts),
-		AdminChain: a.AdminChain, Zone: a.Zone,
+		AdminChain: a.AdminChain, Zone: a.Zone, IsolatedIn: a.IsolatedIn.String(),
 	}
 	for _, p := range a.Addresses {
 		r.Addresses = append(r.Addresses, p.Addr().String())
@@ -73,6 +74,10 @@ func decode(content []byte) (policy.Attachment, error) {
 		Backend: r.Backend, Bridge: r.Bridge, Unseen: r.Unseen, Port: r.Port,
 		IngressPolicy: policy.IngressPolicy(r.IngressPolicy), PublishedPorts: policy.PublishedPorts(r.PublishedPorts),
 		AdminChain: r.AdminChain, Zone: r.Zone,
+	}
+	var known bool
+	if a.IsolatedIn, known = isolatedIn[r.IsolatedIn]; !known {
+		return a, fmt.Errorf("isolatedIn %q is unknown", r.IsolatedIn)
 	}
 	for _, text := range r.Addresses {
 		addr, err := netip.ParseAddr(text)

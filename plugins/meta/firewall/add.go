@@ -57,7 +57,7 @@ func (p plugin) add(args *skel.CmdArgs) error {
 		}
 		return errors.Join(err, undoErr)
 	}
-	p.warn(l.adopt(a), p.leaveFormer(l, a), h.overruled(a.Backend), h.strict(a.Backend))
+	p.warn(l.convert(a), p.leaveFormer(l, a), h.overruled(a.Backend), h.strict(a.Backend))
 	return nil
 }
 
@@ -94,12 +94,12 @@ func (l live) record(a policy.Attachment) (takeBack func() error, err error) {
 }
 
 // leaveFormer takes away what the attachment has in other backends, now that it
-// is in the one of its configuration.
+// is in the one of its configuration, and what was adopted of its bridge.
 func (p plugin) leaveFormer(l live, a policy.Attachment) error {
-	own := l.of(a)
+	key := keyOf(a)
 	d := newDeparture()
-	for _, e := range own {
-		if e.Attachment.Backend != a.Backend {
+	for _, e := range l.Entries {
+		if e.Key == key && e.Attachment.Backend != a.Backend || supersedes(a, &e) {
 			former, err := l.store.Read(e)
 			p.warn(err)
 			d.leave(policy.Attachment{Backend: e.Attachment.Backend, Addresses: e.Attachment.Addresses, Zone: former.Zone})

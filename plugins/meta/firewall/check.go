@@ -9,6 +9,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 
 	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -26,6 +27,9 @@ func (p plugin) check(args *skel.CmdArgs) error {
 	}
 	l := p.remember(s)
 	own := l.of(a)
+	if isolated := l.adoptedOn(a.Bridge); len(own) == 0 && len(isolated) > 0 && conf.Plugin == netconf.PluginIsolation {
+		own, a = isolated, isolated[0].Attachment // all that there is of it
+	}
 	upstreams := len(own) == 0 && a.Backend != backendNFTables
 	if upstreams { // which has no rules for published ports
 		a.PublishedPorts = policy.Deny

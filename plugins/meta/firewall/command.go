@@ -17,7 +17,8 @@ import (
 const usage = `firewall is a CNI plugin, called by a container runtime. For its operator:
 
   firewall status [-o table|json] [--graph mermaid|dot]   what it isolates, and whether the kernel holds it
-  firewall restore                                        put all of it back, after rules were flushed
+  firewall restore [--adopt]                              put all of it back, after rules were flushed; with --adopt
+                                                          take over what an earlier plugin isolates by iptables
   firewall watch                                          do so whenever firewalld reloads or restarts
 
 All take --data-dir for networks that set dataDir in their conflist.
@@ -48,10 +49,11 @@ func (p plugin) command(args []string) error {
 		return p.commandStatus(args[1:])
 	case "restore":
 		flags, dataDir := p.flags("restore")
+		adopting := flags.Bool("adopt", false, "take over the bridges that an earlier plugin isolates by iptables, and clean up after it")
 		if err := parseFlags(flags, args[1:]); err != nil {
 			return err
 		}
-		return p.restore(*dataDir)
+		return p.restore(*dataDir, *adopting)
 	case "watch":
 		return p.commandWatch(args[1:])
 	case "help", "-h", "--help":

@@ -264,7 +264,7 @@ func (l live) partStale(d *departure) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{l.partNeedless(d)}
 	for _, e := range l.Entries {
 		if bridge := e.Attachment.Bridge; bridge == "" || found[bridge] != 0 {
 			continue

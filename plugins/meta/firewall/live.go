@@ -62,7 +62,7 @@ func (l live) with(a policy.Attachment) map[string]policy.RuleSet {
 	key := keyOf(a)
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		if e.Key == key {
+		if e.Key == key || supersedes(a, e) {
 			continue
 		}
 		b := &e.Attachment
@@ -111,10 +111,10 @@ func ofSameNetwork(a policy.Attachment, e *store.Entry) bool {
 	return e.Attachment.Bridge == a.Bridge && e.NetworkKey == store.NetworkKey(a.Network) // a hash, asked last
 }
 
-// adopt rewrites the records of an attachment's network that still say its
+// convert rewrites the records of an attachment's network that still say its
 // former policy. A call that dies meanwhile leaves some of each; then the
 // stricter holds.
-func (l live) adopt(a policy.Attachment) error {
+func (l live) convert(a policy.Attachment) error {
 	var errs []error
 	key := keyOf(a)
 	for _, e := range l.Entries {

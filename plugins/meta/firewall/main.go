@@ -8,6 +8,7 @@ package main
 import (
 	"errors"
 	"os"
+	"path/filepath"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/cni-isolation/firewall/pkg/firewalld"
 	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -35,7 +37,17 @@ func main() {
 		Del:    coded(p.del),
 		GC:     coded(p.gc),
 		Status: coded(p.status),
-	}, version.VersionsStartingFrom("0.4.0"), "CNI firewall plugin "+buildVersion)
+	}, version.VersionsStartingFrom("0.4.0"), about(os.Args[0]))
+}
+
+// about returns the line that the plugin writes when it is called without a verb,
+// under the name that a conflist calls it by.
+func about(path string) string {
+	name := filepath.Base(path)
+	if name != netconf.PluginIsolation {
+		name = netconf.PluginFirewall
+	}
+	return "CNI " + name + " plugin " + buildVersion
 }
 
 // coded gives a verb's errors the CNI code that tells the runtime what to do.

@@ -83,9 +83,12 @@ func networks(all []policy.Attachment) []network {
 			[]string{b.Network, b.Bridge, string(b.IngressPolicy), string(b.PublishedPorts), b.Backend, b.ContainerID, b.IfName})
 	})
 	for _, a := range all {
-		n := network{Name: a.Network, Bridge: a.Bridge, IngressPolicy: a.IngressPolicy, PublishedPorts: a.PublishedPorts, Backend: a.Backend}
+		n := network{Name: a.Network, Bridge: a.Bridge, IngressPolicy: a.IngressPolicy, PublishedPorts: a.PublishedPorts, Backend: a.Backend, Containers: []container{}}
 		if len(list) == 0 || !list[len(list)-1].sameAs(n) {
 			list = append(list, n)
+		}
+		if a.Network == adoptedNetwork {
+			continue // what is on the bridge is not known
 		}
 		last := &list[len(list)-1]
 		last.Containers = append(last.Containers, newContainer(a))

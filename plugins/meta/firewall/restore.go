@@ -12,7 +12,9 @@ import (
 
 // restore replays all records of the network namespace, after a flush or a
 // restart of the firewall. The error says what could not be restored.
-func (p plugin) restore(dataDir string) error {
+// With adopting, what an earlier plugin isolates is recorded first, and its rules
+// go last.
+func (p plugin) restore(dataDir string, adopting bool) error {
 	l, unlock, err := p.locked(dataDir)
 	if err != nil {
 		return err
@@ -21,6 +23,11 @@ func (p plugin) restore(dataDir string) error {
 
 	p.warn(l.forgetLeaving(""))
 	l, buryErr := p.bury(l)
+	var found earlier
+	var adoptErr error
+	if adopting {
+		found, adoptErr = p.adopt(&l)
+	}
 	all, unreadable := l.attachments()
 	// Bridges whose records are damaged are isolated all the same.
 	isolated := append(l.briefs(), all...)
@@ -28,10 +35,27 @@ func (p plugin) restore(dataDir string) error {
 	h, err := p.readAll(sets, wholly(sets))
 	// What cannot be read keeps nothing else from being isolated.
 	err = errors.Join(err, h.apply(sets, before))
-	if err := errors.Join(err, buryErr, unreadable, errors.Join(l.Problems...)); err != nil {
+	if err == nil { // else it may be all that isolates
+		err = found.clean(l)
+	}
+	if err := errors.Join(err, buryErr, adoptErr, unreadable, errors.Join(l.Problems...)); err != nil {
 		return fmt.Errorf("not everything could be restored: %w", err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "restored %s on %s\n", count(len(all), "attachment"), count(len(before.Bridges), "bridge"))
+	return p.tell(l, len(before.Bridges))
+}
+
+func (p plugin) tell(l live, bridges int) error {
+	adopted := 0
+	for _, e := range l.Entries {
+		if isAdopted(&e) {
+			adopted++
+		}
+	}
+	more := ""
+	if adopted > 0 {
+		more = fmt.Sprintf(", %d adopted", adopted)
+	}
+	_, err := fmt.Fprintf(p.stdout, "restored %s on %s%s\n", count(len(l.Entries)-adopted, "attachment"), count(bridges, "bridge"), more)
 	return err
 }
 

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iptables
+
+import (
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// commentFormer is that of the plugin isolation, which stood by itself until
+// upstream's firewall took it in. It wrote to the same chains and never removed
+// anything.
+const commentFormer = "CNI isolation plugin rules"
+
+// formerToStage2 is all that it wrote of a bridge in stage 1.
+func formerToStage2(bridge string) rule {
+	return rule("-i " + bridge + " ! -o " + bridge + " " + comment(commentFormer) + "-j " + chainStage2)
+}
+
+// Isolated returns the bridges that rules of a plugin isolate: this one's,
+// upstream's, or the former one's. One that sends to stage 2 is isolated, and so
+// it is to stay, whatever else is there of it.
+func (s *State) Isolated() []policy.Bridge {
+	found := map[string]policy.Bridge{}
+	for _, name := range s.Families().List() {
+		t := s.families[name].table
+		for _, r := range t.rules[chainStage1].list {
+			bridge := r.isolates()
+			if bridge == "" {
+				continue
+			}
+			b := found[bridge]
+			b.Name, b.Families = bridge, b.Families.With(name)
+			if b.IngressPolicy != policy.Isolated {
+				b.IngressPolicy = policyOf(t, bridge)
+			}
+			found[bridge] = b
+		}
+	}
+	bridges := make([]policy.Bridge, 0, len(found))
+	for _, b := range found {
+		bridges = append(bridges, b)
+	}
+	return bridges
+}
+
+// isolates returns the bridge whose rule in stage 1 it is.
+func (r rule) isolates() string {
+	bridge := r.value("-i")
+	if policy.CheckInterface(bridge) != nil {
+		return ""
+	}
+	for _, known := range []rule{toStage2(bridge, policy.SameBridge), toStage2(bridge, policy.Isolated), formerToStage2(bridge)} {
+		if r.key() == known.key() {
+			return bridge
+		}
+	}
+	return ""
+}
+
+func policyOf(t *table, bridge string) policy.IngressPolicy {
+	if t.count(chainStage1, dropSameBridge(bridge)) > 0 {
+		return policy.Isolated
+	}
+	return policy.SameBridge
+}
+
+// RemoveFormer removes all rules of the former plugin. Whatever they isolate must
+// be isolated by others by then.
+func (s *State) RemoveFormer() error {
+	return s.each(func(f *family) error { return f.make(former) })
+}
+
+func former(t *table) plan {
+	var p plan
+	for _, chain := range []string{chainForward, chainStage1, chainStage2} {
+		var seen []uint64
+		for _, r := range t.rules[chain].list {
+			if r.value("--comment") == commentFormer && !slices.Contains(seen, r.key()) {
+				p.remove(t, chain, r)
+				seen = append(seen, r.key())
+			}
+		}
+	}
+	return append(p, p.emptyStages(t)...)
+}

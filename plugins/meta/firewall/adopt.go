@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// adoptedNetwork stands for the network in the record of a bridge that an earlier
+// plugin isolated by iptables: upstream's, or the standalone isolation. Its
+// containers have no record. No network can have that name.
+const adoptedNetwork = "(adopted)"
+
+func adopted(bridge string) policy.Attachment {
+	return policy.Attachment{Network: adoptedNetwork, ContainerID: bridge, IfName: "-", Bridge: bridge}
+}
+
+var adoptedKey = store.NetworkKey(adoptedNetwork)
+
+func isAdopted(e *store.Entry) bool { return e.NetworkKey == adoptedKey }
+
+// adoptedOn returns the entry of a bridge that was adopted, if it was.
+func (l live) adoptedOn(bridge string) []store.Entry {
+	var found []store.Entry
+	for _, e := range l.Entries {
+		if e.Attachment.Bridge == bridge && isAdopted(&e) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// supersedes reports whether an attachment says in the place of an adopted record
+// how its bridge is isolated. One that is open does not: in a conflist with an
+// isolation of its own, that comes after it.
+func supersedes(a policy.Attachment, e *store.Entry) bool {
+	return e.Attachment.Bridge == a.Bridge && a.IngressPolicy.Isolates() && isAdopted(e)
+}
+
+// earlier is what the filter tables hold of earlier plugins.
+type earlier struct {
+	families policy.Families // none: not asked for, or no iptables
+	unused   []policy.Bridge // isolated, and nobody is on them
+}
+
+// adopt records the bridges that only rules of an earlier plugin isolate, in the
+// backend that the host has for a network which names none, so that they are
+// isolated in the place of every backend. Published ports were closed between
+// bridges, and stay so until an ADD says otherwise.
+func (p plugin) adopt(l *live) (earlier, error) {
+	installed, _ := iptables.Installed(policy.BothFamilies)
+	if installed == 0 {
+		return earlier{}, nil
+	}
+	t, err := iptables.Read(installed)
+	if err != nil {
+		return earlier{}, fmt.Errorf("adopting what iptables holds: %w", err)
+	}
+	found := earlier{families: installed}
+	backend, err := p.choose()
+	if err != nil {
+		return earlier{}, err
+	}
+	var errs []error
+	for _, b := range t.Isolated() {
+		a := adopted(b.Name)
+		a.IngressPolicy, a.PublishedPorts, a.Backend = b.IngressPolicy, policy.Deny, backend
+		if b.Families != policy.BothFamilies {
+			a.IsolatedIn = b.Families
+		}
+		errs = append(errs, found.adopt(l, a))
+	}
+	return found, errors.Join(errs...)
+}
+
+// adopt records one bridge, unless there is a record that isolates it.
+func (found *earlier) adopt(l *live, a policy.Attachment) error {
+	if slices.ContainsFunc(l.Entries, func(e store.Entry) bool {
+		return e.Attachment.Bridge == a.Bridge && e.Attachment.IngressPolicy.Isolates()
+	}) {
+		return nil
+	}
+	used, err := l.inUse(a.Bridge, nil, nil)
+	if err != nil {
+		return err
+	}
+	if !used {
+		found.unused = append(found.unused, policy.Bridge{Name: a.Bridge, Families: policy.BothFamilies})
+		return nil
+	}
+	if err := l.store.Put(a, nil); err != nil {
+		return err
+	}
+	l.Entries = append(l.Entries, store.NewEntry(a))
+	return nil
+}
+
+// clean removes what earlier plugins left: all rules of the former one, those of
+// bridges on which nobody is, and, where no record is of iptables, those of
+// bridges whose containers all have records. It comes when the kernel holds all
+// that the records say.
+func (found earlier) clean(l live) error {
+	if found.families == 0 {
+		return nil
+	}
+	t, err := iptables.Read(found.families)
+	if err != nil {
+		return err
+	}
+	errs := []error{t.RemoveFormer()}
+	rs := policy.RuleSet{Bridges: found.unused}
+	if !slices.Contains(placesOfAll(l.Entries), placeIPTables) {
+		ours, err := l.withoutStrangers(l.Entries, nil)
+		errs = append(errs, err)
+		for _, name := range ours {
+			rs.Bridges = append(rs.Bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
+		}
+	}
+	return errors.Join(append(errs, t.Remove(rs))...)
+}
+
+// partNeedless makes the adopted bridges leave on which nobody is any more.
+func (l live) partNeedless(d *departure) error {
+	var errs []error
+	for _, e := range l.Entries {
+		if !isAdopted(&e) {
+			continue
+		}
+		used, err := l.inUse(e.Attachment.Bridge, nil, d.ports)
+		if err == nil && !used {
+			err = l.part(d, e)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
