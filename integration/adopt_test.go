@@ -84,6 +84,35 @@ func TestAdoptFormer(t *testing.T) {
 	})
 }
 
+// TestAdoptFails has a program fail that adopting needs. What isolated before does
+// so after, and the next try finishes.
+func TestAdoptFails(t *testing.T) {
+	t.Parallel()
+	onEachVariant(t, func(t *testing.T, h *host.Host) {
+		w := isolationWorld(t, h, "deny")
+		for _, e := range w.networks {
+			e.network.Firewall = nil
+		}
+		w.call(t, h.Upstream(), "ADD")
+		shell(t, h, formerRules("br1", "br2"))
+		for _, program := range programs {
+			for nth := 1; nth <= 3; nth++ {
+				s := newShims(t, fault{program, nth, nth, "failure"})
+				_, err := h.Run("env", "PATH="+string(s), h.Firewall, "restore", "--adopt")
+				if befallen := s.count(t)[program] >= nth; befallen != (err != nil) {
+					t.Errorf("%s failing at call %d of %d: %v", program, nth, s.count(t)[program], err)
+				}
+				w.check(t, usual, "adopting failed")
+			}
+		}
+		must(h.Run(h.Firewall, "restore", "--adopt"))(t)
+		if left := linesWith(state(t, h), "CNI isolation plugin rules"); left != nil {
+			t.Errorf("left of the former plugin:\n%s", strings.Join(left, "\n"))
+		}
+		w.check(t, usual, "adopted")
+	})
+}
+
 // TestAdoptUpstream takes over upstream's bridges, whose containers then go.
 func TestAdoptUpstream(t *testing.T) {
 	t.Parallel()
