@@ -112,7 +112,10 @@ func TestIsolationAlone(t *testing.T) {
 		}
 		must(callAs(h, e, e.server, "isolation", "DEL", path))(t)
 		same(t, before, state(t, h), "DEL")
-		must(h.Run("sh", "-c", `test "$(exec -a isolation "$0" 2>&1)" != ""`, h.Firewall))(t)
+		about := must(h.Run("bash", "-c", `exec -a /opt/cni/bin/isolation "$0" 2>&1`, h.Firewall))(t)
+		if !strings.HasPrefix(about, "CNI isolation plugin v") {
+			t.Errorf("it says that it is %s", about)
+		}
 	})
 }
 
