@@ -15,13 +15,18 @@ export GOTOOLCHAIN ?= auto
 # Where container engines look for plugins. DESTDIR stands before it, for packagers.
 PREFIX ?= /opt/cni
 CNI_BIN_DIR ?= $(PREFIX)/bin
-# Where systemd looks for units that no package brought.
+# Where the rest goes that no package brought: a link to the plugin under the name of the operator's command, its page of
+# the manual, completion for shells, and the watcher's unit.
+SBIN_DIR ?= /usr/local/sbin
+SHARE_DIR ?= /usr/local/share
 UNIT_DIR ?= /usr/local/lib/systemd/system
 UNIT := cni-firewall-watch.service
 # VERSION=v1.2.3 replaces the version that the source states.
 LDFLAGS := -s -w $(if $(VERSION),-X main.buildVersion=$(VERSION))
 
 UPSTREAM := github.com/containernetworking/plugins
+# Tools of a release: govulncheck, nfpm for packages, cyclonedx-gomod for the SBOM.
+RELEASE_TOOLS := bin/tools/.release
 LINTER_VERSION := v2.15.0
 LINTER := bin/tools/golangci-lint-$(LINTER_VERSION)
 
@@ -53,10 +58,13 @@ bin/cni/.built: integration/tools/go.mod integration/tools/go.sum
 .PHONY: lint
 lint: $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts and go.mod files
 	$(LINTER) run
-	shellcheck scripts/* .ci/run
+	cd release && ../$(LINTER) run
+	shellcheck -x scripts/* .ci/run release/postinst release/prerm completions/cni-firewall.bash
+	mandoc -T lint -W warning man/*
 	$(MAKE) unit-check
 	go mod tidy -diff
 	go -C integration/tools mod tidy -diff
+	go -C release mod tidy -diff
 
 # systemd wants the program of a unit to be there. Exposure is counted from 0 to 100.
 .PHONY: unit-check
@@ -83,7 +91,28 @@ integration: root build plugins ## run the tests on real hosts, each in namespac
 	go test -count=1 -timeout 20m ./integration/...
 
 .PHONY: test
-test: root prerequisites build plugins lint unit integration ## run all checks, as CI does (root)
+test: root prerequisites build plugins lint unit release-test integration ## run all checks, as CI does (root)
+
+.PHONY: release-tools
+release-tools: $(RELEASE_TOOLS) ## build the tools of a release
+
+# "tool" stands for all the tools of that go.mod.
+$(RELEASE_TOOLS): release/go.mod release/go.sum
+	mkdir -p bin/tools
+	CGO_ENABLED=0 go -C release build -trimpath -o $(CURDIR)/bin/tools/ tool
+	touch $@
+
+.PHONY: release
+release: release-tools vulncheck ## make a release in dist; VERSION and ARCHITECTURES (scripts/release)
+	scripts/release
+
+.PHONY: release-test
+release-test: root release-tools ## make a release twice, compare the bytes, and install the packages on a copy of this host (root)
+	scripts/release-test
+
+.PHONY: vulncheck
+vulncheck: release-tools ## look for known vulnerabilities
+	scripts/vulncheck
 
 .PHONY: demo
 demo: root prerequisites build plugins ## show what the plugin does, in namespaces of its own (root); DEMO_FLAGS=-nftables or -firewalld
@@ -95,15 +124,27 @@ root:
 	@[ "$$(id -u)" = 0 ] || { echo 'network namespaces need root: sudo make $(MAKECMDGOALS)' >&2; exit 1; }
 
 .PHONY: install
-install: ## install bin/firewall, keeping upstream's as firewall.upstream, and the watcher's unit
+install: ## install bin/firewall, keeping upstream's as firewall.upstream, and what belongs to it; ISOLATION=yes: as isolation, too
 	scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)'
+	[ '$(ISOLATION)' != yes ] || scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)' isolation
 	mkdir -p '$(DESTDIR)$(UNIT_DIR)'
 	sed 's,@BIN@,$(CNI_BIN_DIR),' systemd/$(UNIT).in >'$(DESTDIR)$(UNIT_DIR)/$(UNIT)'
+	mkdir -p '$(DESTDIR)$(SBIN_DIR)'
+	ln -sfT '$(CNI_BIN_DIR)/firewall' '$(DESTDIR)$(SBIN_DIR)/cni-firewall'
+	install -Dm 0644 man/cni-firewall.8 '$(DESTDIR)$(SHARE_DIR)/man/man8/cni-firewall.8'
+	install -Dm 0644 completions/cni-firewall.bash '$(DESTDIR)$(SHARE_DIR)/bash-completion/completions/cni-firewall'
+	install -Dm 0644 -t '$(DESTDIR)$(SHARE_DIR)/zsh/site-functions' completions/_cni-firewall
+	install -Dm 0644 -t '$(DESTDIR)$(SHARE_DIR)/fish/vendor_completions.d' completions/cni-firewall.fish
 
 .PHONY: uninstall
 uninstall: ## remove our plugin and bring upstream's back
-	rm -f '$(DESTDIR)$(UNIT_DIR)/$(UNIT)'
+	rm -f '$(DESTDIR)$(UNIT_DIR)/$(UNIT)' '$(DESTDIR)$(SBIN_DIR)/cni-firewall' \
+		'$(DESTDIR)$(SHARE_DIR)/man/man8/cni-firewall.8' \
+		'$(DESTDIR)$(SHARE_DIR)/bash-completion/completions/cni-firewall' \
+		'$(DESTDIR)$(SHARE_DIR)/zsh/site-functions/_cni-firewall' \
+		'$(DESTDIR)$(SHARE_DIR)/fish/vendor_completions.d/cni-firewall.fish'
 	scripts/uninstall '$(DESTDIR)$(CNI_BIN_DIR)'
+	scripts/uninstall '$(DESTDIR)$(CNI_BIN_DIR)' isolation
 
 .PHONY: clean
 clean: ## remove all that was built
