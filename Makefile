@@ -36,7 +36,7 @@ build: ## build bin/firewall, the plugin (default)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: prerequisites
 prerequisites: ## install what this host lacks for the other targets
@@ -88,10 +88,14 @@ unit: build ## run the tests that need no root
 
 .PHONY: integration
 integration: root build plugins ## run the tests on real hosts, each in namespaces of its own (root)
-	go test -count=1 -timeout 20m ./integration/...
+	packages=$$(go list ./integration/... | grep -v /runtimes); go test -count=1 -timeout 20m $$packages
+
+.PHONY: e2e
+e2e: root build plugins ## have container engines use the plugin, each in namespaces of its own (root)
+	go test -count=1 -timeout 20m ./integration/runtimes/...
 
 .PHONY: test
-test: root prerequisites build plugins lint unit release-test integration ## run all checks, as CI does (root)
+test: root prerequisites build plugins lint unit release-test integration e2e ## run all checks, as CI does (root)
 
 .PHONY: release-tools
 release-tools: $(RELEASE_TOOLS) ## build the tools of a release

@@ -111,13 +111,19 @@ func setUp() (*Host, error) {
 	}{
 		{"", "/", "", unix.MS_REC | unix.MS_PRIVATE},
 		{"proc", "/proc", "proc", 0},
-		{"sysfs", "/sys", "sysfs", 0}, // shows the links of this network namespace
 		{"tmpfs", "/run", "tmpfs", 0}, // records, locks and named namespaces
+		{"/sys/fs", "/run", "", unix.MS_BIND | unix.MS_REC},
+		{"sysfs", "/sys", "sysfs", 0}, // shows the links of this network namespace
+		// Control groups, without which no runtime starts a container, are no part of it.
+		{"/run/cgroup", "/sys/fs/cgroup", "", unix.MS_BIND | unix.MS_REC},
 	}
 	for _, m := range mounts {
 		if err := unix.Mount(m.source, m.target, m.kind, m.flags, ""); err != nil {
 			return nil, fmt.Errorf("mounting %s: %w", m.target, err)
 		}
+	}
+	if err := unix.Unmount("/run", unix.MNT_DETACH); err != nil {
+		return nil, fmt.Errorf("unmounting what control groups were kept in: %w", err)
 	}
 	h := &Host{
 		root:     root,

@@ -33,6 +33,24 @@ func (h *Host) TableIn(prefix ...string) (string, error) {
 	return lines(listing), err
 }
 
+// Ruleset returns all of nftables, which is all of iptables-nft too: the lines of
+// each table, without counters, and those of a chain together.
+func (h *Host) Ruleset() (string, error) {
+	listing, err := h.Run("nft", "list", "tables")
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	for _, table := range slices.Sorted(strings.Lines(listing)) {
+		listing, err := h.Run("nft", append([]string{"-s", "list"}, strings.Fields(table)...)...)
+		if err != nil {
+			return "", err
+		}
+		text.WriteString(table + lines(listing))
+	}
+	return text.String(), nil
+}
+
 // lines takes a listing apart.
 func lines(listing string) string {
 	var all []string

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtimes
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/cni-isolation/firewall/integration/host"
+)
+
+// The configuration that has Podman 4 use CNI, where systemd does not run.
+const podmanConf = `[containers]
+log_driver = "k8s-file"
+
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+
+[network]
+network_backend = "cni"
+cni_plugin_dirs = ["` + host.PluginDir + `"]
+`
+
+const storageConf = `[storage]
+driver = "overlay"
+runroot = "/run/containers/storage"
+graphroot = "/var/lib/containers/storage"
+`
+
+// podmanHost is a kind of host that Podman is used on.
+type podmanHost struct {
+	name  string
+	setUp func(h *host.Host) (*host.Firewalld, error)
+	flush string // what somebody else does to the rules, if it is not firewalld
+	keeps []string
+}
+
+var podmanHosts = []podmanHost{
+	{
+		name:  "iptables",
+		setUp: func(*host.Host) (*host.Firewalld, error) { return nil, nil },
+		flush: "iptables -F; iptables -t nat -F",
+		keeps: documented,
+	},
+	{
+		name:  "nftables",
+		setUp: func(h *host.Host) (*host.Firewalld, error) { return nil, h.WithoutIPTables() },
+		flush: "nft flush ruleset",
+	},
+	{
+		name: "firewalld",
+		setUp: func(h *host.Host) (*host.Firewalld, error) {
+			if _, err := h.Bus(); err != nil {
+				return nil, err
+			}
+			return h.Firewalld("nftables", "public")
+		},
+	},
+}
+
+// TestPodman has Podman isolate networks of its own making on every kind of host.
+func TestPodman(t *testing.T) {
+	t.Parallel()
+	for _, kind := range podmanHosts {
+		t.Run(kind.name, func(t *testing.T) {
+			host.Test(t, func(t *testing.T, h *host.Host) { testPodman(t, h, kind) })
+		})
+	}
+}
+
+func testPodman(t *testing.T, h *host.Host, kind podmanHost) {
+	ok(t, h.Scratch())
+	firewalld := must(kind.setUp(h))(t)
+	p := newPodman(t, h)
+
+	p.createNetworks()
+	p.runAll()
+	p.check(t, open, "networks without isolation")
+	p.removeAll()
+	settled := kernel(t, h)
+	if diff := cmp.Diff(kind.keeps, ours(settled), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("what the plugin leaves (-want +got):\n%s", diff)
+	}
+
+	p.createNetworks("--opt", "isolate=true")
+	for _, name := range []string{"blue", "red"} {
+		if text := conflist(t, host.ConflistDir+"/"+name+".conflist"); !strings.Contains(text, `"ingressPolicy": "same-bridge"`) {
+			t.Fatalf("Podman wrote no policy: %s", text)
+		}
+	}
+	p.runAll()
+	p.check(t, sameBridge, "isolated networks")
+	must(h.Run(h.Firewall, "status"))(t)
+	p.restart(server)
+	p.check(t, sameBridge, "after a restart of a container")
+	p.kill(peer)
+	p.start(peer)
+	p.check(t, sameBridge, "after a container was killed, and started again")
+	if firewalld == nil {
+		must(h.Run("sh", "-ec", kind.flush))(t)
+		p.checkThe(t, acrossBridges, open, "after all rules were flushed")
+	} else {
+		must(firewalld.Cmd("--reload"))(t)
+		p.checkThe(t, acrossBridges, sameBridge, "after firewalld has reloaded")
+	}
+	p.run("network", "reload", "--all")
+	p.check(t, sameBridge, "after podman network reload")
+	must(h.Run(h.Firewall, "status"))(t)
+	p.removeAll()
+	same(t, settled, kernel(t, h), "after all is removed")
+}
+
+// podman is Podman on a host, and what its containers see of it.
+type podman struct {
+	world
+	t      *testing.T
+	h      *host.Host
+	cgroup string
+}
+
+func newPodman(t *testing.T, h *host.Host) *podman {
+	t.Helper()
+	ok(t, os.WriteFile("/etc/containers/containers.conf", []byte(podmanConf), 0o644))
+	ok(t, os.WriteFile("/etc/containers/storage.conf", []byte(storageConf), 0o644))
+	p := &podman{world: newWorld(t, h), t: t, h: h, cgroup: cgroup(t, h)}
+	image := must(h.Image())(t)
+	must(h.Run("tar", "-C", image, "-cf", image+".tar", "."))(t)
+	p.run("import", image+".tar", "image")
+	t.Cleanup(func() { _, _ = h.Run("podman", "rm", "--all", "--force", "--time", "0") })
+	return p
+}
+
+// run returns what a command wrote.
+func (p *podman) run(args ...string) string {
+	p.t.Helper()
+	return strings.TrimSpace(must(p.h.Run("podman", args...))(p.t))
+}
+
+func (p *podman) createNetworks(options ...string) {
+	for _, network := range []string{"blue", "red"} {
+		p.run(append(append([]string{"network", "create"}, options...), network)...)
+	}
+}
+
+func (p *podman) runAll() {
+	for _, name := range []string{server, peer, other} {
+		args := []string{"run", "--detach", "--name", name, "--network", networks[name], "--cgroup-parent", "/" + p.cgroup}
+		if name == server {
+			args = append(args, "--publish", fmt.Sprintf("%d:%d", hostPort, containerPort))
+		}
+		p.run(append(append(args, "image"), host.Answer(name, containerPort)...)...)
+		p.look(name)
+	}
+}
+
+// look finds a container's network namespace and address.
+func (p *podman) look(name string) {
+	p.t.Helper()
+	const format = "{{.NetworkSettings.SandboxKey}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+	netns, address, _ := strings.Cut(p.run("inspect", "--format", format, name), " ")
+	p.attach(p.t, p.h, name, netns, address)
+}
+
+func (p *podman) restart(name string) {
+	p.detach(p.t, name)
+	p.run("restart", "--time", "0", name)
+	p.look(name)
+}
+
+// kill waits until conmon, of which nobody waits for the end, has had Podman
+// clean up.
+func (p *podman) kill(name string) {
+	p.t.Helper()
+	p.detach(p.t, name)
+	before := len(records(p.t))
+	p.run("kill", name)
+	for deadline := time.Now().Add(20 * time.Second); len(records(p.t)) == before; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%d records are left of %d", len(records(p.t)), before)
+		}
+	}
+}
+
+func (p *podman) start(name string) {
+	p.run("start", name)
+	p.look(name)
+}
+
+func (p *podman) removeAll() {
+	p.detach(p.t, server, peer, other)
+	p.run("rm", "--all", "--force", "--time", "0")
+	p.run("network", "rm", "blue", "red")
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtimes
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cni-isolation/firewall/integration/host"
+)
+
+// The containers of every test: two on one bridge, one on another. Each answers
+// connections to a port with its name, and the host publishes that of server.
+const (
+	server = "server"
+	peer   = "peer"
+	other  = "other"
+
+	theHost    = "host"
+	theOutside = "outside"
+)
+
+const containerPort, hostPort = 80, 8080
+
+// networks are those of the containers.
+var networks = map[string]string{server: "blue", peer: "blue", other: "red"}
+
+// world is who may reach whom, by name.
+type world map[string]*host.Container
+
+// newWorld returns the host and the outside, which listens.
+func newWorld(t *testing.T, h *host.Host) world {
+	t.Helper()
+	w := world{theHost: must(h.Self())(t), theOutside: must(h.Outside())(t)}
+	ok(t, w[theOutside].Serve(containerPort))
+	return w
+}
+
+// attach takes a container of an engine in, in place of one of that name.
+func (w world) attach(t *testing.T, h *host.Host, name, netns, ipv4 string) {
+	t.Helper()
+	w.detach(t, name)
+	w[name] = must(h.Attach(name, netns, ipv4))(t)
+}
+
+func (w world) detach(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if c := w[name]; c != nil {
+			ok(t, c.Detach())
+			delete(w, name)
+		}
+	}
+}
+
+// way is one from a container, the host or the outside to another.
+type way struct {
+	from, to  string
+	published bool // at the host's address and the published port
+}
+
+func (w way) String() string {
+	if w.published {
+		return fmt.Sprintf("%s to the published port of %s", w.from, w.to)
+	}
+	return fmt.Sprintf("%s to %s", w.from, w.to)
+}
+
+var ways = []way{
+	{from: peer, to: server},
+	{from: server, to: peer},
+	{from: other, to: server},
+	{from: server, to: other},
+	{from: theHost, to: server},
+	{from: theHost, to: other},
+	{from: server, to: theOutside},
+	{from: other, to: theOutside},
+	{from: peer, to: server, published: true},
+	{from: other, to: server, published: true},
+	{from: theHost, to: server, published: true},
+	{from: theOutside, to: server, published: true},
+}
+
+// acrossBridges are the ways that isolation is about.
+var acrossBridges = []way{{from: other, to: server}, {from: server, to: other}}
+
+// policy says what is blocked.
+type policy func(way) bool
+
+func open(way) bool { return false }
+
+func sameBridge(w way) bool {
+	from, to := networks[w.from], networks[w.to]
+	return !w.published && from != "" && to != "" && from != to
+}
+
+// check ends the test if somebody reaches whom he should not, or the other way
+// round. What is to be open is tried first, for as long as a server may need to
+// start: that it answers there is what makes the silence elsewhere tell.
+func (w world) check(t *testing.T, blocked policy, what string) {
+	t.Helper()
+	w.checkThe(t, ways, blocked, what)
+}
+
+// checkThe does so for some of the ways.
+func (w world) checkThe(t *testing.T, ways []way, blocked policy, what string) {
+	t.Helper()
+	want, got := map[string]string{}, map[string]string{}
+	var reached, closed []way
+	for _, way := range ways {
+		if blocked(way) {
+			want[way.String()] = string(host.Blocked)
+			closed = append(closed, way)
+		} else {
+			want[way.String()] = "open, " + way.to
+			reached = append(reached, way)
+		}
+	}
+	w.probe(reached, got, 20*time.Second)
+	w.probe(closed, got, 0)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// probe tries ways, all at once, each until it is open or the time is over.
+func (w world) probe(ways []way, got map[string]string, time time.Duration) {
+	var wg sync.WaitGroup
+	var lock sync.Mutex
+	for _, way := range ways {
+		wg.Go(func() {
+			verdict := w.until(way, time)
+			lock.Lock()
+			defer lock.Unlock()
+			got[way.String()] = verdict
+		})
+	}
+	wg.Wait()
+}
+
+func (w world) until(way way, patience time.Duration) string {
+	address, port := w[way.to].IPv4, containerPort
+	if way.published {
+		address, port = host.HostIPv4, hostPort
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		verdict, name, err := w[way.from].Connect(address, port, host.Patience)
+		switch {
+		case err == nil && verdict == host.Open:
+			return "open, " + name
+		case time.Now().Before(deadline):
+		case err != nil:
+			return err.Error()
+		default:
+			return string(verdict)
+		}
+	}
+}
