@@ -21,8 +21,8 @@ func (h *Host) Bus() (*dbusdaemon.Daemon, error) {
 	return dbusdaemon.Start(busSocket)
 }
 
-// await tries until there is no error, for half a minute at most.
-func await(try func() error) error {
+// Await tries until there is no error, for half a minute at most.
+func Await(try func() error) error {
 	err := try()
 	for deadline := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(deadline); err = try() {
 		time.Sleep(20 * time.Millisecond)

@@ -81,7 +81,7 @@ func (f *Firewalld) Start() error {
 	if err := f.daemon.Start(); err != nil {
 		return err
 	}
-	err := await(func() error {
+	err := Await(func() error {
 		_, err := f.Cmd("--state")
 		return err
 	})

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -35,48 +34,17 @@ runroot = "/run/containers/storage"
 graphroot = "/var/lib/containers/storage"
 `
 
-// podmanHost is a kind of host that Podman is used on.
-type podmanHost struct {
-	name  string
-	setUp func(h *host.Host) (*host.Firewalld, error)
-	flush string // what somebody else does to the rules, if it is not firewalld
-	keeps []string
-}
-
-var podmanHosts = []podmanHost{
-	{
-		name:  "iptables",
-		setUp: func(*host.Host) (*host.Firewalld, error) { return nil, nil },
-		flush: "iptables -F; iptables -t nat -F",
-		keeps: documented,
-	},
-	{
-		name:  "nftables",
-		setUp: func(h *host.Host) (*host.Firewalld, error) { return nil, h.WithoutIPTables() },
-		flush: "nft flush ruleset",
-	},
-	{
-		name: "firewalld",
-		setUp: func(h *host.Host) (*host.Firewalld, error) {
-			if _, err := h.Bus(); err != nil {
-				return nil, err
-			}
-			return h.Firewalld("nftables", "public")
-		},
-	},
-}
-
 // TestPodman has Podman isolate networks of its own making on every kind of host.
 func TestPodman(t *testing.T) {
 	t.Parallel()
-	for _, kind := range podmanHosts {
+	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			host.Test(t, func(t *testing.T, h *host.Host) { testPodman(t, h, kind) })
 		})
 	}
 }
 
-func testPodman(t *testing.T, h *host.Host, kind podmanHost) {
+func testPodman(t *testing.T, h *host.Host, kind kind) {
 	ok(t, h.Scratch())
 	firewalld := must(kind.setUp(h))(t)
 	p := newPodman(t, h)
@@ -161,12 +129,10 @@ func (p *podman) runAll() {
 	}
 }
 
-// look finds a container's network namespace and address.
+// look finds a container's network namespace.
 func (p *podman) look(name string) {
 	p.t.Helper()
-	const format = "{{.NetworkSettings.SandboxKey}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-	netns, address, _ := strings.Cut(p.run("inspect", "--format", format, name), " ")
-	p.attach(p.t, p.h, name, netns, address)
+	p.attach(p.t, p.h, name, p.run("inspect", "--format", "{{.NetworkSettings.SandboxKey}}", name))
 }
 
 func (p *podman) restart(name string) {
@@ -182,11 +148,12 @@ func (p *podman) kill(name string) {
 	p.detach(p.t, name)
 	before := len(records(p.t))
 	p.run("kill", name)
-	for deadline := time.Now().Add(20 * time.Second); len(records(p.t)) == before; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			p.t.Fatalf("%d records are left of %d", len(records(p.t)), before)
+	ok(p.t, host.Await(func() error {
+		if after := len(records(p.t)); after == before {
+			return fmt.Errorf("%s was killed, and there still are %d records", name, after)
 		}
-	}
+		return nil
+	}))
 }
 
 func (p *podman) start(name string) {

@@ -3,6 +3,7 @@
 package runtimes
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -41,10 +42,23 @@ func newWorld(t *testing.T, h *host.Host) world {
 }
 
 // attach takes a container of an engine in, in place of one of that name.
-func (w world) attach(t *testing.T, h *host.Host, name, netns, ipv4 string) {
+func (w world) attach(t *testing.T, h *host.Host, name, netns string) {
 	t.Helper()
 	w.detach(t, name)
-	w[name] = must(h.Attach(name, netns, ipv4))(t)
+	ok(t, w.tryAttach(h, name, netns))
+}
+
+// tryAttach fails as long as the container is not attached to its network.
+func (w world) tryAttach(h *host.Host, name, netns string) error {
+	c, err := h.Attach(name, netns)
+	if err != nil {
+		return err
+	}
+	if c.IPv4 == "" {
+		return errors.Join(fmt.Errorf("%s has no address", name), c.Detach())
+	}
+	w[name] = c
+	return nil
 }
 
 func (w world) detach(t *testing.T, names ...string) {

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtimes
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/cni-isolation/firewall/integration/host"
+)
+
+const containerdConf = `version = 2
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+`
+
+// TestContainerd has ctr attach containers to the network that stands in
+// /etc/cni/net.d. It knows one only, the first; so each container finds that of
+// its own there when it starts.
+func TestContainerd(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds[:2] {
+		t.Run(kind.name, func(t *testing.T) {
+			host.Test(t, func(t *testing.T, h *host.Host) { testContainerd(t, h, kind) })
+		})
+	}
+}
+
+func testContainerd(t *testing.T, h *host.Host, kind kind) {
+	ok(t, h.Scratch())
+	must(kind.setUp(h))(t)
+	c := newContainerd(t, h)
+
+	c.runAll("open")
+	c.check(t, open, "networks without isolation")
+	c.removeAll()
+	settled := kernel(t, h)
+	if diff := cmp.Diff(kind.keeps, ours(settled), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("what the plugin leaves (-want +got):\n%s", diff)
+	}
+
+	c.runAll("same-bridge")
+	c.check(t, sameBridge, "isolated networks")
+	c.remove(peer)
+	c.start(peer, "same-bridge")
+	c.check(t, sameBridge, "after a container was killed, and started again")
+	c.removeAll()
+	same(t, settled, kernel(t, h), "after all is removed")
+
+	c.abandon(peer, "same-bridge")
+	if len(records(t)) != 1 {
+		t.Fatalf("one container was abandoned, and there are records %q", records(t))
+	}
+	c.start(other, "same-bridge")
+	c.remove(other)
+	if diff := cmp.Diff(kind.keeps, ours(kernel(t, h)), cmpopts.EquateEmpty()); diff != "" || len(records(t)) > 0 {
+		t.Errorf("what the plugin leaves of an abandoned container: records %q (-want +got):\n%s", records(t), diff)
+	}
+}
+
+// containerd is containerd on a host, and what its containers see of it.
+type containerd struct {
+	world
+	t         *testing.T
+	h         *host.Host
+	namespace string // of containerd; it names control groups by it
+	image     string
+	running   map[string]*exec.Cmd // ctr, for each container that it stays with
+}
+
+func newContainerd(t *testing.T, h *host.Host) *containerd {
+	t.Helper()
+	ok(t, os.MkdirAll("/etc/containerd", 0o755))
+	ok(t, os.WriteFile("/etc/containerd/config.toml", []byte(containerdConf), 0o644))
+	log := must(os.Create("/run/containerd.log"))(t)
+	daemon := exec.Command("containerd")
+	daemon.Stdout, daemon.Stderr = log, log
+	ok(t, daemon.Start())
+	c := &containerd{
+		world: newWorld(t, h), t: t, h: h, namespace: cgroup(t, h), image: must(h.Image())(t), running: map[string]*exec.Cmd{},
+	}
+	err := host.Await(func() error {
+		_, err := h.Run("ctr", "--connect-timeout", "1s", "version")
+		return err
+	})
+	if err != nil {
+		t.Fatalf("containerd does not answer: %v: %s", err, must(os.ReadFile(log.Name()))(t))
+	}
+	return c
+}
+
+// ctr returns what a command wrote.
+func (c *containerd) ctr(args ...string) string {
+	c.t.Helper()
+	return must(c.h.Run("ctr", append([]string{"-n", c.namespace}, args...)...))(c.t)
+}
+
+// configure puts the network of a container to where ctr finds it. ctr has no
+// flag for published ports, which it would hand to portmap as runtimeConfig; the
+// network can say it in its place. Nor can it masquerade: the bridge plugin's DEL
+// needs CNI_NETNS to remove the rules for that (containernetworking/plugins#810).
+func (c *containerd) configure(name, policy string) {
+	c.t.Helper()
+	n := network{name: networks[name], policy: policy, routed: true}
+	if name == server {
+		n.published = fmt.Sprintf(`[{"hostPort": %d, "containerPort": %d, "protocol": "tcp"}]`, hostPort, containerPort)
+	}
+	ok(c.t, os.WriteFile(host.ConflistDir+"/10-network.conflist", n.plain(), 0o644))
+}
+
+// run returns the command that has ctr start a container.
+func (c *containerd) run(name, policy string, options ...string) *exec.Cmd {
+	c.t.Helper()
+	c.configure(name, policy)
+	args := append([]string{"-n", c.namespace, "run", "--cni", "--rootfs"}, options...)
+	return exec.Command("ctr", append(append(args, c.image, name), host.Answer(name, containerPort)...)...)
+}
+
+// start has ctr stay with the container, so that it calls DEL in the end.
+func (c *containerd) start(name, policy string) {
+	c.t.Helper()
+	cmd := c.run(name, policy, "--rm")
+	ok(c.t, cmd.Start())
+	c.running[name] = cmd
+	// ctr attaches it after it has started.
+	ok(c.t, host.Await(func() error { return c.tryAttach(c.h, name, "/proc/"+c.pid(name)+"/ns/net") }))
+}
+
+// abandon runs a container, kills it and takes the network away from it, without
+// a DEL: ctr 1.6 calls none for what it has started with --detach.
+func (c *containerd) abandon(name, policy string) {
+	c.t.Helper()
+	if output, err := c.run(name, policy, "--detach").CombinedOutput(); err != nil {
+		c.t.Fatalf("%v: %s", err, output)
+	}
+	c.ctr("task", "rm", "--force", name)
+	c.ctr("container", "rm", name)
+	must(c.h.Run("ip", "link", "del", network{name: networks[name]}.bridge()))(c.t)
+}
+
+// pid returns that of a container's task, if there is one.
+func (c *containerd) pid(name string) string {
+	for line := range strings.Lines(c.ctr("task", "ls")) {
+		if words := strings.Fields(line); words[0] == name {
+			return words[1]
+		}
+	}
+	return ""
+}
+
+func (c *containerd) remove(name string) {
+	c.t.Helper()
+	c.detach(c.t, name)
+	c.ctr("task", "kill", "--signal", "SIGKILL", name)
+	var exit *exec.ExitError
+	if err := c.running[name].Wait(); !errors.As(err, &exit) || exit.ExitCode() != 128+int(syscall.SIGKILL) {
+		c.t.Fatalf("ctr run of %s: %v", name, err)
+	}
+}
+
+func (c *containerd) runAll(policy string) {
+	for _, name := range []string{server, peer, other} {
+		c.start(name, policy)
+	}
+}
+
+// removeAll removes the bridges too, which are no engine's.
+func (c *containerd) removeAll() {
+	for _, name := range []string{server, peer, other} {
+		c.remove(name)
+	}
+	for _, name := range []string{"blue", "red"} {
+		must(c.h.Run("ip", "link", "del", network{name: name}.bridge()))(c.t)
+	}
+	// ctr calls DEL without CNI_NETNS, so that links go when the namespaces do, a
+	// while after the containers.
+	ok(c.t, host.Await(func() error {
+		if links := must(c.h.Run("ip", "-br", "link", "show", "type", "veth"))(c.t); strings.Contains(links, "veth") {
+			return errors.New(links)
+		}
+		return nil
+	}))
+}
