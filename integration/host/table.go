@@ -34,14 +34,18 @@ func (h *Host) TableIn(prefix ...string) (string, error) {
 }
 
 // Ruleset returns all of nftables, which is all of iptables-nft too: the lines of
-// each table, without counters, and those of a chain together.
-func (h *Host) Ruleset() (string, error) {
+// each table, without counters, and those of a chain together. Tables to leave out
+// are written as in "ip nat".
+func (h *Host) Ruleset(except ...string) (string, error) {
 	listing, err := h.Run("nft", "list", "tables")
 	if err != nil {
 		return "", err
 	}
 	var text strings.Builder
 	for _, table := range slices.Sorted(strings.Lines(listing)) {
+		if slices.Contains(except, strings.TrimSpace(strings.TrimPrefix(table, "table "))) {
+			continue
+		}
 		listing, err := h.Run("nft", append([]string{"-s", "list"}, strings.Fields(table)...)...)
 		if err != nil {
 			return "", err

@@ -3,6 +3,7 @@
 package runtimes
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -10,9 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cni-isolation/firewall/integration/host"
 )
@@ -41,10 +39,8 @@ func testContainerd(t *testing.T, h *host.Host, kind kind) {
 	c.runAll("open")
 	c.check(t, open, "networks without isolation")
 	c.removeAll()
-	settled := kernel(t, h)
-	if diff := cmp.Diff(kind.keeps, ours(settled), cmpopts.EquateEmpty()); diff != "" {
-		t.Fatalf("what the plugin leaves (-want +got):\n%s", diff)
-	}
+	keepsOnly(t, h, kind.keeps)
+	settled := kernel(t, h, masquerading...)
 
 	c.runAll("same-bridge")
 	c.check(t, sameBridge, "isolated networks")
@@ -52,7 +48,7 @@ func testContainerd(t *testing.T, h *host.Host, kind kind) {
 	c.start(peer, "same-bridge")
 	c.check(t, sameBridge, "after a container was killed, and started again")
 	c.removeAll()
-	same(t, settled, kernel(t, h), "after all is removed")
+	same(t, settled, kernel(t, h, masquerading...), "after all is removed")
 
 	c.abandon(peer, "same-bridge")
 	if len(records(t)) != 1 {
@@ -60,9 +56,7 @@ func testContainerd(t *testing.T, h *host.Host, kind kind) {
 	}
 	c.start(other, "same-bridge")
 	c.remove(other)
-	if diff := cmp.Diff(kind.keeps, ours(kernel(t, h)), cmpopts.EquateEmpty()); diff != "" || len(records(t)) > 0 {
-		t.Errorf("what the plugin leaves of an abandoned container: records %q (-want +got):\n%s", records(t), diff)
-	}
+	keepsOnly(t, h, kind.keeps)
 }
 
 // containerd is containerd on a host, and what its containers see of it.
@@ -104,11 +98,10 @@ func (c *containerd) ctr(args ...string) string {
 
 // configure puts the network of a container to where ctr finds it. ctr has no
 // flag for published ports, which it would hand to portmap as runtimeConfig; the
-// network can say it in its place. Nor can it masquerade: the bridge plugin's DEL
-// needs CNI_NETNS to remove the rules for that (containernetworking/plugins#810).
+// network can say it in its place.
 func (c *containerd) configure(name, policy string) {
 	c.t.Helper()
-	n := network{name: networks[name], policy: policy, routed: true}
+	n := network{name: networks[name], policy: policy}
 	if name == server {
 		n.published = fmt.Sprintf(`[{"hostPort": %d, "containerPort": %d, "protocol": "tcp"}]`, hostPort, containerPort)
 	}
@@ -127,9 +120,9 @@ func (c *containerd) run(name, policy string, options ...string) *exec.Cmd {
 func (c *containerd) start(name, policy string) {
 	c.t.Helper()
 	cmd := c.run(name, policy, "--rm")
+	cmd.Stderr = new(bytes.Buffer)
 	ok(c.t, cmd.Start())
 	c.running[name] = cmd
-	// ctr attaches it after it has started.
 	ok(c.t, host.Await(func() error { return c.tryAttach(c.h, name, "/proc/"+c.pid(name)+"/ns/net") }))
 }
 
@@ -145,10 +138,10 @@ func (c *containerd) abandon(name, policy string) {
 	must(c.h.Run("ip", "link", "del", network{name: networks[name]}.bridge()))(c.t)
 }
 
-// pid returns that of a container's task, if there is one.
+// pid returns that of a container's task, if it runs: ctr attaches it before.
 func (c *containerd) pid(name string) string {
 	for line := range strings.Lines(c.ctr("task", "ls")) {
-		if words := strings.Fields(line); words[0] == name {
+		if words := strings.Fields(line); words[0] == name && words[2] == "RUNNING" {
 			return words[1]
 		}
 	}
@@ -161,7 +154,7 @@ func (c *containerd) remove(name string) {
 	c.ctr("task", "kill", "--signal", "SIGKILL", name)
 	var exit *exec.ExitError
 	if err := c.running[name].Wait(); !errors.As(err, &exit) || exit.ExitCode() != 128+int(syscall.SIGKILL) {
-		c.t.Fatalf("ctr run of %s: %v", name, err)
+		c.t.Fatalf("ctr run of %s: %v: %s", name, err, c.running[name].Stderr)
 	}
 }
 
@@ -179,12 +172,5 @@ func (c *containerd) removeAll() {
 	for _, name := range []string{"blue", "red"} {
 		must(c.h.Run("ip", "link", "del", network{name: name}.bridge()))(c.t)
 	}
-	// ctr calls DEL without CNI_NETNS, so that links go when the namespaces do, a
-	// while after the containers.
-	ok(c.t, host.Await(func() error {
-		if links := must(c.h.Run("ip", "-br", "link", "show", "type", "veth"))(c.t); strings.Contains(links, "veth") {
-			return errors.New(links)
-		}
-		return nil
-	}))
+	withoutLinks(c.t, c.h)
 }

@@ -3,23 +3,29 @@
 package runtimes
 
 import (
-	"os"
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
+// masquerading is where the bridge plugin masquerades. Of a DEL without
+// CNI_NETNS, as nerdctl and ctr call it, it leaves its rules there
+// (containernetworking/plugins#810).
+var masquerading = []string{"ip nat", "inet cni_plugins_masquerade"}
+
 // kernel is all that a container may leave behind: every rule of nftables and so
 // of iptables-nft, whoever's it is, the sources of firewalld's zones, links and
-// addresses, and the files of the plugins.
-func kernel(t *testing.T, h *host.Host) string {
+// addresses, and the files of the plugins. Some tables can be left out.
+func kernel(t *testing.T, h *host.Host, except ...string) string {
 	t.Helper()
-	text := must(h.Ruleset())(t) + must(h.Sources())(t)
+	text := must(h.Ruleset(except...))(t) + must(h.Sources())(t)
 	for line := range strings.Lines(must(h.Run("ip", "-br", "address"))(t)) {
 		// By name and addresses: whether a link is up, the kernel says a while later.
 		words := strings.Fields(line)
@@ -43,6 +49,17 @@ var documented = []string{
 	"chain FORWARD: counter jump CNI-FORWARD",
 }
 
+// keepsOnly ends the test if the plugin leaves other rules than it may.
+func keepsOnly(t *testing.T, h *host.Host, keeps []string) {
+	t.Helper()
+	if diff := cmp.Diff(keeps, ours(kernel(t, h)), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("what the plugin leaves (-want +got):\n%s", diff)
+	}
+	if left := records(t); len(left) > 0 {
+		t.Fatalf("what the plugin leaves: %q", left)
+	}
+}
+
 // ours are the lines of what the kernel holds that can only be this plugin's.
 func ours(text string) []string {
 	return slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool {
@@ -59,8 +76,14 @@ func same(t *testing.T, before, after, what string) {
 	}
 }
 
-// conflist returns what an engine wrote for a network.
-func conflist(t *testing.T, path string) string {
+// withoutLinks waits until the links of containers are gone. The kernel removes
+// them a while after their namespaces, where no DEL names these.
+func withoutLinks(t *testing.T, h *host.Host) {
 	t.Helper()
-	return string(must(os.ReadFile(path))(t))
+	ok(t, host.Await(func() error {
+		if links := must(h.Run("ip", "-br", "link", "show", "type", "veth"))(t); strings.Contains(links, "veth") {
+			return errors.New(links)
+		}
+		return nil
+	}))
 }

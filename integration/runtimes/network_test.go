@@ -12,7 +12,6 @@ type network struct {
 	name      string
 	version   string // of CNI, 1.0.0 if empty
 	policy    string
-	routed    bool   // rather than masqueraded
 	published string // what portmap is told, where the engine does not tell it
 }
 
@@ -31,12 +30,12 @@ func (n network) plain() []byte {
   "name": %q,
   "plugins": [
     {
-      "type": "bridge", "bridge": %q, "isGateway": true, "ipMasq": %t, "hairpinMode": true,
+      "type": "bridge", "bridge": %q, "isGateway": true, "ipMasq": true, "hairpinMode": true,
       "ipam": {"type": "host-local", "ranges": [[{"subnet": "%s.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}
     },
     {"type": "portmap", "capabilities": {"portMappings": true}%s},
     {"type": "firewall", "ingressPolicy": %q}
   ]
 }
-`, cmp.Or(n.version, "1.0.0"), n.name, n.bridge(), !n.routed, n.subnet(), published, n.policy)
+`, cmp.Or(n.version, "1.0.0"), n.name, n.bridge(), n.subnet(), published, n.policy)
 }

@@ -112,6 +112,10 @@ func sameBridge(w way) bool {
 	return !w.published && from != "" && to != "" && from != to
 }
 
+func isolated(w way) bool {
+	return !w.published && networks[w.from] != "" && networks[w.to] != ""
+}
+
 // check ends the test if somebody reaches whom he should not, or the other way
 // round. What is to be open is tried first, for as long as a server may need to
 // start: that it answers there is what makes the silence elsewhere tell.

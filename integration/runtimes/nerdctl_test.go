@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtimes
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/cni-isolation/firewall/integration/host"
+)
+
+// TestNerdctl does with the plugin what nerdctl does with it, whose program
+// cannot be had as a Go module: it runs it for its version, writes conflists by
+// that, and calls the plugins in their order through libcni with its cache, DEL
+// without CNI_NETNS, when the container is no more.
+func TestNerdctl(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			host.Test(t, func(t *testing.T, h *host.Host) { testNerdctl(t, h, kind) })
+		})
+	}
+}
+
+func testNerdctl(t *testing.T, h *host.Host, kind kind) {
+	ok(t, h.Scratch())
+	must(kind.setUp(h))(t)
+	n := newNerdctl(t, h)
+
+	n.create("open", "open")
+	n.runAll()
+	n.check(t, open, "networks without isolation")
+	n.removeAll()
+	keepsOnly(t, h, kind.keeps)
+	settled := kernel(t, h, masquerading...)
+
+	icc, noICC := n.policy(true), n.policy(false)
+	for _, c := range []struct {
+		blue    string
+		blocked policy
+	}{{icc, sameBridge}, {noICC, isolated}} {
+		n.create(c.blue, icc)
+		n.runAll()
+		n.check(t, c.blocked, c.blue)
+		must(h.Run(h.Firewall, "status"))(t)
+		n.remove(peer)
+		n.start(peer)
+		n.check(t, c.blocked, c.blue+", after a restart of a container")
+		n.removeAll()
+		same(t, settled, kernel(t, h, masquerading...), c.blue+", after all is removed")
+	}
+}
+
+// TestNerdctlInternal has a network of "nerdctl network create --internal": the
+// host has no address on its bridge, and there is no portmap.
+func TestNerdctlInternal(t *testing.T) {
+	host.Test(t, func(t *testing.T, h *host.Host) {
+		ok(t, h.Scratch())
+		n := newNerdctl(t, h)
+		n.write("blue", strings.NewReplacer(
+			`"isGateway": true,`, "", `"ipMasq": true,`, "", `"routes": [{"dst": "0.0.0.0/0"}],`, "",
+			`{"type": "portmap", "capabilities": {"portMappings": true}},`, "",
+		).Replace(nerdctlConflist("blue", n.policy(true))))
+		n.start(server)
+		n.start(peer)
+		n.checkThe(t, []way{{from: peer, to: server}}, open, "an internal network")
+		must(h.Run(h.Firewall, "status"))(t)
+		n.remove(server)
+		n.remove(peer)
+		keepsOnly(t, h, documented)
+	})
+}
+
+// nerdctl stands for it, and has what its containers see.
+type nerdctl struct {
+	world
+	t       *testing.T
+	h       *host.Host
+	cni     *libcni.CNIConfig
+	image   string
+	servers map[string]*exec.Cmd
+}
+
+func newNerdctl(t *testing.T, h *host.Host) *nerdctl {
+	t.Helper()
+	return &nerdctl{
+		world: newWorld(t, h), t: t, h: h, image: must(h.Image())(t),
+		cni:     libcni.NewCNIConfigWithCacheDir([]string{host.PluginDir}, "/var/lib/cni", nil),
+		servers: map[string]*exec.Cmd{},
+	}
+}
+
+var versionLine = regexp.MustCompile(`(?m)^CNI firewall plugin v(\d+)\.(\d+)\.(\d+)(?:[-+].*)?$`)
+
+// policy returns what nerdctl writes for --opt icc=true, the default, or false.
+// It wants v1.1.0 of the plugin for the one and v1.7.1 for the other, and reads
+// the version from standard error.
+func (n *nerdctl) policy(icc bool) string {
+	n.t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(n.h.Firewall)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil || stdout.Len() > 0 {
+		n.t.Fatalf("running the plugin for its version: %v: %s%s", err, stdout.String(), stderr.String())
+	}
+	found := versionLine.FindStringSubmatch(stderr.String())
+	if found == nil {
+		n.t.Fatalf("no version in %q", stderr.String())
+	}
+	var version []int
+	for _, number := range found[1:4] {
+		version = append(version, must(strconv.Atoi(number))(n.t))
+	}
+	switch {
+	case slices.Compare(version, []int{1, 1, 0}) < 0:
+		n.t.Fatalf("nerdctl warns of version %v", version)
+	case !icc && slices.Compare(version, []int{1, 7, 1}) >= 0:
+		return "isolated"
+	}
+	return "same-bridge"
+}
+
+// networkID is that of a network; a bridge's name has the first twelve of it.
+func networkID(name string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(name))) }
+
+func bridgeOf(name string) string { return "br-" + networkID(name)[:12] }
+
+// nerdctlConflist returns what nerdctl writes for a network, key by key.
+func nerdctlConflist(name, policy string) string {
+	subnet := network{name: name}.subnet()
+	return fmt.Sprintf(`{
+  "cniVersion": "1.0.0",
+  "name": %q,
+  "nerdctlID": %q,
+  "nerdctlLabels": {},
+  "plugins": [
+    {
+      "type": "bridge",
+      "bridge": %q,
+      "isGateway": true,
+      "ipMasq": true,
+      "hairpinMode": true,
+      "ipam": {
+        "ranges": [[{"gateway": "%s.1", "subnet": "%s.0/24"}]],
+        "routes": [{"dst": "0.0.0.0/0"}],
+        "type": "host-local"
+      }
+    },
+    {"type": "portmap", "capabilities": {"portMappings": true}},
+    {"type": "firewall", "ingressPolicy": %q},
+    {"type": "tuning"}
+  ]
+}`, name, networkID(name), bridgeOf(name), subnet, subnet, policy)
+}
+
+// create writes both networks.
+func (n *nerdctl) create(blue, red string) {
+	n.t.Helper()
+	n.write("blue", nerdctlConflist("blue", blue))
+	n.write("red", nerdctlConflist("red", red))
+}
+
+func (n *nerdctl) write(name, conflist string) {
+	n.t.Helper()
+	ok(n.t, os.MkdirAll(filepath.Dir(n.path(name)), 0o755))
+	ok(n.t, os.WriteFile(n.path(name), []byte(conflist), 0o644))
+}
+
+// path returns that of a network's conflist, in containerd's namespace default.
+func (n *nerdctl) path(name string) string {
+	return host.ConflistDir + "/default/nerdctl-" + name + ".conflist"
+}
+
+// runtime returns what nerdctl tells the plugins of a container.
+func (n *nerdctl) runtime(name, netns string) (*libcni.NetworkConfigList, *libcni.RuntimeConf) {
+	n.t.Helper()
+	conf := &libcni.RuntimeConf{
+		ContainerID: "default-" + networkID(name), NetNS: netns, IfName: "eth0", Args: [][2]string{{"IgnoreUnknown", "1"}},
+	}
+	if name == server {
+		conf.CapabilityArgs = map[string]any{"portMappings": []map[string]any{
+			{"hostPort": hostPort, "containerPort": containerPort, "protocol": "tcp", "hostIP": "0.0.0.0"},
+		}}
+	}
+	return must(libcni.ConfListFromFile(n.path(networks[name])))(n.t), conf
+}
+
+// start runs a container: here a network namespace and one process in it.
+func (n *nerdctl) start(name string) {
+	n.t.Helper()
+	must(n.h.Run("ip", "netns", "add", name))(n.t)
+	list, conf := n.runtime(name, "/run/netns/"+name)
+	must(n.cni.AddNetworkList(context.Background(), list, conf))(n.t)
+	args := append([]string{"netns", "exec", name, "chroot", n.image}, host.Answer(name, containerPort)...)
+	n.servers[name] = exec.Command("ip", args...)
+	ok(n.t, n.servers[name].Start())
+	n.attach(n.t, n.h, name, conf.NetNS)
+}
+
+// remove calls DEL as a container's hook poststop does: when it is no more.
+func (n *nerdctl) remove(name string) {
+	n.t.Helper()
+	n.detach(n.t, name)
+	ok(n.t, n.servers[name].Process.Kill())
+	var exit *exec.ExitError
+	if err := n.servers[name].Wait(); !errors.As(err, &exit) {
+		n.t.Fatal(err)
+	}
+	must(n.h.Run("ip", "netns", "del", name))(n.t)
+	list, conf := n.runtime(name, "")
+	ok(n.t, n.cni.DelNetworkList(context.Background(), list, conf))
+}
+
+func (n *nerdctl) runAll() {
+	for _, name := range []string{server, peer, other} {
+		n.start(name)
+	}
+}
+
+func (n *nerdctl) removeAll() {
+	n.t.Helper()
+	for _, name := range []string{server, peer, other} {
+		n.remove(name)
+	}
+	for _, name := range []string{"blue", "red"} {
+		ok(n.t, os.Remove(n.path(name)))
+		must(n.h.Run("ip", "link", "del", bridgeOf(name)))(n.t)
+	}
+	withoutLinks(n.t, n.h)
+}
