@@ -46,13 +46,13 @@ prerequisites: ## install what this host lacks for the other targets
 plugins: bin/cni/.built ## build the CNI plugins that integration tests and demo chain with ours
 
 # "tool" stands for all the tools of that go.mod. Upstream's firewall, there to test compatibility, moves to a
-# directory of its own: in bin/cni it could be taken for ours.
+# directory of its own: in bin/cni it could be taken for ours. So does cnitool, which is no plugin.
 bin/cni/.built: integration/tools/go.mod integration/tools/go.sum
 	mkdir -p bin/cni bin/upstream
 	version=$$(go -C integration/tools list -m -f '{{.Version}}' $(UPSTREAM)); \
 	CGO_ENABLED=0 go -C integration/tools build -trimpath -o $(CURDIR)/bin/cni/ \
 		-ldflags "-s -w -X $(UPSTREAM)/pkg/utils/buildversion.BuildVersion=$$version" tool
-	mv bin/cni/firewall bin/upstream/firewall
+	mv bin/cni/firewall bin/cni/cnitool bin/upstream/
 	touch $@
 
 .PHONY: lint

@@ -25,6 +25,9 @@ type Host struct {
 // Upstream returns the path of upstream's plugin.
 func (h *Host) Upstream() string { return filepath.Join(h.root, "bin", "upstream", "firewall") }
 
+// CNITool returns the path of cnitool.
+func (h *Host) CNITool() string { return filepath.Join(h.root, "bin", "upstream", "cnitool") }
+
 // Plugins returns the directory of the plugins that are chained with it.
 func (h *Host) Plugins() string { return filepath.Join(h.root, "bin", "cni") }
 

@@ -135,7 +135,7 @@ func (c *containerd) abandon(name, policy string) {
 	}
 	c.ctr("task", "rm", "--force", name)
 	c.ctr("container", "rm", name)
-	must(c.h.Run("ip", "link", "del", network{name: networks[name]}.bridge()))(c.t)
+	removeBridges(c.t, c.h, network{name: networks[name]}.bridge())
 }
 
 // pid returns that of a container's task, if it runs: ctr attaches it before.
@@ -164,13 +164,9 @@ func (c *containerd) runAll(policy string) {
 	}
 }
 
-// removeAll removes the bridges too, which are no engine's.
 func (c *containerd) removeAll() {
 	for _, name := range []string{server, peer, other} {
 		c.remove(name)
 	}
-	for _, name := range []string{"blue", "red"} {
-		must(c.h.Run("ip", "link", "del", network{name: name}.bridge()))(c.t)
-	}
-	withoutLinks(c.t, c.h)
+	removeBridges(c.t, c.h, "blue0", "red0")
 }

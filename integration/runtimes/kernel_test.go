@@ -76,10 +76,14 @@ func same(t *testing.T, before, after, what string) {
 	}
 }
 
-// withoutLinks waits until the links of containers are gone. The kernel removes
-// them a while after their namespaces, where no DEL names these.
-func withoutLinks(t *testing.T, h *host.Host) {
+// removeBridges removes what no engine but its user does. Then it waits until
+// the links of containers are gone: where DEL names no namespace, the kernel
+// removes them, a while after that is gone.
+func removeBridges(t *testing.T, h *host.Host, bridges ...string) {
 	t.Helper()
+	for _, bridge := range bridges {
+		must(h.Run("ip", "link", "del", bridge))(t)
+	}
 	ok(t, host.Await(func() error {
 		if links := must(h.Run("ip", "-br", "link", "show", "type", "veth"))(t); strings.Contains(links, "veth") {
 			return errors.New(links)

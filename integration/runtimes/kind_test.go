@@ -8,7 +8,8 @@ import "github.com/cni-isolation/firewall/integration/host"
 type kind struct {
 	name  string
 	setUp func(h *host.Host) (*host.Firewalld, error)
-	flush string   // what somebody else does to the rules, if it is not firewalld
+	flush string   // what somebody else does to all rules, if it is not firewalld
+	harm  string   // what somebody else does to those of the plugin
 	keeps []string // rules of the plugin, when all containers are gone
 }
 
@@ -17,12 +18,14 @@ var kinds = []kind{
 		name:  "iptables",
 		setUp: func(*host.Host) (*host.Firewalld, error) { return nil, nil },
 		flush: "iptables -F; iptables -t nat -F",
+		harm:  "iptables -F",
 		keeps: documented,
 	},
 	{
 		name:  "nftables",
 		setUp: func(h *host.Host) (*host.Firewalld, error) { return nil, h.WithoutIPTables() },
 		flush: "nft flush ruleset",
+		harm:  "nft delete table inet cni_firewall",
 	},
 	{
 		name: "firewalld",
@@ -32,5 +35,6 @@ var kinds = []kind{
 			}
 			return h.Firewalld("nftables", "public")
 		},
+		harm: "nft delete table inet cni_firewall",
 	},
 }

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -86,21 +85,13 @@ func TestNerdctlInternal(t *testing.T) {
 
 // nerdctl stands for it, and has what its containers see.
 type nerdctl struct {
-	world
-	t       *testing.T
-	h       *host.Host
-	cni     *libcni.CNIConfig
-	image   string
-	servers map[string]*exec.Cmd
+	*boxes
+	cni *libcni.CNIConfig
 }
 
 func newNerdctl(t *testing.T, h *host.Host) *nerdctl {
 	t.Helper()
-	return &nerdctl{
-		world: newWorld(t, h), t: t, h: h, image: must(h.Image())(t),
-		cni:     libcni.NewCNIConfigWithCacheDir([]string{host.PluginDir}, "/var/lib/cni", nil),
-		servers: map[string]*exec.Cmd{},
-	}
+	return &nerdctl{newBoxes(t, h), libcni.NewCNIConfigWithCacheDir([]string{host.PluginDir}, "/var/lib/cni", nil)}
 }
 
 var versionLine = regexp.MustCompile(`(?m)^CNI firewall plugin v(\d+)\.(\d+)\.(\d+)(?:[-+].*)?$`)
@@ -198,28 +189,17 @@ func (n *nerdctl) runtime(name, netns string) (*libcni.NetworkConfigList, *libcn
 	return must(libcni.ConfListFromFile(n.path(networks[name])))(n.t), conf
 }
 
-// start runs a container: here a network namespace and one process in it.
 func (n *nerdctl) start(name string) {
 	n.t.Helper()
-	must(n.h.Run("ip", "netns", "add", name))(n.t)
-	list, conf := n.runtime(name, "/run/netns/"+name)
+	list, conf := n.runtime(name, n.make(name))
 	must(n.cni.AddNetworkList(context.Background(), list, conf))(n.t)
-	args := append([]string{"netns", "exec", name, "chroot", n.image}, host.Answer(name, containerPort)...)
-	n.servers[name] = exec.Command("ip", args...)
-	ok(n.t, n.servers[name].Start())
-	n.attach(n.t, n.h, name, conf.NetNS)
+	n.serve(name)
 }
 
 // remove calls DEL as a container's hook poststop does: when it is no more.
 func (n *nerdctl) remove(name string) {
 	n.t.Helper()
-	n.detach(n.t, name)
-	ok(n.t, n.servers[name].Process.Kill())
-	var exit *exec.ExitError
-	if err := n.servers[name].Wait(); !errors.As(err, &exit) {
-		n.t.Fatal(err)
-	}
-	must(n.h.Run("ip", "netns", "del", name))(n.t)
+	n.end(name)
 	list, conf := n.runtime(name, "")
 	ok(n.t, n.cni.DelNetworkList(context.Background(), list, conf))
 }
@@ -237,7 +217,6 @@ func (n *nerdctl) removeAll() {
 	}
 	for _, name := range []string{"blue", "red"} {
 		ok(n.t, os.Remove(n.path(name)))
-		must(n.h.Run("ip", "link", "del", bridgeOf(name)))(n.t)
 	}
-	withoutLinks(n.t, n.h)
+	removeBridges(n.t, n.h, bridgeOf("blue"), bridgeOf("red"))
 }
