@@ -55,6 +55,15 @@ bin/cni/.built: integration/tools/go.mod integration/tools/go.sum
 	mv bin/cni/firewall bin/cni/cnitool bin/upstream/
 	touch $@
 
+.PHONY: buildkit
+buildkit: bin/buildkit/.built ## build BuildKit, which no distribution has, for end-to-end tests
+
+bin/buildkit/.built: integration/runtimes/buildkit/go.mod integration/runtimes/buildkit/go.sum
+	mkdir -p bin/buildkit
+	CGO_ENABLED=0 go -C integration/runtimes/buildkit build -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/buildkit/ tool
+	touch $@
+
+# To tidy BuildKit's go.mod, too, go would fetch what the tests of all its dependencies need: 600 MB.
 .PHONY: lint
 lint: $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts and go.mod files
 	$(LINTER) run
@@ -91,7 +100,7 @@ integration: root build plugins ## run the tests on real hosts, each in namespac
 	packages=$$(go list ./integration/... | grep -v /runtimes); go test -count=1 -timeout 20m $$packages
 
 .PHONY: e2e
-e2e: root build plugins ## have container engines use the plugin, each in namespaces of its own (root)
+e2e: root build plugins buildkit ## have container engines use the plugin, each in namespaces of its own (root)
 	go test -count=1 -timeout 20m ./integration/runtimes/...
 
 .PHONY: test

@@ -28,6 +28,9 @@ func (h *Host) Upstream() string { return filepath.Join(h.root, "bin", "upstream
 // CNITool returns the path of cnitool.
 func (h *Host) CNITool() string { return filepath.Join(h.root, "bin", "upstream", "cnitool") }
 
+// BuildKit returns the directory of buildkitd and buildctl.
+func (h *Host) BuildKit() string { return filepath.Join(h.root, "bin", "buildkit") }
+
 // Plugins returns the directory of the plugins that are chained with it.
 func (h *Host) Plugins() string { return filepath.Join(h.root, "bin", "cni") }
 

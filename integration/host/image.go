@@ -30,7 +30,7 @@ func (h *Host) Image() (string, error) {
 	if err := os.WriteFile(path, busybox, 0o755); err != nil {
 		return "", err
 	}
-	for _, applet := range []string{"nc", "echo", "sleep"} {
+	for _, applet := range []string{"echo", "mkdir", "nc", "sh", "timeout"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
 			return "", err
 		}
