@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RemoveCgroups removes control groups of a name, in which nothing runs any
-// more, from wherever the machine has them: they are no namespace's.
-func (h *Host) RemoveCgroups(name string) error {
+// removeCgroups removes the control groups of a name, in which nothing runs any
+// more, from every hierarchy of the machine: they do not go with the namespaces
+// of the host.
+func removeCgroups(name string) error {
 	hierarchies, err := filepath.Glob("/sys/fs/cgroup/*/" + name)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ type Host struct {
 	root     string // of the repository
 	Firewall string // path of the plugin under test
 	Backend  Backend
+	Cgroup   string // name of the control group that container engines are to use
 
 	firewalld *Firewalld // nil where it was never started
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +26,12 @@ import (
 // insideVariable is set, to the name of what runs there, in a process that is a
 // throw-away host.
 const insideVariable = "FIREWALL_THROW_AWAY_HOST"
+
+// cgroupVariable names the control group of its containers.
+const cgroupVariable = "FIREWALL_THROW_AWAY_CGROUP"
+
+// hosts counts those that this process has started.
+var hosts atomic.Int64
 
 // Test runs body as a test on a throw-away host of its own. The test binary
 // starts itself again in new namespaces and there runs just this test.
@@ -44,6 +51,13 @@ func Test(t *testing.T, body func(t *testing.T, h *Host)) {
 	t.Parallel()
 	timeout := 5 * time.Minute
 	cmd := again(t.Name(), "-test.run="+exactly(t.Name()), "-test.v", "-test.timeout="+timeout.String())
+	cgroup := fmt.Sprintf("firewall-test-%d-%d", os.Getpid(), hosts.Add(1))
+	cmd.Env = append(cmd.Env, cgroupVariable+"="+cgroup)
+	defer func() {
+		if err := removeCgroups(cgroup); err != nil {
+			t.Errorf("removing control groups: %v", err)
+		}
+	}()
 	output, err := cmd.CombinedOutput()
 	if err != nil || testing.Verbose() {
 		t.Logf("on the throw-away host:\n%s", output)
@@ -128,6 +142,7 @@ func setUp() (*Host, error) {
 	h := &Host{
 		root:     root,
 		Firewall: filepath.Join(root, "bin", "firewall"),
+		Cgroup:   os.Getenv(cgroupVariable),
 	}
 	for _, sysctl := range []string{
 		"net/ipv4/ip_forward=1",

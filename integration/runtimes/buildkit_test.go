@@ -67,13 +67,12 @@ func testBuildKit(t *testing.T, h *host.Host, kind kind) {
 // buildkit is BuildKit on a host, with a container that is not its own.
 type buildkit struct {
 	*boxes
-	cgroup string
-	cni    *libcni.CNIConfig
+	cni *libcni.CNIConfig
 }
 
 func newBuildkit(t *testing.T, h *host.Host) *buildkit {
 	t.Helper()
-	b := &buildkit{newBoxes(t, h), cgroup(t, h), libcni.NewCNIConfigWithCacheDir([]string{host.PluginDir}, "/run/libcni", nil)}
+	b := &buildkit{newBoxes(t, h), libcni.NewCNIConfigWithCacheDir([]string{host.PluginDir}, "/run/libcni", nil)}
 	ok(t, os.MkdirAll("/run/build", 0o755))
 	return b
 }
@@ -114,7 +113,7 @@ func (b *buildkit) round(policy string, want map[string]string) {
 func (b *buildkit) daemon() (stop func()) {
 	b.t.Helper()
 	const conf, logs = "/run/buildkitd.toml", "/run/buildkitd.log"
-	text := fmt.Sprintf(buildkitConf, host.ConflistDir+"/blue.conflist", host.PluginDir, b.cgroup)
+	text := fmt.Sprintf(buildkitConf, host.ConflistDir+"/blue.conflist", host.PluginDir, b.h.Cgroup)
 	ok(b.t, os.WriteFile(conf, []byte(text), 0o644))
 	log := must(os.Create(logs))(b.t)
 	daemon := exec.Command(filepath.Join(b.h.BuildKit(), "buildkitd"), "--config", conf)

@@ -62,11 +62,10 @@ func testContainerd(t *testing.T, h *host.Host, kind kind) {
 // containerd is containerd on a host, and what its containers see of it.
 type containerd struct {
 	world
-	t         *testing.T
-	h         *host.Host
-	namespace string // of containerd; it names control groups by it
-	image     string
-	running   map[string]*exec.Cmd // ctr, for each container that it stays with
+	t       *testing.T
+	h       *host.Host
+	image   string
+	running map[string]*exec.Cmd // ctr, for each container that it stays with
 }
 
 func newContainerd(t *testing.T, h *host.Host) *containerd {
@@ -77,9 +76,7 @@ func newContainerd(t *testing.T, h *host.Host) *containerd {
 	daemon := exec.Command("containerd")
 	daemon.Stdout, daemon.Stderr = log, log
 	ok(t, daemon.Start())
-	c := &containerd{
-		world: newWorld(t, h), t: t, h: h, namespace: cgroup(t, h), image: must(h.Image())(t), running: map[string]*exec.Cmd{},
-	}
+	c := &containerd{newWorld(t, h), t, h, must(h.Image())(t), map[string]*exec.Cmd{}}
 	err := host.Await(func() error {
 		_, err := h.Run("ctr", "--connect-timeout", "1s", "version")
 		return err
@@ -90,10 +87,11 @@ func newContainerd(t *testing.T, h *host.Host) *containerd {
 	return c
 }
 
-// ctr returns what a command wrote.
+// ctr returns what a command wrote. containerd names control groups by its
+// namespace.
 func (c *containerd) ctr(args ...string) string {
 	c.t.Helper()
-	return must(c.h.Run("ctr", append([]string{"-n", c.namespace}, args...)...))(c.t)
+	return must(c.h.Run("ctr", append([]string{"-n", c.h.Cgroup}, args...)...))(c.t)
 }
 
 // configure puts the network of a container to where ctr finds it. ctr has no
@@ -112,7 +110,7 @@ func (c *containerd) configure(name, policy string) {
 func (c *containerd) run(name, policy string, options ...string) *exec.Cmd {
 	c.t.Helper()
 	c.configure(name, policy)
-	args := append([]string{"-n", c.namespace, "run", "--cni", "--rootfs"}, options...)
+	args := append([]string{"-n", c.h.Cgroup, "run", "--cni", "--rootfs"}, options...)
 	return exec.Command("ctr", append(append(args, c.image, name), host.Answer(name, containerPort)...)...)
 }
 
@@ -123,7 +121,12 @@ func (c *containerd) start(name, policy string) {
 	cmd.Stderr = new(bytes.Buffer)
 	ok(c.t, cmd.Start())
 	c.running[name] = cmd
-	ok(c.t, host.Await(func() error { return c.tryAttach(c.h, name, "/proc/"+c.pid(name)+"/ns/net") }))
+	err := host.Await(func() error { return c.tryAttach(c.h, name, "/proc/"+c.pid(name)+"/ns/net") })
+	if err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // for what it wrote
+		c.t.Fatalf("ctr run of %s: %v: %s", name, err, cmd.Stderr)
+	}
 }
 
 // abandon runs a container, kills it and takes the network away from it, without

@@ -8,12 +8,8 @@ package runtimes
 
 import (
 	"flag"
-	"fmt"
 	"os"
-	"syscall"
 	"testing"
-
-	"github.com/cni-isolation/firewall/integration/host"
 )
 
 func TestMain(m *testing.M) {
@@ -40,17 +36,4 @@ func must[T any](value T, err error) func(*testing.T) T {
 		ok(t, err)
 		return value
 	}
-}
-
-// cgroup returns a name that no other host has, for the control groups of a test.
-// They are removed after whatever the test registers to stop what is in them.
-func cgroup(t *testing.T, h *host.Host) string {
-	t.Helper()
-	name := fmt.Sprintf("firewall-test-%d", must(os.Stat("/proc/self/ns/net"))(t).Sys().(*syscall.Stat_t).Ino)
-	t.Cleanup(func() {
-		if err := h.RemoveCgroups(name); err != nil {
-			t.Errorf("removing control groups: %v", err)
-		}
-	})
-	return name
 }

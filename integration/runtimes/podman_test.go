@@ -85,20 +85,18 @@ func testPodman(t *testing.T, h *host.Host, kind kind) {
 // podman is Podman on a host, and what its containers see of it.
 type podman struct {
 	world
-	t      *testing.T
-	h      *host.Host
-	cgroup string
+	t *testing.T
+	h *host.Host
 }
 
 func newPodman(t *testing.T, h *host.Host) *podman {
 	t.Helper()
 	ok(t, os.WriteFile("/etc/containers/containers.conf", []byte(podmanConf), 0o644))
 	ok(t, os.WriteFile("/etc/containers/storage.conf", []byte(storageConf), 0o644))
-	p := &podman{world: newWorld(t, h), t: t, h: h, cgroup: cgroup(t, h)}
+	p := &podman{newWorld(t, h), t, h}
 	image := must(h.Image())(t)
 	must(h.Run("tar", "-C", image, "-cf", image+".tar", "."))(t)
 	p.run("import", image+".tar", "image")
-	t.Cleanup(func() { _, _ = h.Run("podman", "rm", "--all", "--force", "--time", "0") })
 	return p
 }
 
@@ -116,7 +114,7 @@ func (p *podman) createNetworks(options ...string) {
 
 func (p *podman) runAll() {
 	for _, name := range []string{server, peer, other} {
-		args := []string{"run", "--detach", "--name", name, "--network", networks[name], "--cgroup-parent", "/" + p.cgroup}
+		args := []string{"run", "--detach", "--name", name, "--network", networks[name], "--cgroup-parent", "/" + p.h.Cgroup}
 		if name == server {
 			args = append(args, "--publish", fmt.Sprintf("%d:%d", hostPort, containerPort))
 		}
