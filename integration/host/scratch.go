@@ -3,6 +3,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -79,6 +80,22 @@ func (h *Host) install() error {
 	}
 	h.Firewall = filepath.Join(PluginDir, "firewall")
 	return nil
+}
+
+// OverDistribution installs the plugin over the one of the distribution, as its
+// user does, instead of beside it.
+func (h *Host) OverDistribution() error {
+	if err := overlay("/usr"); err != nil {
+		return err
+	}
+	for _, dir := range []string{"/usr/libexec/cni", "/usr/lib/cni"} {
+		if _, err := os.Stat(dir + "/bridge"); err == nil {
+			_, err := h.Run(filepath.Join(h.root, "scripts", "install"), filepath.Join(h.root, "bin", "firewall"), dir)
+			h.Firewall = filepath.Join(dir, "firewall")
+			return err
+		}
+	}
+	return errors.New("the distribution's plugins are not installed")
 }
 
 // overlay has what is written to a directory, and removed from it, stay on the

@@ -11,7 +11,8 @@ import (
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
-// The configuration that has Podman 4 use CNI, where systemd does not run.
+// The configuration that has Podman 4 use CNI, where systemd does not run. Left to
+// itself it looks for plugins in the distribution's directory first.
 const podmanConf = `[containers]
 log_driver = "k8s-file"
 
@@ -22,7 +23,9 @@ runtime = "runc"
 
 [network]
 network_backend = "cni"
-cni_plugin_dirs = ["` + host.PluginDir + `"]
+`
+
+const podmanPlugins = `cni_plugin_dirs = ["` + host.PluginDir + `"]
 `
 
 const storageConf = `[storage]
@@ -36,15 +39,27 @@ func TestPodman(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
-			host.Test(t, func(t *testing.T, h *host.Host) { testPodman(t, h, kind) })
+			host.Test(t, func(t *testing.T, h *host.Host) {
+				ok(t, h.Scratch())
+				testPodman(t, h, kind, podmanConf+podmanPlugins)
+			})
 		})
 	}
 }
 
-func testPodman(t *testing.T, h *host.Host, kind kind) {
-	ok(t, h.Scratch())
+// TestPodmanOfDistribution has the plugin installed over the distribution's,
+// among whose other plugins it is chained.
+func TestPodmanOfDistribution(t *testing.T) {
+	host.Test(t, func(t *testing.T, h *host.Host) {
+		ok(t, h.Scratch())
+		ok(t, h.OverDistribution())
+		testPodman(t, h, kinds[0], podmanConf)
+	})
+}
+
+func testPodman(t *testing.T, h *host.Host, kind kind, conf string) {
 	firewalld := must(kind.setUp(h))(t)
-	p := newPodman(t, h)
+	p := newPodman(t, h, conf)
 
 	p.createNetworks()
 	p.runAll()
@@ -89,9 +104,9 @@ type podman struct {
 	h *host.Host
 }
 
-func newPodman(t *testing.T, h *host.Host) *podman {
+func newPodman(t *testing.T, h *host.Host, conf string) *podman {
 	t.Helper()
-	ok(t, os.WriteFile("/etc/containers/containers.conf", []byte(podmanConf), 0o644))
+	ok(t, os.WriteFile("/etc/containers/containers.conf", []byte(conf), 0o644))
 	ok(t, os.WriteFile("/etc/containers/storage.conf", []byte(storageConf), 0o644))
 	p := &podman{newWorld(t, h), t, h}
 	image := must(h.Image())(t)
