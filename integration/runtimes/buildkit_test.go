@@ -41,24 +41,15 @@ COPY --from=build /answers /
 
 // TestBuildKit has a build's step, on the network blue, reach out. A container
 // on the network red, which is not BuildKit's, has a published port.
-func TestBuildKit(t *testing.T) {
-	t.Parallel()
-	for _, kind := range kinds[:2] {
-		t.Run(kind.name, func(t *testing.T) {
-			host.Test(t, func(t *testing.T, h *host.Host) { testBuildKit(t, h, kind) })
-		})
-	}
-}
+func TestBuildKit(t *testing.T) { onEachKind(t, testBuildKit) }
 
-func testBuildKit(t *testing.T, h *host.Host, kind kind) {
-	ok(t, h.Scratch())
-	must(kind.setUp(h))(t)
+func testBuildKit(t *testing.T, h *host.Host, k kind) {
 	b := newBuildkit(t, h)
 	all := map[string]string{"direct": other, "published": other, "outside": theOutside}
 	blocked := map[string]string{"direct": "", "published": other, "outside": theOutside}
 
 	b.round("open", all)
-	keepsOnly(t, h, kind.keeps)
+	keepsOnly(t, h, k.keeps)
 	settled := kernel(t, h, masquerading...)
 	b.round("same-bridge", blocked)
 	same(t, settled, kernel(t, h, masquerading...), "after the build and the container")

@@ -12,18 +12,9 @@ import (
 
 // TestCNITool has cnitool call every verb of CNI 1.1, with the cache that libcni
 // keeps for it and without.
-func TestCNITool(t *testing.T) {
-	t.Parallel()
-	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			host.Test(t, func(t *testing.T, h *host.Host) { testCNITool(t, h, kind) })
-		})
-	}
-}
+func TestCNITool(t *testing.T) { onEachKind(t, testCNITool) }
 
-func testCNITool(t *testing.T, h *host.Host, kind kind) {
-	ok(t, h.Scratch())
-	must(kind.setUp(h))(t)
+func testCNITool(t *testing.T, h *host.Host, k kind) {
 	c := &cnitool{newBoxes(t, h)}
 	c.configure("open")
 	c.addAll()
@@ -32,14 +23,14 @@ func testCNITool(t *testing.T, h *host.Host, kind kind) {
 		c.del(name)
 	}
 	removeBridges(t, h, "blue0", "red0")
-	keepsOnly(t, h, kind.keeps)
+	keepsOnly(t, h, k.keeps)
 	settled := kernel(t, h, masquerading...)
 
 	c.configure("same-bridge")
 	c.addAll()
 	c.check(t, sameBridge, "isolated networks")
 	c.satisfied(true)
-	must(h.Run("sh", "-ec", kind.harm))(t)
+	must(h.Run("sh", "-ec", k.harm))(t)
 	c.satisfied(false)
 	must(h.Run(h.Firewall, "restore"))(t)
 	c.satisfied(true)

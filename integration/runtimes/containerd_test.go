@@ -22,24 +22,15 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 // TestContainerd has ctr attach containers to the network that stands in
 // /etc/cni/net.d. It knows one only, the first; so each container finds that of
 // its own there when it starts.
-func TestContainerd(t *testing.T) {
-	t.Parallel()
-	for _, kind := range kinds[:2] {
-		t.Run(kind.name, func(t *testing.T) {
-			host.Test(t, func(t *testing.T, h *host.Host) { testContainerd(t, h, kind) })
-		})
-	}
-}
+func TestContainerd(t *testing.T) { onEachKind(t, testContainerd) }
 
-func testContainerd(t *testing.T, h *host.Host, kind kind) {
-	ok(t, h.Scratch())
-	must(kind.setUp(h))(t)
+func testContainerd(t *testing.T, h *host.Host, k kind) {
 	c := newContainerd(t, h)
 
 	c.runAll("open")
 	c.check(t, open, "networks without isolation")
 	c.removeAll()
-	keepsOnly(t, h, kind.keeps)
+	keepsOnly(t, h, k.keeps)
 	settled := kernel(t, h, masquerading...)
 
 	c.runAll("same-bridge")
@@ -56,7 +47,7 @@ func testContainerd(t *testing.T, h *host.Host, kind kind) {
 	}
 	c.start(other, "same-bridge")
 	c.remove(other)
-	keepsOnly(t, h, kind.keeps)
+	keepsOnly(t, h, k.keeps)
 }
 
 // containerd is containerd on a host, and what its containers see of it.

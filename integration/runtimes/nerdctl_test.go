@@ -25,25 +25,16 @@ import (
 // cannot be had as a Go module: it runs it for its version, writes conflists by
 // that, and calls the plugins in their order through libcni with its cache, DEL
 // without CNI_NETNS, when the container is no more.
-func TestNerdctl(t *testing.T) {
-	t.Parallel()
-	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			host.Test(t, func(t *testing.T, h *host.Host) { testNerdctl(t, h, kind) })
-		})
-	}
-}
+func TestNerdctl(t *testing.T) { onEachKind(t, testNerdctl) }
 
-func testNerdctl(t *testing.T, h *host.Host, kind kind) {
-	ok(t, h.Scratch())
-	must(kind.setUp(h))(t)
+func testNerdctl(t *testing.T, h *host.Host, k kind) {
 	n := newNerdctl(t, h)
 
 	n.create("open", "open")
 	n.runAll()
 	n.check(t, open, "networks without isolation")
 	n.removeAll()
-	keepsOnly(t, h, kind.keeps)
+	keepsOnly(t, h, k.keeps)
 	settled := kernel(t, h, masquerading...)
 
 	icc, noICC := n.policy(true), n.policy(false)

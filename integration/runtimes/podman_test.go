@@ -36,15 +36,7 @@ graphroot = "/var/lib/containers/storage"
 
 // TestPodman has Podman isolate networks of its own making on every kind of host.
 func TestPodman(t *testing.T) {
-	t.Parallel()
-	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			host.Test(t, func(t *testing.T, h *host.Host) {
-				ok(t, h.Scratch())
-				testPodman(t, h, kind, podmanConf+podmanPlugins)
-			})
-		})
-	}
+	onEachKind(t, func(t *testing.T, h *host.Host, k kind) { testPodman(t, h, k, podmanConf+podmanPlugins) })
 }
 
 // TestPodmanOfDistribution has the plugin installed over the distribution's,
@@ -57,15 +49,14 @@ func TestPodmanOfDistribution(t *testing.T) {
 	})
 }
 
-func testPodman(t *testing.T, h *host.Host, kind kind, conf string) {
-	firewalld := must(kind.setUp(h))(t)
+func testPodman(t *testing.T, h *host.Host, k kind, conf string) {
 	p := newPodman(t, h, conf)
 
 	p.createNetworks()
 	p.runAll()
 	p.check(t, open, "networks without isolation")
 	p.removeAll()
-	keepsOnly(t, h, kind.keeps)
+	keepsOnly(t, h, k.keeps)
 	settled := kernel(t, h)
 
 	p.createNetworks("--opt", "isolate=true")
@@ -83,11 +74,11 @@ func testPodman(t *testing.T, h *host.Host, kind kind, conf string) {
 	p.kill(peer)
 	p.start(peer)
 	p.check(t, sameBridge, "after a container was killed, and started again")
-	if firewalld == nil {
-		must(h.Run("sh", "-ec", kind.flush))(t)
+	if k.firewalld == nil {
+		must(h.Run("sh", "-ec", k.flush))(t)
 		p.checkThe(t, acrossBridges, open, "after all rules were flushed")
 	} else {
-		must(firewalld.Cmd("--reload"))(t)
+		must(k.firewalld.Cmd("--reload"))(t)
 		p.checkThe(t, acrossBridges, sameBridge, "after firewalld has reloaded")
 	}
 	p.run("network", "reload", "--all")
