@@ -20,18 +20,23 @@ var seed = maphash.MakeSeed()
 // a 64-bit hash of each option with its negation and values. On a host with a
 // million rules, two share a key with a chance of less than one in ten million.
 func (r rule) key() uint64 {
-	var sum uint64
-	var option maphash.Hash
-	option.SetSeed(seed)
+	var sum, option uint64
 	for word, starts := range words(string(r)) {
 		if starts {
-			sum += option.Sum64()
-			option.Reset()
+			sum += mix(option)
+			option = 0
 		}
-		_, _ = option.WriteString(word)
-		_ = option.WriteByte(0) // ends the word
+		option = mix(option) + maphash.String(seed, word)
 	}
-	return sum + option.Sum64()
+	return sum + mix(option)
+}
+
+// mix spreads the bits of a number, so that a word which changes places with
+// another makes another sum: the steps are those of splitmix64.
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }
 
 // target returns the chain or verdict behind -j or -g.

@@ -3,14 +3,11 @@
 package iptables
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
@@ -40,7 +37,7 @@ type Error struct {
 // Error returns the program, why it failed and what it wrote.
 func (e *Error) Error() string { return fmt.Sprintf("running %s: %s", e.Program, e.Reason) }
 
-// Unwrap returns ErrLocked, or the error of os/exec.
+// Unwrap returns ErrLocked, or why the program did not start.
 func (e *Error) Unwrap() error { return e.err }
 
 // programs are the paths of the two programs of one family.
@@ -121,35 +118,37 @@ func explain(reason, script string) string {
 }
 
 func run(stdin, program string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), programTimeout)
-	defer cancel()
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
-	cmd.WaitDelay = time.Second // for a child that keeps the pipes open
-	// A program that hangs must not outlive the plugin: it would keep the lock.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	err := cmd.Run()
-	if err == nil {
-		return stdout.String(), nil
+	p, err := start(stdin, program, args...)
+	if err != nil {
+		return "", &Error{Program: program, Reason: err.Error(), err: err}
 	}
-	return "", failure(program, strings.TrimSpace(stderr.String()), err, ctx.Err())
+	o, err := p.wait(programTimeout)
+	if err != nil {
+		return "", &Error{Program: program, Reason: err.Error(), err: err}
+	}
+	return o.stdout, o.failure(program)
 }
 
 // exitLocked is RESOURCE_PROBLEM in iptables: it could not get the lock.
 const exitLocked = 4
 
-func failure(program, stderr string, err, timeout error) *Error {
-	e := &Error{Program: program, Reason: err.Error(), err: err}
-	if stderr != "" {
-		e.Reason += ": " + strings.ReplaceAll(stderr, "\n", "; ")
+// failure returns an *Error unless the program succeeded.
+func (o outcome) failure(program string) error {
+	if !o.hung && o.status.Exited() && o.status.ExitStatus() == 0 {
+		return nil
 	}
-	var exit *exec.ExitError
+	e := &Error{Program: program, Reason: fmt.Sprintf("exit status %d", o.status.ExitStatus())}
 	switch {
-	case timeout != nil:
-		e.Reason, e.err = fmt.Sprintf("it hung and was ended after %s", programTimeout), timeout
-	case errors.As(err, &exit) && exit.ExitCode() == exitLocked:
+	case o.hung:
+		e.Reason = fmt.Sprintf("it hung and was ended after %s", programTimeout)
+		return e
+	case o.status.Signaled():
+		e.Reason = "signal: " + o.status.Signal().String()
+	case o.status.ExitStatus() == exitLocked:
 		e.err = ErrLocked
+	}
+	if stderr := strings.TrimSpace(o.stderr); stderr != "" {
+		e.Reason += ": " + strings.ReplaceAll(stderr, "\n", "; ")
 	}
 	return e
 }
