@@ -39,6 +39,10 @@ var (
 	// ErrNoAnswer says that the deadline passed.
 	ErrNoAnswer = errors.New("no answer in time")
 
+	// ErrStrict says that firewalld lets through no published port that it does not
+	// know.
+	ErrStrict = errors.New("firewalld drops connections to published ports: StrictForwardPorts is yes")
+
 	// ErrUnknownZone says that firewalld has no such zone.
 	ErrUnknownZone = errors.New("unknown to firewalld")
 )

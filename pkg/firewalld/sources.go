@@ -151,7 +151,7 @@ func (s *Sources) Remove(rs policy.RuleSet) error {
 // Left returns an error that says what Remove left in other zones.
 func (s *Sources) Left() error { return errors.Join(s.left...) }
 
-// Strict returns an error where firewalld drops what other programs redirect to
+// Strict returns ErrStrict where firewalld drops what other programs redirect to
 // the containers.
 func (s *Sources) Strict() error {
 	if s.conn == nil {
@@ -159,8 +159,7 @@ func (s *Sources) Strict() error {
 	}
 	strict, err := s.conn.strictForwardPorts()
 	if strict {
-		return errors.New("firewalld drops connections to published ports: set StrictForwardPorts=no in firewalld.conf, " +
-			"or let firewalld forward each port")
+		return ErrStrict
 	}
 	return err
 }

@@ -75,8 +75,11 @@ func FlagPorts(bridge Link, on bool) error {
 	return errors.Join(errs...)
 }
 
+// ErrFlag is wrapped by the error about a port whose flag is wrong.
+var ErrFlag = errors.New("the flag isolated")
+
 // CheckPorts returns an error that names the first container port of a bridge
-// whose flag isolated is not as it should be.
+// whose flag isolated is not as it should be. It wraps ErrFlag.
 func CheckPorts(bridge Link, on bool) error {
 	ports, err := Ports(bridge)
 	if err != nil {
@@ -84,7 +87,7 @@ func CheckPorts(bridge Link, on bool) error {
 	}
 	for _, p := range ports {
 		if p.IsContainerPort() && p.Isolated != on {
-			return fmt.Errorf("bridge port %q of %q has the flag isolated %t, and it must be %t", p.Name, bridge.Name, p.Isolated, on)
+			return fmt.Errorf("bridge port %q of %q has %w %t, and it must be %t", p.Name, bridge.Name, ErrFlag, p.Isolated, on)
 		}
 	}
 	return nil

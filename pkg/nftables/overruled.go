@@ -7,10 +7,21 @@ import (
 	"fmt"
 )
 
-// Overruled returns an error that names the chains of other tables which drop
-// what containers send, and the way out. An accept holds in its own base chain
-// only: the packet still passes all others on the hook, and any of them can drop
-// it.
+// Overruling is a chain of another table that drops what it does not accept
+// itself, and so what containers send.
+type Overruling struct {
+	Family, Table, Chain string
+	Program              string // of iptables, if it is that which keeps the table
+}
+
+// Error names the chain.
+func (o *Overruling) Error() string {
+	return fmt.Sprintf("chain %s of table %s %s drops what it does not accept itself", o.Chain, o.Family, o.Table)
+}
+
+// Overruled returns an error that joins an Overruling for each chain that is one.
+// An accept holds in its own base chain only: the packet still passes all others
+// on the hook, and any of them can drop it.
 func (s *State) Overruled() error {
 	if s.table == nil {
 		return nil
@@ -19,7 +30,7 @@ func (s *State) Overruled() error {
 	legacy, err := legacyBlockers()
 	errs := []error{err}
 	for _, b := range append(blockers, legacy...) {
-		errs = append(errs, b.explain())
+		errs = append(errs, &Overruling{b.family, b.table, b.chain, b.program()})
 	}
 	return errors.Join(errs...)
 }
@@ -30,13 +41,4 @@ func (b blocker) program() string {
 		return ""
 	}
 	return map[string]string{"ip": "iptables", "ip6": "ip6tables"}[b.family] + b.variant
-}
-
-func (b blocker) explain() error {
-	const what = "chain %s of table %s %s drops what it does not accept itself, and so the containers' traffic too: "
-	if program := b.program(); program != "" {
-		return fmt.Errorf(what+`set "backend": "iptables" in the conflist, or run "%s -P FORWARD ACCEPT"`, b.chain, b.family, b.table, program)
-	}
-	return fmt.Errorf(what+`accept it there, or run "nft chain %s %s %s '{ policy accept; }'"`,
-		b.chain, b.family, b.table, b.family, b.table, b.chain)
 }

@@ -88,7 +88,7 @@ func (e *Entry) parse(file string) (whole bool, err error) {
 	name, isRecord := strings.CutSuffix(file, recordSuffix)
 	f, n := fields(name)
 	if version, err := strconv.Atoi(f[0]); isRecord && err == nil && version > formatVersion {
-		return false, errNewer
+		return false, ErrNewer
 	}
 	if !isRecord || n != fieldsOfName || f[0] != formatName || !isHex(f[1], 32) || !isHex(f[2], 16) {
 		return false, errForeign

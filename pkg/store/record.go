@@ -22,8 +22,8 @@ const formatVersion = 1
 // formatName is the version in the name of a file.
 var formatName = strconv.Itoa(formatVersion)
 
-// errNewer says that a record was written by a later version of the plugin.
-var errNewer = errors.New("it is of a later version of the plugin")
+// ErrNewer says that a record was written by a later version of the plugin.
+var ErrNewer = errors.New("it is of a later version of the plugin")
 
 // record is the content of a file: enough to undo or to replay an attachment
 // without the runtime's help.
@@ -67,7 +67,7 @@ func decode(content []byte) (policy.Attachment, error) {
 		return policy.Attachment{}, err
 	}
 	if r.Version > formatVersion {
-		return policy.Attachment{}, errNewer
+		return policy.Attachment{}, ErrNewer
 	}
 	a := policy.Attachment{
 		Network: r.Network, ContainerID: r.ContainerID, IfName: r.IfName,

@@ -84,8 +84,20 @@ func (s *Store) entry(e *Entry, name string) error {
 	return err
 }
 
+// FileError says why a file among the records is left alone.
+type FileError struct {
+	File string // its path
+	err  error
+}
+
+// Error returns the path, and what is wrong with the file.
+func (e *FileError) Error() string { return fmt.Sprintf("leaving %s alone: %v", e.File, e.err) }
+
+// Unwrap returns ErrNewer, or what else is wrong.
+func (e *FileError) Unwrap() error { return e.err }
+
 func (s *Store) problem(name string, err error) error {
-	return fmt.Errorf("leaving %s alone: %w", filepath.Join(s.dir, name), err)
+	return &FileError{filepath.Join(s.dir, name), err}
 }
 
 // Read returns the whole of a record. Its error names the file.

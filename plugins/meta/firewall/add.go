@@ -57,7 +57,7 @@ func (p plugin) add(args *skel.CmdArgs) error {
 		}
 		return errors.Join(err, undoErr)
 	}
-	p.warn(l.convert(a), p.leaveFormer(l, a), h.overruled(a.Backend), h.strict(a.Backend))
+	p.warn(l.convert(a), p.leaveFormer(l, a), explained(errors.Join(h.overruled(a.Backend), h.strict(a.Backend)), conf.DataDir))
 	return nil
 }
 

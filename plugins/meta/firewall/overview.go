@@ -18,9 +18,13 @@ import (
 // overview is what "firewall status" shows. Its JSON is an interface.
 type overview struct {
 	Networks []network `json:"networks"`
-	InForce  bool      `json:"inForce"`           // the kernel holds all it should
-	Problem  string    `json:"problem,omitempty"` // the first thing that it does not
+	InForce  bool      `json:"inForce"`           // what the networks ask for is so
+	Problem  string    `json:"problem,omitempty"` // the first thing that is not
+	Problems []problem `json:"problems"`          // all that is not, and what Warnings tell
 	Warnings []string  `json:"warnings,omitempty"`
+
+	dataDir string
+	broken  []problem // those that keep it from being in force
 }
 
 // network is the containers of one network on one bridge, under one policy.
@@ -47,30 +51,39 @@ func (p plugin) look(dataDir string) (overview, error) {
 	}
 	l := live{s, s.List()}
 	all, unreadable := l.attachments()
-	v := overview{Networks: networks(all), InForce: true}
-	v.warn(append(l.Problems, unreadable)...)
+	v := overview{Networks: networks(all), InForce: true, Problems: []problem{}, dataDir: dataDir}
 	known := append(l.briefs(), all...) // a damaged record's name says something too
 	sets := policy.ByPlace(placesOf, known, known)
 	h, difference, err := p.confirmed(sets, held.inForce)
-	if err := errors.Join(err, difference); err != nil {
-		v.InForce, v.Problem = false, err.Error()
+	backends := backendsOf(l.Entries)
+	wrong := []error{err, bridgesGone(all), kin(errDiffers, difference)}
+	if difference != nil && slices.Contains(backends, backendIPTables) {
+		wrong = append(wrong, p.cutOff())
 	}
-	for _, name := range backendsOf(l.Entries) {
-		v.warn(h.overruled(name), h.strict(name))
+	warnings := append([]error{unreadable}, l.Problems...)
+	for _, name := range backends {
+		wrong = append(wrong, h.overruled(name))
+		warnings = append(warnings, h.strict(name))
 	}
+	v.wrong(append(wrong, forwards(all))...)
+	v.warn(warnings...)
 	return v, nil
 }
 
-// warn adds errors, and no line of them twice.
-func (v *overview) warn(errs ...error) {
-	err := errors.Join(errs...)
-	if err == nil {
-		return
+// wrong adds what keeps the rules from being in force.
+func (v *overview) wrong(errs ...error) {
+	v.broken = explain(errors.Join(errs...), v.dataDir)
+	v.Problems = append(v.Problems, v.broken...)
+	if len(v.broken) > 0 {
+		v.InForce, v.Problem = false, v.broken[0].Problem
 	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		if !slices.Contains(v.Warnings, line) {
-			v.Warnings = append(v.Warnings, line)
-		}
+}
+
+// warn adds what does not.
+func (v *overview) warn(errs ...error) {
+	for _, p := range explain(errors.Join(errs...), v.dataDir) {
+		v.Problems = append(v.Problems, p)
+		v.Warnings = append(v.Warnings, p.Error())
 	}
 }
 
@@ -126,12 +139,24 @@ func (v overview) writeTable(w io.Writer) error {
 		}
 	}
 	err := t.Flush()
-	state := "The kernel holds all the rules that it should."
+	state := "\nThe kernel holds all the rules that it should.\n"
 	if !v.InForce {
-		state = "The kernel does not hold what it should: " + v.Problem + "\n\"sudo firewall restore\" puts it back."
+		state = ""
 	}
-	_, stateErr := fmt.Fprintf(w, "\n%s\n", state)
+	for _, p := range v.broken {
+		state += p.lines()
+	}
+	_, stateErr := io.WriteString(w, state)
 	return errors.Join(err, stateErr)
+}
+
+// lines returns the problem and its cure, each in a line of its own.
+func (p problem) lines() string {
+	text := "\nProblem: " + p.Problem + "\n"
+	if p.Cure != "" {
+		text += "Cure:    " + p.Cure + "\n"
+	}
+	return text
 }
 
 // shorten cuts a container's ID as container engines show it.

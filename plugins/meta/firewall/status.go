@@ -35,14 +35,11 @@ func (p plugin) status(args *skel.CmdArgs) error {
 		err = p.available(backend, h)
 	}
 	if err != nil {
-		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
+		return types.NewError(types.ErrPluginNotAvailable, explained(err, conf.DataDir).Error(), "")
 	}
-	if difference != nil {
-		return types.NewError(types.ErrLimitedConnectivity, difference.Error()+`: "firewall restore" puts it back`, "")
-	}
-	p.warn(h.strict(backend))
-	if err := h.overruled(backend); err != nil {
-		return types.NewError(types.ErrLimitedConnectivity, err.Error(), "")
+	p.warn(explained(h.strict(backend), conf.DataDir))
+	if err := errors.Join(kin(errDiffers, difference), h.overruled(backend)); err != nil {
+		return types.NewError(types.ErrLimitedConnectivity, explained(err, conf.DataDir).Error(), "")
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -144,7 +143,7 @@ func checkPorts(rs policy.RuleSet) error {
 		}
 		bridge, needed, err := needsFlag(b)
 		if errors.Is(err, link.ErrNotFound) {
-			return fmt.Errorf("bridge %q is gone", b.Name)
+			return bridgeGone(b.Name)
 		}
 		if err != nil {
 			return err

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"errors"
+	"strings"
+
+	"github.com/cni-isolation/firewall/pkg/firewalld"
+	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/netconf"
+	"github.com/cni-isolation/firewall/pkg/nftables"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// explanation is what an error means to the operator, and the command that cures
+// it. Words in capitals stand for what the error names; DETAIL for its own words.
+type explanation struct {
+	of       func(error) (operands []string, is bool) // each operand behind its word
+	sentence string
+	cure     string
+}
+
+// explanations are in the order in which an error is looked for. The README has
+// the same table.
+var explanations = []explanation{
+	{
+		is(iptables.ErrNotInstalled),
+		"the backend iptables lacks a program, and can neither see nor write its rules: DETAIL",
+		"apt-get install iptables", // the package is iptables-nft with dnf
+	}, {
+		is(nftables.ErrUnsupported),
+		"the kernel lacks nf_tables, which the backends nftables and firewalld need: DETAIL",
+		"modprobe nf_tables",
+	}, {
+		is(nftables.ErrForeign),
+		"a table of somebody else's has the name of the plugin's: DETAIL",
+		"nft delete table inet cni_firewall",
+	}, {
+		is(firewalld.ErrNotRunning),
+		"firewalld does not run, and so nothing holds what it was told: DETAIL",
+		"systemctl start firewalld",
+	}, {
+		is(firewalld.ErrNoAnswer),
+		"firewalld runs and does not answer: DETAIL",
+		"systemctl restart firewalld",
+	}, {
+		is(firewalld.ErrElsewhere),
+		`firewalld does not filter this network namespace (set "backend": "nftables" in the conflist and add the containers again): DETAIL`,
+		cureReload,
+	}, {
+		is(firewalld.ErrNotAuthorized),
+		`firewalld does not serve this user (set "backend": "nftables" in the conflist and add the containers again): DETAIL`,
+		cureReload,
+	}, {
+		is(firewalld.ErrStrict),
+		"firewalld lets through no published port that it does not know: DETAIL",
+		"sed -i 's/^StrictForwardPorts=.*/StrictForwardPorts=no/' /etc/firewalld/firewalld.conf && firewall-cmd --reload && " + cureRestore,
+	}, {
+		is(errCutOff),
+		"chain FORWARD has the policy DROP, as ufw and Docker set it, so that containers without rules are cut off: DETAIL",
+		cureRestore,
+	}, {
+		isForward,
+		"chain FORWARD of PROGRAM has the policy DROP, as ufw and Docker set it, which no accept of another table overrides " +
+			`(or set "backend": "iptables" in the conflist and add the containers again): DETAIL`,
+		"PROGRAM -P FORWARD ACCEPT",
+	}, {
+		isOverruling,
+		"another table drops what the plugin accepts (or accept it there as well): DETAIL",
+		"nft chain FAMILY TABLE CHAIN '{ policy accept; }'",
+	}, {
+		is(errGone),
+		"a bridge is gone, with the network of its containers, and their records and rules are left: DETAIL",
+		cureRestore,
+	}, {
+		is(link.ErrFlag),
+		"br_netfilter was switched on or off, so that containers of an isolated bridge reach each other, or no published port: DETAIL",
+		cureRestore,
+	}, {
+		isNotForwarding,
+		"the host forwards nothing: DETAIL",
+		"sysctl -w SYSCTL=1",
+	}, {
+		is(store.ErrNewer),
+		"a record is of a later version of the plugin, which was taken away (install it again): DETAIL",
+		"make install",
+	}, {
+		isFile,
+		"a record is damaged, or the file is none; its bridge stays isolated, and its container has to be added again (if it is gone, remove the file): DETAIL",
+		"rm FILE",
+	}, {
+		is(errDiffers),
+		"rules were flushed, or changed by somebody else: DETAIL",
+		cureRestore,
+	},
+}
+
+const (
+	cureRestore = "firewall restore"
+	cureReload  = "podman network reload --all"
+)
+
+// Kinds of errors that are found on the host as a whole.
+var (
+	errGone    = errors.New("gone")
+	errDiffers = errors.New("the kernel does not hold what it should")
+	errCutOff  = errors.New("cut off")
+)
+
+// kindred is an error of a kind that its words need not tell.
+type kindred struct {
+	error
+	kind error
+}
+
+func (k kindred) Unwrap() []error { return []error{k.error, k.kind} }
+
+// kin gives an error, if it is one, a kind.
+func kin(kind, err error) error {
+	if err == nil {
+		return nil
+	}
+	return kindred{err, kind}
+}
+
+func is(kind error) func(error) ([]string, bool) {
+	return func(err error) ([]string, bool) { return nil, errors.Is(err, kind) }
+}
+
+func isForward(err error) ([]string, bool) {
+	var o *nftables.Overruling
+	if !errors.As(err, &o) || o.Program == "" {
+		return nil, false
+	}
+	return []string{"PROGRAM", o.Program}, true
+}
+
+func isOverruling(err error) ([]string, bool) {
+	var o *nftables.Overruling
+	if !errors.As(err, &o) {
+		return nil, false
+	}
+	return []string{"FAMILY", o.Family, "TABLE", o.Table, "CHAIN", o.Chain}, true
+}
+
+func isNotForwarding(err error) ([]string, bool) {
+	var n notForwarding
+	is := errors.As(err, &n)
+	return []string{"SYSCTL", string(n)}, is
+}
+
+func isFile(err error) ([]string, bool) {
+	var f *store.FileError
+	if !errors.As(err, &f) {
+		return nil, false
+	}
+	return []string{"FILE", quoted(f.File)}, true
+}
+
+// quoted returns a word as a shell reads it.
+func quoted(word string) string {
+	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._,+%-") == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// problem is what is wrong, in words. Its JSON is an interface.
+type problem struct {
+	Problem string `json:"problem"`
+	Cure    string `json:"cure,omitempty"` // a command; none is known for what is not common
+}
+
+func (p problem) Error() string {
+	if p.Cure == "" {
+		return p.Problem
+	}
+	return p.Problem + `: run "` + p.Cure + `"`
+}
+
+// explain returns what an error says, one problem for each that is joined in it,
+// and none of them twice. Cures are for a data directory.
+func explain(err error, dataDir string) []problem {
+	var all []problem
+	seen := map[problem]bool{}
+	for _, single := range separate(err) {
+		p := explainOne(single, dataDir)
+		if !seen[p] {
+			seen[p] = true
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+func explainOne(err error, dataDir string) problem {
+	detail := strings.ReplaceAll(err.Error(), "\n", "; ")
+	for _, e := range explanations {
+		if operands, is := e.of(err); is {
+			words := strings.NewReplacer(append(operands, "DETAIL", detail)...)
+			return problem{words.Replace(e.sentence), inDirectory(words.Replace(e.cure), dataDir)}
+		}
+	}
+	return problem{Problem: detail}
+}
+
+// inDirectory makes a cure one for records in another directory than the usual.
+func inDirectory(cure, dataDir string) string {
+	if cmp.Or(dataDir, netconf.DefaultDataDir) == netconf.DefaultDataDir {
+		return cure
+	}
+	return strings.ReplaceAll(cure, cureRestore, cureRestore+" --data-dir "+quoted(dataDir))
+}
+
+// explained returns an error in words, for who takes just an error.
+func explained(err error, dataDir string) error {
+	var errs []error
+	for _, p := range explain(err, dataDir) {
+		errs = append(errs, p)
+	}
+	return errors.Join(errs...)
+}
+
+// separate returns the errors that were joined. Others that wrap several are one:
+// they say more than those do.
+func separate(err error) []error {
+	if err == nil {
+		return nil
+	}
+	several, is := err.(interface{ Unwrap() []error })
+	if !is {
+		return []error{err}
+	}
+	if joined := several.Unwrap(); errors.Join(joined...).Error() == err.Error() {
+		var all []error
+		for _, e := range joined {
+			all = append(all, separate(e)...)
+		}
+		return all
+	}
+	return []error{err}
+}

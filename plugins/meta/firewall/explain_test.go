@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cni-isolation/firewall/pkg/firewalld"
+	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/nftables"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// common is an error of each kind that is explained, in the order of the table.
+var common = []error{
+	fmt.Errorf("iptables is %w", iptables.ErrNotInstalled),
+	fmt.Errorf("%w: protocol not supported", nftables.ErrUnsupported),
+	nftables.ErrForeign,
+	firewalld.ErrNotRunning,
+	fmt.Errorf("%w (10s)", firewalld.ErrNoAnswer),
+	firewalld.ErrElsewhere,
+	firewalld.ErrNotAuthorized,
+	firewalld.ErrStrict,
+	kin(errCutOff, &nftables.Overruling{Family: "ip", Table: "filter", Chain: "FORWARD", Program: "iptables"}),
+	&nftables.Overruling{Family: "ip6", Table: "filter", Chain: "FORWARD", Program: "ip6tables-legacy"},
+	&nftables.Overruling{Family: "inet", Table: "guard", Chain: "passing"},
+	bridgeGone("br0"),
+	fmt.Errorf("port has %w", link.ErrFlag),
+	notForwarding("net.ipv4.ip_forward"),
+	fmt.Errorf("record: %w", store.ErrNewer),
+	&store.FileError{File: "/run/x y"},
+	kin(errDiffers, errors.New("IPv4: chain is missing")),
+}
+
+var placeholder = regexp.MustCompile(`\b(DETAIL|PROGRAM|FAMILY|TABLE|CHAIN|SYSCTL|FILE)\b`)
+
+// TestEachExplained has every row of the table found by its own error, and no
+// word left that should have been replaced.
+func TestEachExplained(t *testing.T) {
+	t.Parallel()
+	if len(common) != len(explanations) {
+		t.Fatalf("%d errors for %d explanations", len(common), len(explanations))
+	}
+	for i, err := range common {
+		p := explainOne(err, "")
+		beginning, _, _ := strings.Cut(explanations[i].sentence, ": DETAIL")
+		beginning, _, _ = strings.Cut(beginning, "PROGRAM")
+		if !strings.HasPrefix(p.Problem, beginning) || !strings.HasSuffix(p.Problem, err.Error()) {
+			t.Errorf("%v: got %s", err, p.Problem)
+		}
+		if left := placeholder.FindString(p.Problem + " " + p.Cure); left != "" {
+			t.Errorf("%s is left in %q, %q", left, p.Problem, p.Cure)
+		}
+	}
+}
+
+func TestCures(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		err     error
+		dataDir string
+		want    string
+	}{
+		{common[9], "", "ip6tables-legacy -P FORWARD ACCEPT"},
+		{common[10], "", "nft chain inet guard passing '{ policy accept; }'"},
+		{common[11], "/run/cni/firewall", "firewall restore"},
+		{common[11], "/run/a b'c", `firewall restore --data-dir '/run/a b'\''c'`},
+		{common[13], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
+		{common[15], "", "rm '/run/x y'"},
+		{errors.New("something else"), "", ""},
+	} {
+		if got := explainOne(test.err, test.dataDir).Cure; got != test.want {
+			t.Errorf("%v: got %s, want %s", test.err, got, test.want)
+		}
+	}
+}
+
+// TestExplainJoined parts what was joined, leaves the rest whole, and says nothing
+// twice.
+func TestExplainJoined(t *testing.T) {
+	t.Parallel()
+	one, two := errors.New("one"), errors.New("two")
+	for name, test := range map[string]struct {
+		err  error
+		want []string
+	}{
+		"none":            {nil, nil},
+		"single":          {one, []string{"one"}},
+		"joined":          {errors.Join(one, errors.Join(two, nil), one), []string{"one", "two"}},
+		"wrapped":         {fmt.Errorf("%w: %w", one, two), []string{"one: two"}},
+		"joined, wrapped": {fmt.Errorf("both: %w", errors.Join(one, two)), []string{"both: one; two"}},
+	} {
+		var got []string
+		for _, p := range explain(test.err, "") {
+			got = append(got, p.Problem)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestReadmeExplains compares the table with the README's.
+func TestReadmeExplains(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(text), "\n## Troubleshooting\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	if !found {
+		t.Fatal("the README has no section Troubleshooting")
+	}
+	var rows []string
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "| ") {
+			rows = append(rows, line)
+		}
+	}
+	want := []string{"| what `firewall status` says | cure |\n"}
+	for _, e := range explanations {
+		want = append(want, fmt.Sprintf("| %s | `%s` |\n", e.sentence, e.cure))
+	}
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Errorf("(-source +README):\n%s", diff)
+	}
+}
