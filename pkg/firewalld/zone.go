@@ -8,13 +8,20 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/cni-isolation/firewall/pkg/journal"
 )
 
 // addSource makes an address a source of a zone. added is false where it was one
 // before.
 func (c *Conn) addSource(zone string, source netip.Prefix) (added bool, err error) {
 	var where string
+	began := time.Now()
 	err = c.zone("addSource", []any{zone, source.String()}, &where)
+	if !hasCode(err, "ZONE_ALREADY_SET") {
+		journal.Tell(place, began, journal.Added(sourceOf(zone, source)), err)
+	}
 	switch {
 	case err == nil:
 		return true, nil
@@ -26,6 +33,13 @@ func (c *Conn) addSource(zone string, source netip.Prefix) (added bool, err erro
 		err = c.unknownZone(err)
 	}
 	return false, fmt.Errorf("adding source %s to zone %q: %w", source, zone, err)
+}
+
+// place is what the journal calls firewalld.
+const place = "firewalld"
+
+func sourceOf(zone string, source netip.Prefix) string {
+	return "source " + source.String() + " of zone " + zone
 }
 
 // conflict says in which zone a source is already.
@@ -55,9 +69,14 @@ var errMoved = errors.New("somebody moved it")
 // is a zone that is gone, or firewalld, and with it what it was told.
 func (c *Conn) removeSource(zone string, source netip.Prefix) error {
 	var where string
+	began := time.Now()
 	err := c.zone("removeSource", []any{zone, source.String()}, &where)
+	gone := hasCode(err, "UNKNOWN_SOURCE", "NOT_ENABLED") || errors.Is(err, ErrNotRunning)
+	if !gone && !hasCode(err, "ZONE_CONFLICT", "INVALID_ZONE") {
+		journal.Tell(place, began, journal.Removed(sourceOf(zone, source)), err)
+	}
 	switch {
-	case err == nil, hasCode(err, "UNKNOWN_SOURCE", "NOT_ENABLED"), errors.Is(err, ErrNotRunning):
+	case err == nil, gone:
 		return nil
 	case hasCode(err, "ZONE_CONFLICT", "INVALID_ZONE"):
 		holder, askErr := c.zoneOfSource(source)

@@ -4,7 +4,9 @@ package iptables
 
 import (
 	"fmt"
+	"time"
 
+	"github.com/cni-isolation/firewall/pkg/journal"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
@@ -17,15 +19,24 @@ func (f *family) read() (err error) {
 	return err
 }
 
-// make writes the plan for the table. A transaction that fails changed nothing;
-// if the table has become another one meanwhile, so does the plan, and it is
-// tried again.
+// make writes the plan for the table, and tells of it.
 func (f *family) make(planFor func(*table) plan) error {
+	began := time.Now()
+	p, err := f.attempt(planFor)
+	journal.Tell(names[f.name].list, began, p.what, err)
+	return err
+}
+
+// attempt returns the plan that it wrote, or tried to. A transaction that fails
+// changed nothing; if the table has become another one meanwhile, so does the
+// plan, and it is tried again.
+func (f *family) attempt(planFor func(*table) plan) (tried plan, err error) {
 	p := planFor(f.table)
 	for range attempts {
-		if len(p) == 0 {
-			return nil
+		if len(p) == 0 { // at once, or because of a program that did what it was told, and failed
+			return tried, nil
 		}
+		tried = p
 		// Kept before it is known whether it succeeds: of a program that hung
 		// nobody knows what it did.
 		if f.before == nil {
@@ -33,18 +44,18 @@ func (f *family) make(planFor func(*table) plan) error {
 		}
 		err := f.write(p)
 		if err == nil {
-			return nil
+			return p, nil
 		}
 		if readErr := f.read(); readErr != nil {
-			return err
+			return p, err
 		}
 		next := planFor(f.table)
 		if next.script() == p.script() {
-			return err
+			return p, err
 		}
 		p = next
 	}
-	return fmt.Errorf("another program changes the table all the time: given up after %d attempts", attempts)
+	return p, fmt.Errorf("another program changes the table all the time: given up after %d attempts", attempts)
 }
 
 // difference says what is wrong with a table before the change.

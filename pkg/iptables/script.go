@@ -54,3 +54,16 @@ func (p plan) lines() []string {
 	}
 	return lines
 }
+
+// what returns the plan's commands, parted into those that add something and those
+// that remove something. A rule that moves is among both.
+func (p plan) what() (added, removed []string) {
+	for _, line := range p.lines() {
+		if strings.HasPrefix(line, "-D ") || strings.HasPrefix(line, "-X ") {
+			removed = append(removed, line)
+		} else {
+			added = append(added, line)
+		}
+	}
+	return added, removed
+}

@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cni-isolation/firewall/pkg/journal"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
@@ -68,11 +70,21 @@ func FlagPorts(bridge Link, on bool) error {
 		if !p.IsContainerPort() || p.Isolated == on {
 			continue
 		}
+		began := time.Now()
 		if err := SetIsolated(p, on); !errors.Is(err, unix.ENODEV) { // its container was just deleted
 			errs = append(errs, err)
+			journal.Tell("bridge "+bridge.Name, began, flagged(p, on), err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func flagged(port Link, on bool) func() (added, removed []string) {
+	what := "flag isolated of port " + port.Name
+	if on {
+		return journal.Added(what)
+	}
+	return journal.Removed(what)
 }
 
 // ErrFlag is wrapped by the error about a port whose flag is wrong.

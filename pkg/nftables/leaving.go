@@ -14,7 +14,7 @@ func leaving(t *table, all []member) plan {
 	var p plan
 	p.members(t, all)
 	if len(p.changes) > 0 && t.isEmptyWithout(all) && t.nobodysElse() {
-		r := request{kind: unix.NFT_MSG_DELTABLE, attrs: attrString(unix.NFTA_TABLE_NAME, tableName)}
+		r := request{kind: unix.NFT_MSG_DELTABLE, attrs: attrString(unix.NFTA_TABLE_NAME, tableName), what: "table"}
 		return plan{changes: []change{{why: "the table is of no use any more", request: r}}}
 	}
 	return p

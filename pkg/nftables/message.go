@@ -15,6 +15,7 @@ type request struct {
 	kind  int // NFT_MSG_…
 	flags int // NLM_F_…
 	attrs []byte
+	what  string // the object it makes or deletes
 
 	anyFamily bool // not only the table's own
 }

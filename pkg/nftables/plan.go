@@ -78,11 +78,11 @@ func (p *plan) clear(t *table) {
 		p.add(why, flush(name))
 	}
 	for _, name := range names {
-		p.add(why, named(unix.NFT_MSG_DELCHAIN, unix.NFTA_CHAIN_TABLE, unix.NFTA_CHAIN_NAME, name))
+		p.add(why, deleteChain(name))
 	}
 	for _, m := range t.misfits {
 		if m.isSet {
-			p.add(why, named(unix.NFT_MSG_DELSET, unix.NFTA_SET_TABLE, unix.NFTA_SET_NAME, m.name))
+			p.add(why, deleteSet(m.name))
 		}
 	}
 }
@@ -170,12 +170,13 @@ func (p *plan) rules(l chainLayout, seen *chain, ahead []rule) {
 func (p *plan) members(t *table, all []member) {
 	for _, m := range all {
 		there := t.has(m)
+		what := "element " + m.set + " " + m.String()
 		switch {
 		case m.in && !there:
-			r := request{kind: unix.NFT_MSG_NEWSETELEM, flags: unix.NLM_F_CREATE, attrs: inSet(m.set, m.encode(true))}
+			r := request{kind: unix.NFT_MSG_NEWSETELEM, flags: unix.NLM_F_CREATE, attrs: inSet(m.set, m.encode(true)), what: what}
 			p.changes = append(p.changes, change{"set " + m.set + " lacks " + m.String(), r, m})
 		case !m.in && there:
-			r := request{kind: unix.NFT_MSG_DELSETELEM, attrs: inSet(m.set, m.encode(false))}
+			r := request{kind: unix.NFT_MSG_DELSETELEM, attrs: inSet(m.set, m.encode(false)), what: what}
 			p.changes = append(p.changes, change{"set " + m.set + " has " + m.String() + ", which contradicts the configuration", r, m})
 		}
 	}

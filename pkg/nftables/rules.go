@@ -142,5 +142,5 @@ func (r rule) encode(chain string) (request, error) {
 	}
 	attrs := append(attrString(unix.NFTA_RULE_TABLE, tableName), attrString(unix.NFTA_RULE_CHAIN, chain)...)
 	attrs = append(attrs, attrNested(unix.NFTA_RULE_EXPRESSIONS, list)...)
-	return request{kind: unix.NFT_MSG_NEWRULE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, attrs: attrs}, nil
+	return request{kind: unix.NFT_MSG_NEWRULE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, attrs: attrs, what: "rule of chain " + chain + ": " + r.text}, nil
 }

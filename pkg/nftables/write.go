@@ -8,40 +8,67 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cni-isolation/firewall/pkg/journal"
 )
 
 // patienceAlone is how often a plan is tried again that the kernel refuses while
 // no other program writes.
 const patienceAlone = 5
 
-// make commits a plan. One that lost against another program is made anew.
+// make commits a plan, and tells of it.
 func (s *State) make(planFor func() (plan, error)) error {
+	began := time.Now()
+	p, err := s.attempt(planFor)
+	journal.Tell("table inet "+tableName, began, p.what, err)
+	return err
+}
+
+// attempt returns what it committed, and with an error what it could not commit,
+// too. A plan that lost against another program is made anew.
+func (s *State) attempt(planFor func() (plan, error)) (done plan, err error) {
 	for attempt := range attempts {
 		p, err := planFor()
 		if err != nil || len(p.changes) == 0 {
-			return err
+			return done, err
 		}
 		s.note(p)
 		err = s.conn.commit(s.table.generation, p.requests())
+		if err == nil {
+			done.changes = append(done.changes, p.changes...)
+		}
 		switch {
 		case err == nil && !s.table.dormant:
-			return nil
+			return done, nil
 		case err == nil || errors.Is(err, unix.ERESTART): // at once: the other one is done
 		case errors.Is(err, unix.EBUSY), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 			time.Sleep(time.Duration(min(attempt, 20)) * time.Millisecond)
 		default:
-			return p.refused(err)
+			return p, p.refused(err)
 		}
 		former := s.table.generation
 		if readErr := s.reread(); readErr != nil {
-			return readErr
+			return p, readErr
 		}
 		// Where nobody wrote meanwhile, it is not others that keep the table busy.
 		if attempt >= patienceAlone && s.table.generation == former && err != nil {
-			return p.refused(err)
+			return p, p.refused(err)
 		}
 	}
-	return ErrBusy
+	return done, ErrBusy
+}
+
+// what returns what a plan makes, and what it deletes.
+func (p plan) what() (added, removed []string) {
+	for _, c := range p.changes {
+		switch c.request.kind {
+		case unix.NFT_MSG_NEWTABLE, unix.NFT_MSG_NEWCHAIN, unix.NFT_MSG_NEWSET, unix.NFT_MSG_NEWRULE, unix.NFT_MSG_NEWSETELEM:
+			added = append(added, c.request.what)
+		default:
+			removed = append(removed, c.request.what)
+		}
+	}
+	return added, removed
 }
 
 // note remembers how members were before the first write. It is done ahead of

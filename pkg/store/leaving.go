@@ -3,11 +3,16 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/cni-isolation/firewall/pkg/journal"
 )
 
 // A container's port outlives its record: libcni deletes in reverse order, so
@@ -18,7 +23,12 @@ const leavingPrefix = "leaving,"
 
 // MarkLeaving remembers the port with an interface index.
 func (s *Store) MarkLeaving(index int) error {
-	f, err := os.OpenFile(s.leaving(index), os.O_CREATE|os.O_WRONLY, 0o600)
+	began := time.Now()
+	f, err := os.OpenFile(s.leaving(index), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	journal.Tell(place, began, journal.Added(filepath.Base(s.leaving(index))), err)
 	if err != nil {
 		return fmt.Errorf("remembering a leaving port: %w", err)
 	}

@@ -11,9 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cni-isolation/firewall/pkg/journal"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
@@ -161,7 +163,9 @@ func (s *Store) Put(a policy.Attachment, former []Entry) error {
 
 // write makes a file appear at once and whole, whenever the process or the host
 // dies. The lock sees to it that one call writes at a time.
-func (s *Store) write(name string, content []byte) error {
+func (s *Store) write(name string, content []byte) (err error) {
+	began := time.Now()
+	defer func() { journal.Tell(place, began, journal.Added(name), err) }()
 	temp := filepath.Join(s.dir, tempName)
 	if err := s.remove(tempName); err != nil {
 		return err
@@ -186,9 +190,19 @@ func (s *Store) write(name string, content []byte) error {
 // Remove deletes a record. That it is not there is no error.
 func (s *Store) Remove(e Entry) error { return s.remove(e.file) }
 
+// place is what the journal calls the store.
+const place = "records"
+
 func (s *Store) remove(name string) error {
+	began := time.Now()
 	err := os.Remove(filepath.Join(s.dir, name))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if name != tempName {
+		journal.Tell(place, began, journal.Removed(name), err)
+	}
+	if err != nil {
 		return fmt.Errorf("removing a record: %w", err)
 	}
 	return nil

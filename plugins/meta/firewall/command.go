@@ -30,7 +30,7 @@ var errUsage = errors.New("usage")
 // operate runs an operator's command and returns the exit code: 0, 1 where
 // something is wrong with the host, 2 where the command line is not valid.
 func (p plugin) operate(args []string) int {
-	err := p.command(args)
+	err := p.log.call(args[0], func() error { return p.command(args) })
 	switch {
 	case err == nil:
 		return 0

@@ -32,6 +32,7 @@ func (p plugin) del(args *skel.CmdArgs) error {
 	d := newDeparture()
 	d.leave(a)
 	own := l.of(a)
+	p.log.concerns(asRecorded(a, own))
 	for _, e := range own {
 		p.warn(l.part(d, e))
 	}

@@ -27,15 +27,15 @@ import (
 var buildVersion = "v2.0.0"
 
 func main() {
-	p := plugin{os.Stdout, os.Stderr, newPlaces()}
+	p := plugin{os.Stdout, os.Stderr, newPlaces(), newCallLog(os.Stderr)}
 	if len(os.Args) > 1 {
 		os.Exit(p.operate(os.Args[1:]))
 	}
 	skel.PluginMainFuncs(skel.CNIFuncs{
-		Add:    coded(p.add),
+		Add:    coded(p.logged("ADD", p.add)),
 		Check:  coded(p.check),
-		Del:    coded(p.del),
-		GC:     coded(p.gc),
+		Del:    coded(p.logged("DEL", p.del)),
+		GC:     coded(p.logged("GC", p.gc)),
 		Status: coded(p.status),
 	}, version.VersionsStartingFrom("0.4.0"), about(os.Args[0]))
 }

@@ -20,12 +20,17 @@ import (
 type plugin struct {
 	stdout, stderr io.Writer
 	places         map[string]place
+	log            *callLog
 }
 
 // warn tells the operator what did not stop the call.
 func (p plugin) warn(errs ...error) {
+	warn(p.stderr, errs...)
+}
+
+func warn(stderr io.Writer, errs ...error) {
 	if err := errors.Join(errs...); err != nil {
-		_, _ = fmt.Fprintln(p.stderr, "firewall: warning:", err)
+		_, _ = fmt.Fprintln(stderr, "firewall: warning:", err)
 	}
 }
 
@@ -42,6 +47,9 @@ func (p plugin) attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachme
 	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
 	if err == nil && a.Backend == "" {
 		a.Backend, err = p.choose()
+	}
+	if err == nil {
+		p.log.concerns(a)
 	}
 	return conf, a, err
 }

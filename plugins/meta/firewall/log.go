@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+
+	"github.com/cni-isolation/firewall/pkg/journal"
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// logVariable says where a call logs what it changes: an absolute path, or stderr.
+// Runtimes pass their environment on to plugins.
+const logVariable = "CNI_FIREWALL_LOG"
+
+// callLog logs a line for each step of a call that changes the host, and one for
+// a call that changed it or failed to. The lines are JSON: rules have spaces and
+// quotes in them, and names come from others, so that lists in any other notation
+// would have to be parsed with care. Nothing that goes wrong with it stops a call.
+//
+// A nil log is one that nobody asked for.
+type callLog struct {
+	logger func() *slog.Logger
+	mu     sync.Mutex // of what follows; tables of two families change at once
+	verb   string
+	about  policy.Attachment
+	steps  int
+}
+
+// newCallLog returns the log that the environment asks for. It is opened at its
+// first line.
+func newCallLog(stderr io.Writer) *callLog {
+	to := os.Getenv(logVariable)
+	if to == "" {
+		return nil
+	}
+	l := &callLog{logger: sync.OnceValue(func() *slog.Logger {
+		w, err := openLog(to, stderr)
+		if err != nil {
+			warn(stderr, err)
+			w = io.Discard
+		}
+		return slog.New(slog.NewJSONHandler(w, nil))
+	})}
+	journal.Listen(l.step)
+	return l
+}
+
+// changing are the calls that change something.
+var changing = []string{"ADD", "DEL", "GC", "restore"}
+
+// call does a call, and logs what came of it.
+func (l *callLog) call(verb string, do func() error) error {
+	if l == nil || !slices.Contains(changing, verb) {
+		return do()
+	}
+	l.verb = verb
+	began := time.Now()
+	err := do()
+	if l.steps > 0 || err != nil {
+		l.line("called", err, time.Since(began), slog.Int("steps", l.steps))
+	}
+	return err
+}
+
+// logged returns a verb of the plugin's that is logged.
+func (p plugin) logged(verb string, do func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
+	return func(args *skel.CmdArgs) error {
+		return p.log.call(verb, func() error {
+			p.log.concerns(ofCall(args))
+			return do(args)
+		})
+	}
+}
+
+// ofCall returns what a call says of its attachment that is not even valid.
+func ofCall(args *skel.CmdArgs) policy.Attachment {
+	var conf struct {
+		Name string `json:"name"`
+	}
+	_ = json.Unmarshal(args.StdinData, &conf) // a call that cannot be read tells of it
+	return policy.Attachment{Network: conf.Name, ContainerID: args.ContainerID, IfName: args.IfName}
+}
+
+// asRecorded returns an attachment with what its records say and a DEL need not.
+func asRecorded(a policy.Attachment, own []store.Entry) policy.Attachment {
+	a.Backend = backendOf(own, a.Backend)
+	if len(own) > 0 {
+		a.Bridge = cmp.Or(a.Bridge, own[0].Attachment.Bridge)
+	}
+	return a
+}
+
+// concerns has lines from now on name an attachment.
+func (l *callLog) concerns(a policy.Attachment) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.about = a
+}
+
+func (l *callLog) step(s journal.Step) {
+	l.mu.Lock()
+	l.steps++
+	l.mu.Unlock()
+	l.line("changed", s.Err, s.Took,
+		slog.String("where", s.Where), slog.Any("added", list(s.Added)), slog.Any("removed", list(s.Removed)))
+}
+
+// list is one in JSON, too, where it is empty.
+func list(words []string) []string { return append([]string{}, words...) }
+
+func (l *callLog) line(message string, err error, took time.Duration, attrs ...slog.Attr) {
+	l.mu.Lock()
+	all := []slog.Attr{slog.String("verb", l.verb)}
+	for _, a := range []struct{ key, value string }{
+		{"network", l.about.Network}, {"container", l.about.ContainerID}, {"interface", l.about.IfName},
+		{"bridge", l.about.Bridge}, {"backend", l.about.Backend},
+	} {
+		if a.value != "" {
+			all = append(all, slog.String(a.key, a.value))
+		}
+	}
+	l.mu.Unlock()
+	all = append(append(all, attrs...), slog.Float64("milliseconds", float64(took.Microseconds())/1000))
+	level := slog.LevelInfo
+	result := "ok"
+	if err != nil {
+		level, result = slog.LevelError, "failed"
+		all = append(all, slog.String("error", err.Error()))
+	}
+	l.logger().LogAttrs(context.Background(), level, message, append(all, slog.String("result", result))...)
+}
