@@ -28,8 +28,8 @@ type explanation struct {
 var explanations = []explanation{
 	{
 		is(iptables.ErrNotInstalled),
-		"the backend iptables lacks a program, and can neither see nor write its rules: DETAIL",
-		"apt-get install iptables", // the package is iptables-nft with dnf
+		"the backend iptables lacks a program, and can neither see nor write its rules (dnf's package is iptables-nft): DETAIL",
+		"apt-get install iptables",
 	}, {
 		is(nftables.ErrUnsupported),
 		"the kernel lacks nf_tables, which the backends nftables and firewalld need: DETAIL",
