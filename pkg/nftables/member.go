@@ -95,6 +95,8 @@ func (m member) String() string {
 	return strings.Join(names, " . ")
 }
 
+func (m member) what() string { return "element " + m.set + " " + m.String() }
+
 func setOf(p netip.Prefix) string {
 	if policy.FamilyOf(p) == policy.IPv4 {
 		return setIPv4

@@ -170,13 +170,12 @@ func (p *plan) rules(l chainLayout, seen *chain, ahead []rule) {
 func (p *plan) members(t *table, all []member) {
 	for _, m := range all {
 		there := t.has(m)
-		what := "element " + m.set + " " + m.String()
 		switch {
 		case m.in && !there:
-			r := request{kind: unix.NFT_MSG_NEWSETELEM, flags: unix.NLM_F_CREATE, attrs: inSet(m.set, m.encode(true)), what: what}
+			r := request{kind: unix.NFT_MSG_NEWSETELEM, flags: unix.NLM_F_CREATE, attrs: inSet(m.set, m.encode(true)), what: m.what()}
 			p.changes = append(p.changes, change{"set " + m.set + " lacks " + m.String(), r, m})
 		case !m.in && there:
-			r := request{kind: unix.NFT_MSG_DELSETELEM, attrs: inSet(m.set, m.encode(false)), what: what}
+			r := request{kind: unix.NFT_MSG_DELSETELEM, attrs: inSet(m.set, m.encode(false)), what: m.what()}
 			p.changes = append(p.changes, change{"set " + m.set + " has " + m.String() + ", which contradicts the configuration", r, m})
 		}
 	}

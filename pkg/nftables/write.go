@@ -24,8 +24,8 @@ func (s *State) make(planFor func() (plan, error)) error {
 	return err
 }
 
-// attempt returns what it committed, and with an error what it could not commit,
-// too. A plan that lost against another program is made anew.
+// attempt returns what it committed, or with an error what it could not. A plan
+// that lost against another program is made anew.
 func (s *State) attempt(planFor func() (plan, error)) (done plan, err error) {
 	for attempt := range attempts {
 		p, err := planFor()
