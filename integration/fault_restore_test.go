@@ -12,7 +12,7 @@ import (
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
-// TestFailedRestore has "firewall restore" fail or be killed at every call to the
+// TestFailedRestore has "cni-firewall restore" fail or be killed at every call to the
 // kernel, after the table was deleted. It opens nothing, forgets nobody, and done
 // again it brings all back.
 func TestFailedRestore(t *testing.T) {

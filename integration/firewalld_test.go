@@ -195,7 +195,7 @@ func soon(t *testing.T, limit time.Duration, what string, try func() error) {
 	}
 }
 
-// watcher is "firewall watch" as it runs.
+// watcher is "cni-firewall watch" as it runs.
 type watcher struct {
 	cmd *exec.Cmd
 	log *strings.Builder

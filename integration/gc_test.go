@@ -267,7 +267,7 @@ func TestAddressOfAnother(t *testing.T) {
 
 // TestStaleRecords has the bridges of containers disappear, as where somebody
 // restarts the network without the containers' runtime. Another container's DEL
-// or "firewall restore" removes what nobody else will delete.
+// or "cni-firewall restore" removes what nobody else will delete.
 func TestStaleRecords(t *testing.T) {
 	t.Parallel()
 	onEachBackend(t, func(t *testing.T, h *host.Host) {

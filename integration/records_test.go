@@ -98,7 +98,7 @@ func contains(t *testing.T, what, text string, words []string) {
 	}
 }
 
-// overviewNetwork is what "firewall status -o json" tells of one network.
+// overviewNetwork is what "cni-firewall status -o json" tells of one network.
 type overviewNetwork struct {
 	Name, Bridge, IngressPolicy, PublishedPorts string
 	Containers                                  []struct{ ID string }
@@ -423,7 +423,7 @@ func testFlush(t *testing.T, h *host.Host, k kind, script string) {
 	limited := func(when string) {
 		t.Helper()
 		o := status()
-		o.refused(t, "STATUS "+when, "firewall restore")
+		o.refused(t, "STATUS "+when, "cni-firewall restore")
 		if code := errorObject(t, o.stdout).Code; code != 51 {
 			t.Errorf("STATUS %s: code %d", when, code)
 		}

@@ -4,6 +4,7 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
-// ailment is something that goes wrong on a host, and that "firewall status" is to
+// ailment is something that goes wrong on a host, and that "cni-firewall status" is to
 // tell of, with a cure which is one.
 type ailment struct {
 	name     string
@@ -31,7 +32,7 @@ type ailment struct {
 var ailments = []ailment{
 	{
 		name: "rules flushed", befall: "flush",
-		says: []string{"rules were flushed, or changed by somebody else: "}, cure: "firewall restore",
+		says: []string{"rules were flushed, or changed by somebody else: "}, cure: "cni-firewall restore",
 	}, {
 		name: "IPv4 not forwarded", befall: "sysctl -qw net.ipv4.ip_forward=0",
 		says: []string{"the host forwards nothing: ", "the sysctl net.ipv4.ip_forward is 0"}, cure: "sysctl -w net.ipv4.ip_forward=1",
@@ -40,13 +41,13 @@ var ailments = []ailment{
 		says: []string{"the host forwards nothing: ", "the sysctl net.ipv6.conf.all.forwarding is 0"}, cure: "sysctl -w net.ipv6.conf.all.forwarding=1",
 	}, {
 		name: "br_netfilter off", befall: "sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0",
-		says: []string{"br_netfilter was switched on or off", "has the flag isolated false, and it must be true"}, cure: "firewall restore",
+		says: []string{"br_netfilter was switched on or off", "has the flag isolated false, and it must be true"}, cure: "cni-firewall restore",
 	}, {
 		name: "br_netfilter on", befall: "sysctl -qw net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1",
-		says: []string{"br_netfilter was switched on or off", "has the flag isolated true, and it must be false"}, cure: "firewall restore",
+		says: []string{"br_netfilter was switched on or off", "has the flag isolated true, and it must be false"}, cure: "cni-firewall restore",
 	}, {
 		name: "bridge gone", befall: "ip link del br1", crippled: true,
-		says: []string{"a bridge is gone", `bridge "br1" is gone`}, cure: "firewall restore",
+		says: []string{"a bridge is gone", `bridge "br1" is gone`}, cure: "cni-firewall restore",
 	},
 }
 
@@ -57,7 +58,7 @@ var (
 		name: "FORWARD closed", befall: closeBoth, dry: true,
 	}, {
 		name: "rules flushed, FORWARD closed", befall: "flush",
-		says: []string{"rules were flushed, or changed by somebody else: "}, cure: "firewall restore", others: 2,
+		says: []string{"rules were flushed, or changed by somebody else: "}, cure: "cni-firewall restore", others: 2,
 		after: openBoth,
 	}}
 	overruled = []ailment{{
@@ -77,7 +78,7 @@ var (
 )
 
 // TestStatusCures has each ailment befall a host, one after the other: before it,
-// "firewall status" is silent, with it, it says what is wrong, and after the very
+// "cni-firewall status" is silent, with it, it says what is wrong, and after the very
 // command that it names, it is silent again, and packets pass as they should.
 func TestStatusCures(t *testing.T) {
 	t.Parallel()
@@ -120,15 +121,15 @@ func (a ailment) befalls(t *testing.T, h *host.Host) {
 		t.Fatalf("%s: %d problems, and not %d: %q", a.name, len(problems), 1+a.others, problems)
 	}
 	contains(t, a.name, problems[0].Problem, a.says)
-	shell(t, h, "PATH="+filepath.Dir(h.Firewall)+":$PATH; "+problems[0].Cure)
+	shell(t, h, fmt.Sprintf("mkdir -p /run/sbin; ln -sf '%s' /run/sbin/cni-firewall; PATH=/run/sbin:$PATH; %s", h.Firewall, problems[0].Cure))
 	healthy(t, h, "cured: "+a.name)
 	shell(t, h, a.after)
 }
 
-// told is a problem as "firewall status -o json" tells of it.
+// told is a problem as "cni-firewall status -o json" tells of it.
 type told struct{ Problem, Cure string }
 
-// healthy ends the test unless "firewall status" is silent.
+// healthy ends the test unless "cni-firewall status" is silent.
 func healthy(t *testing.T, h *host.Host, when string) {
 	t.Helper()
 	o := finish(t, exec.Command(h.Firewall, "status"))
@@ -137,7 +138,7 @@ func healthy(t *testing.T, h *host.Host, when string) {
 	}
 }
 
-// ill returns the problems that "firewall status" tells of, which are the same
+// ill returns the problems that "cni-firewall status" tells of, which are the same
 // for people and for programs, and make it fail.
 func ill(t *testing.T, h *host.Host) []told {
 	t.Helper()
@@ -216,7 +217,7 @@ func TestStatusWithoutFirewalld(t *testing.T) {
 		contains(t, "stopped", problems[0].Problem, []string{"firewalld does not run", "firewalld is not running"})
 		ok(t, f.Start())
 		problems = ill(t, h)
-		if len(problems) != 1 || problems[0].Cure != "firewall restore" {
+		if len(problems) != 1 || problems[0].Cure != "cni-firewall restore" {
 			t.Fatalf("got %q", problems)
 		}
 		contains(t, "started", problems[0].Problem, []string{"rules were flushed", "lacks source"})

@@ -16,10 +16,10 @@ import (
 
 const usage = `firewall is a CNI plugin, called by a container runtime. For its operator:
 
-  firewall status [-o table|json] [--graph mermaid|dot]   what it isolates, and whether the kernel holds it
-  firewall restore [--adopt]                              put all of it back, after rules were flushed; with --adopt
-                                                          take over what an earlier plugin isolates by iptables
-  firewall watch                                          do so whenever firewalld reloads or restarts
+  cni-firewall status [-o table|json] [--graph mermaid|dot]   what it isolates, and whether the kernel holds it
+  cni-firewall restore [--adopt]                              put all of it back, after rules were flushed; with --adopt
+                                                              take over what an earlier plugin isolates by iptables
+  cni-firewall watch                                          do so whenever firewalld reloads or restarts
 
 All take --data-dir for networks that set dataDir in their conflist.
 `
@@ -64,7 +64,7 @@ func (p plugin) command(args []string) error {
 	return errUsage
 }
 
-// errNotInForce ends "firewall status" with exit code 1; what is wrong stands in
+// errNotInForce ends "cni-firewall status" with exit code 1; what is wrong stands in
 // the overview.
 var errNotInForce = errors.New("the rules are not in force")
 

@@ -96,7 +96,7 @@ var explanations = []explanation{
 }
 
 const (
-	cureRestore = "firewall restore"
+	cureRestore = "cni-firewall restore"
 	cureReload  = "podman network reload --all"
 )
 

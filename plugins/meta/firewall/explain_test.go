@@ -71,8 +71,8 @@ func TestCures(t *testing.T) {
 	}{
 		{common[9], "", "ip6tables-legacy -P FORWARD ACCEPT"},
 		{common[10], "", "nft chain inet guard passing '{ policy accept; }'"},
-		{common[11], "/run/cni/firewall", "firewall restore"},
-		{common[11], "/run/a b'c", `firewall restore --data-dir '/run/a b'\''c'`},
+		{common[11], "/run/cni/firewall", "cni-firewall restore"},
+		{common[11], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
 		{common[13], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
 		{common[15], "", "rm '/run/x y'"},
 		{errors.New("something else"), "", ""},
@@ -126,7 +126,7 @@ func TestReadmeExplains(t *testing.T) {
 			rows = append(rows, line)
 		}
 	}
-	want := []string{"| what `firewall status` says | cure |\n"}
+	want := []string{"| what `cni-firewall status` says | cure |\n"}
 	for _, e := range explanations {
 		want = append(want, fmt.Sprintf("| %s | `%s` |\n", e.sentence, e.cure))
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// graphs are the languages in which "firewall status --graph" draws who reaches
+// graphs are the languages in which "cni-firewall status --graph" draws who reaches
 // whom.
 var graphs = map[string]graphLanguage{
 	"mermaid": {

@@ -20,7 +20,7 @@ import (
 func commandLine(t *testing.T) map[string][]string {
 	t.Helper()
 	commands := map[string][]string{"help": nil}
-	for _, found := range regexp.MustCompile(`(?m)^  firewall (\w+)`).FindAllStringSubmatch(usage, -1) {
+	for _, found := range regexp.MustCompile(`(?m)^  cni-firewall (\w+)`).FindAllStringSubmatch(usage, -1) {
 		var explained bytes.Buffer
 		p := plugin{stdout: io.Discard, stderr: &explained}
 		if code := p.operate([]string{found[1], "-h"}); code != 2 {

@@ -15,7 +15,7 @@ import (
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// overview is what "firewall status" shows. Its JSON is an interface.
+// overview is what "cni-firewall status" shows. Its JSON is an interface.
 type overview struct {
 	Networks []network `json:"networks"`
 	InForce  bool      `json:"inForce"`           // what the networks ask for is so
