@@ -66,8 +66,8 @@ bin/buildkit/.built: integration/runtimes/buildkit/go.mod integration/runtimes/b
 # To tidy BuildKit's go.mod, too, go would fetch what the tests of all its dependencies need: 600 MB.
 .PHONY: lint
 lint: $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts and go.mod files
-	$(LINTER) run
-	cd release && ../$(LINTER) run
+	$(LINTER) run --allow-parallel-runners
+	cd release && ../$(LINTER) run --allow-parallel-runners
 	shellcheck -x scripts/* .ci/run release/postinst release/prerm completions/cni-firewall.bash
 	mandoc -T lint -W warning man/*
 	$(MAKE) unit-check
