@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/rpc"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cni-isolation/firewall/integration/host"
+)
+
+// Worker runs on a throw-away host of its own, and does there what it is told
+// over its standard input. So two plugins that write the same chains can be
+// called in turn, and neither meets the other's rules.
+type Worker struct {
+	host     *host.Host
+	links    *links
+	outside  *host.Container
+	side     Side
+	path     string // of the plugin; empty for none
+	attached int    // containers that are there
+}
+
+// serve is the main function of a worker.
+func serve() error {
+	h, err := host.Enter()
+	if err != nil {
+		return err
+	}
+	server := rpc.NewServer()
+	if err := server.Register(&Worker{host: h}); err != nil {
+		return err
+	}
+	server.ServeConn(stdio{os.Stdin, os.Stdout})
+	return nil
+}
+
+// stdio is both directions to who started this.
+type stdio struct {
+	io.Reader
+	io.WriteCloser
+}
+
+// Nothing is what a method has no use for.
+type Nothing struct{}
+
+// SetUp makes the host what a side needs.
+func (w *Worker) SetUp(side Side, _ *Nothing) error {
+	w.side, w.path = side, w.host.Firewall
+	switch side.Plugin {
+	case Upstream:
+		w.path = w.host.Upstream()
+	case NoPlugin:
+		w.path = ""
+	}
+	if err := w.host.UseVariant(side.Variant); err != nil {
+		return err
+	}
+	if side.Firewalld {
+		if _, err := w.host.Bus(); err != nil {
+			return err
+		}
+		if _, err := w.host.Firewalld("nftables", "public"); err != nil {
+			return err
+		}
+	}
+	if _, err := w.host.Run("ip", "netns", "add", sandbox); err != nil {
+		return err
+	}
+	var err error
+	w.links, err = newLinks(sandbox)
+	return err
+}
+
+func (w *Worker) container(number int) container { return container{w.side.Network, number} }
+
+func (w *Worker) containers(from, to int) []container {
+	var all []container
+	for i := from; i < to; i++ {
+		all = append(all, w.container(i))
+	}
+	return all
+}
+
+// Populate makes the host have so many containers, for all of which ADD was called
+// or might have been.
+func (w *Worker) Populate(count int, _ *Nothing) error {
+	more := w.containers(w.attached, count)
+	for _, c := range more {
+		if err := w.links.attach(c); err != nil {
+			return err
+		}
+	}
+	w.attached = count
+	if count == 0 {
+		return nil
+	}
+	if w.side.Plugin == Upstream {
+		return w.preload(w.containers(0, count))
+	}
+	return w.addAll(more)
+}
+
+// addAll calls ADD for containers, a few at a time.
+func (w *Worker) addAll(containers []container) error {
+	if w.path == "" {
+		return nil
+	}
+	const atOnce = 4
+	for batch := range slices.Chunk(containers, atOnce) {
+		for _, r := range w.atOnce("ADD", batch) {
+			if r.err != nil {
+				return r.err
+			}
+		}
+	}
+	return nil
+}
+
+// Attach makes the links of containers that a round is about, Detach removes them.
+func (w *Worker) Attach(round Round, _ *Nothing) error {
+	if round.First == 0 {
+		if err := w.reset(); err != nil {
+			return err
+		}
+	}
+	for _, c := range w.containers(round.First, round.First+round.Count) {
+		if err := w.links.attach(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Detach removes the links of containers, as the bridge plugin does after the
+// firewall plugin's DEL.
+func (w *Worker) Detach(round Round, _ *Nothing) error {
+	for _, c := range w.containers(round.First, round.First+round.Count) {
+		if err := w.links.detach(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Round is the containers that are added, checked and deleted again.
+type Round struct {
+	First, Count int
+}
+
+// Call is one verb for all containers of a round at once.
+type Call struct {
+	Round
+	Verb string
+}
+
+// Outcome is what became of a Call.
+type Outcome struct {
+	Took     time.Duration // until the last one was done
+	Failures []string      // what the calls said that failed
+}
+
+// Call calls the plugin.
+func (w *Worker) Call(call Call, outcome *Outcome) error {
+	begin := time.Now()
+	results := w.atOnce(call.Verb, w.containers(call.First, call.First+call.Count))
+	outcome.Took = time.Since(begin)
+	if len(results) == 1 {
+		outcome.Took = results[0].took
+	}
+	for _, r := range results {
+		if r.err != nil {
+			outcome.Failures = append(outcome.Failures, r.err.Error())
+		}
+	}
+	return nil
+}
+
+// Peak calls the plugin for one container, and returns the peak memory in KiB.
+func (w *Worker) Peak(call Call, peak *int64) (err error) {
+	*peak, err = w.program(call.Verb, w.container(call.First)).peak(w.binary("bench-bare"))
+	return err
+}
+
+type result struct {
+	took time.Duration
+	err  error
+}
+
+// atOnce starts a verb for all containers at once and waits for all.
+func (w *Worker) atOnce(verb string, containers []container) []result {
+	results := make([]result, len(containers))
+	programs := make([]program, len(containers))
+	for i, c := range containers {
+		programs[i] = w.program(verb, c)
+	}
+	var wg sync.WaitGroup
+	for i, p := range programs {
+		wg.Go(func() { results[i].took, results[i].err = p.run() })
+	}
+	wg.Wait()
+	return results
+}
+
+// program is the plugin as a runtime starts it.
+func (w *Worker) program(verb string, c container) program {
+	return program{
+		path:  w.path,
+		stdin: c.conf(w.side.Backend),
+		env: []string{
+			"PATH=" + os.Getenv("PATH"), "CNI_COMMAND=" + verb, "CNI_CONTAINERID=" + c.id(),
+			"CNI_NETNS=/run/netns/" + sandbox, "CNI_IFNAME=eth0", "CNI_PATH=" + filepath.Dir(w.path),
+		},
+	}
+}
+
+// binary returns the path of one of the repository's binaries.
+func (w *Worker) binary(name string) string { return filepath.Join(filepath.Dir(w.host.Firewall), name) }
+
+// reset takes away what there is of rules, as on a host that has just started.
+func (w *Worker) reset() error {
+	for _, command := range [][]string{
+		{"iptables", "-w", "-F"}, {"iptables", "-w", "-X"}, {"ip6tables", "-w", "-F"}, {"ip6tables", "-w", "-X"},
+	} {
+		if _, err := w.host.Run(command[0], command[1:]...); err != nil {
+			return fmt.Errorf("taking away all rules: %w", err)
+		}
+	}
+	if table, err := w.host.Table(); err != nil || table == "" {
+		return err
+	}
+	_, err := w.host.Run("nft", "delete", "table", "inet", "cni_firewall")
+	return err
+}
