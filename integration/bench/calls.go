@@ -3,9 +3,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // verbs are called in this order, each by all sides before the next one.
@@ -21,8 +21,8 @@ type group struct {
 // groups returns those of the backends that are wanted.
 func groups(o options) []group {
 	var all []group
-	for _, dual := range o.families.both() {
-		n := network{Bridges: bridges, Dual: dual}
+	for _, families := range o.families {
+		n := network{Bridges: bridges, Dual: families == "dual"}
 		upstream := func(variant string, firewalld bool) Side {
 			return Side{Name: "upstream", Plugin: Upstream, Variant: variant, Firewalld: firewalld, Network: n}
 		}
@@ -46,51 +46,62 @@ func groups(o options) []group {
 // series is the measurements of a group in one state of the hosts.
 type series struct {
 	containers, atOnce int
-	took               map[string][][]float64 // by verb, by side, in milliseconds
-	peak               map[string][][]float64 // likewise, in KiB
-	failures           map[string][][]string
+	of                 map[string][]measured // by verb, by side
 }
 
-func newSeries(containers, atOnce, sides int) *series {
-	s := &series{containers, atOnce, map[string][][]float64{}, map[string][][]float64{}, map[string][][]string{}}
-	for _, v := range verbs {
-		s.took[v], s.peak[v], s.failures[v] = make([][]float64, sides), make([][]float64, sides), make([][]string, sides)
-	}
-	return s
+// measured is the measurements of one verb by one side, each in the order of the
+// rounds.
+type measured struct {
+	wall, cpu []float64 // milliseconds
+	peak      []float64 // KiB
+	failures  []string
 }
 
 // measureCalls measures all of a group.
-func measureCalls(g group, o options, p *progress) (rows []Row, err error) {
-	var sides []*remote
-	for _, s := range g.sides {
-		p.say("starting the host of %s", s.Name)
-		r, err := start(s)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = r.stop() }()
-		sides = append(sides, r)
+func measureCalls(g group, o options, p *progress) (calls []CallRow, floor []FloorRow, err error) {
+	p.say("%s, %s: starting hosts", g.name, familiesOf(g.sides[0].Network))
+	sides, stop, err := startAll(g.sides)
+	defer stop()
+	if err != nil {
+		return nil, nil, err
 	}
-	var floors []Row
 	for _, containers := range o.containers {
-		p.say("%s, %s: %d containers", g.name, familiesOf(g.sides[0].Network), containers)
+		p.say("%s, %s: adding containers, up to %d", g.name, familiesOf(g.sides[0].Network), containers)
 		if err := each(sides, func(r *remote) error { return r.tell("Populate", containers) }); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		p.say("%s, %s, %d containers", g.name, familiesOf(g.sides[0].Network), containers)
 		for _, atOnce := range o.atOnce {
-			s, err := measureSeries(sides, containers, atOnce, o, p)
-			if err != nil {
-				return nil, err
+			s := series{containers, atOnce, map[string][]measured{}}
+			if err := s.measure(sides, o, p); err != nil {
+				return nil, nil, err
 			}
-			rows = append(rows, s.rows(g)...)
+			calls = append(calls, s.rows(g)...)
 		}
 		f, err := measureFloor(sides, containers, o)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		floors = append(floors, f...)
+		floor = append(floor, f...)
 	}
-	return append(rows, floors...), nil
+	return calls, floor, nil
+}
+
+// startAll starts the hosts of sides. stop ends those that were started.
+func startAll(all []Side) (sides []*remote, stop func(), err error) {
+	stop = func() {
+		for _, r := range sides {
+			_ = r.stop()
+		}
+	}
+	for _, s := range all {
+		r, err := start(s)
+		if err != nil {
+			return nil, stop, fmt.Errorf("starting the host of %s: %w", s.Name, err)
+		}
+		sides = append(sides, r)
+	}
+	return sides, stop, nil
 }
 
 // each does something on all hosts at once.
@@ -99,50 +110,52 @@ func each(sides []*remote, do func(*remote) error) error {
 	for _, r := range sides {
 		go func() { errs <- do(r) }()
 	}
-	var first error
+	var all []error
 	for range sides {
-		if err := <-errs; err != nil && first == nil {
-			first = err
-		}
+		all = append(all, <-errs)
 	}
-	return first
+	return errors.Join(all...)
 }
 
-func measureSeries(sides []*remote, containers, atOnce int, o options, p *progress) (*series, error) {
-	s := newSeries(containers, atOnce, len(sides))
-	rounds := o.rounds
-	if atOnce > 1 {
-		rounds = max(3, o.rounds/3)
+// peaks is how often the peak memory of a call is measured, which hardly varies.
+const peaks = 3
+
+func (s *series) measure(sides []*remote, o options, p *progress) error {
+	for _, v := range verbs {
+		s.of[v] = make([]measured, len(sides))
 	}
-	for n := range rounds {
-		if err := s.round(sides, n, func(r *remote, side int, call Call) error {
-			var out Outcome
-			err := r.ask("Call", call, &out)
-			s.took[call.Verb][side] = append(s.took[call.Verb][side], float64(out.Took)/float64(time.Millisecond))
-			s.failures[call.Verb][side] = append(s.failures[call.Verb][side], out.Failures...)
+	for n := range o.roundsOf(s.atOnce) {
+		if err := s.round(sides, n, (*measured).time); err != nil {
 			return err
-		}); err != nil {
-			return nil, err
 		}
 		p.step()
 	}
-	const peaks = 3
-	for n := 0; n < peaks && atOnce == 1; n++ {
-		if err := s.round(sides, n, func(r *remote, side int, call Call) error {
-			var kib int64
-			err := r.ask("Peak", call, &kib)
-			s.peak[call.Verb][side] = append(s.peak[call.Verb][side], float64(kib))
+	for n := 0; n < peaks && s.atOnce == 1; n++ {
+		if err := s.round(sides, n, (*measured).memory); err != nil {
 			return err
-		}); err != nil {
-			return nil, err
 		}
 	}
-	return s, nil
+	return nil
+}
+
+func (m *measured) time(r *remote, c Call) error {
+	var out Outcome
+	err := r.ask("Call", c, &out)
+	m.wall, m.cpu = append(m.wall, milliseconds(out.Wall)), append(m.cpu, milliseconds(out.CPU))
+	m.failures = append(m.failures, out.Failures...)
+	return err
+}
+
+func (m *measured) memory(r *remote, c Call) error {
+	var kib int64
+	err := r.ask("Peak", c, &kib)
+	m.peak = append(m.peak, float64(kib))
+	return err
 }
 
 // round adds, checks and deletes the same containers on all hosts, verb by verb in
 // turn. Every side is the first in some rounds.
-func (s *series) round(sides []*remote, n int, call func(r *remote, side int, c Call) error) error {
+func (s *series) round(sides []*remote, n int, measure func(*measured, *remote, Call) error) error {
 	round := Round{s.containers, s.atOnce}
 	if err := each(sides, func(r *remote) error { return r.tell("Attach", round) }); err != nil {
 		return err
@@ -150,7 +163,7 @@ func (s *series) round(sides []*remote, n int, call func(r *remote, side int, c 
 	for _, verb := range verbs {
 		for i := range sides {
 			side := (i + n) % len(sides)
-			if err := call(sides[side], side, Call{round, verb}); err != nil {
+			if err := measure(&s.of[verb][side], sides[side], Call{round, verb}); err != nil {
 				return err
 			}
 		}
@@ -159,24 +172,26 @@ func (s *series) round(sides []*remote, n int, call func(r *remote, side int, c 
 }
 
 // rows compares each side with the first.
-func (s *series) rows(g group) []Row {
-	var rows []Row
+func (s *series) rows(g group) []CallRow {
+	var rows []CallRow
 	for side := 1; side < len(g.sides); side++ {
 		for _, verb := range verbs {
-			row := Row{
+			upstream, ours := s.of[verb][0], s.of[verb][side]
+			row := CallRow{
 				Backend: g.sides[side].Name, Families: familiesOf(g.sides[side].Network), Verb: verb,
-				Containers: s.containers, AtOnce: s.atOnce,
-				Upstream: summarize(s.took[verb][0]), Ours: summarize(s.took[verb][side]),
-				Faster:           summarize(ratios(s.took[verb][0], s.took[verb][side])),
-				UpstreamPeak:     summarize(s.peak[verb][0]).Median,
-				OursPeak:         summarize(s.peak[verb][side]).Median,
-				UpstreamFailures: s.failures[verb][0], OursFailures: s.failures[verb][side],
+				Containers: s.containers, AtOnce: s.atOnce, Upstream: upstream.cost(), Ours: ours.cost(),
+				Pairs: summarize(ratios(upstream.wall, ours.wall)),
 			}
-			row.Ratio = row.Upstream.Median / row.Ours.Median
+			row.Faster = row.Upstream.Wall.Median / row.Ours.Wall.Median
+			row.Target = targetOf(row)
 			rows = append(rows, row)
 		}
 	}
 	return rows
+}
+
+func (m measured) cost() Cost {
+	return Cost{summarize(m.wall), summarize(m.cpu), summarize(m.peak).Median, m.failures}
 }
 
 // ratios divides pairwise.
@@ -193,8 +208,4 @@ func familiesOf(n network) string {
 		return "dual-stack"
 	}
 	return "IPv4"
-}
-
-func (r Row) String() string {
-	return fmt.Sprintf("%s of %s, %s, %d containers, %d at once", r.Verb, r.Backend, r.Families, r.Containers, r.AtOnce)
 }

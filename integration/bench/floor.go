@@ -28,8 +28,8 @@ type FloorOf struct{ What string }
 // Floor measures once. It returns milliseconds.
 func (w *Worker) Floor(of FloorOf, took *float64) error {
 	run := func(p program) error {
-		d, err := p.run()
-		*took = float64(d) / float64(time.Millisecond)
+		c, err := p.run()
+		*took = milliseconds(c.Wall)
 		return err
 	}
 	version := w.program("VERSION", w.container(0))
@@ -92,7 +92,7 @@ func (w *Worker) floorNetlink(took *float64) error {
 	if err := c.Flush(); err != nil {
 		return err
 	}
-	*took = float64(time.Since(begin)) / float64(time.Millisecond)
+	*took = milliseconds(time.Since(begin))
 	c.DelTable(t)
 	if err := c.Flush(); err != nil {
 		return err
@@ -101,8 +101,8 @@ func (w *Worker) floorNetlink(took *float64) error {
 }
 
 // measureFloor measures what each side's calls cannot go below.
-func measureFloor(sides []*remote, containers int, o options) ([]Row, error) {
-	var rows []Row
+func measureFloor(sides []*remote, containers int, o options) ([]FloorRow, error) {
+	var rows []FloorRow
 	for _, r := range sides {
 		for _, what := range floorsOf(r.Side, containers) {
 			var values []float64
@@ -113,7 +113,7 @@ func measureFloor(sides []*remote, containers int, o options) ([]Row, error) {
 				}
 				values = append(values, took)
 			}
-			rows = append(rows, Row{Backend: r.Name, Families: familiesOf(r.Network), Containers: containers, AtOnce: 1, Floor: what, Ours: summarize(values)})
+			rows = append(rows, FloorRow{r.Variant, familiesOf(r.Network), containers, r.Name, what, summarize(values)})
 		}
 	}
 	return rows, nil
@@ -121,10 +121,10 @@ func measureFloor(sides []*remote, containers int, o options) ([]Row, error) {
 
 func floorsOf(s Side, containers int) []string {
 	var all []string
-	if containers == 0 && s.Name == "iptables-nft" {
+	if containers == 0 && s.Plugin == Ours {
 		all = append(all, floorHello)
 	}
-	if containers == 0 && s.Variant == "nft" && !s.Firewalld && s.Backend == "" {
+	if containers == 0 {
 		all = append(all, floorVersion, floorAbout)
 	}
 	switch s.Name {
@@ -135,3 +135,5 @@ func floorsOf(s Side, containers int) []string {
 	}
 	return all
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

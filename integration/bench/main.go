@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Bench measures the plugin against upstream's, call by call in turn.
+// Bench measures the plugin against upstream's, call by call in turn: ADD, CHECK
+// and DEL as a runtime calls them, what no call can go below, and what packets
+// lose on their way. Each plugin has a throw-away host of its own, with the same
+// bridges and containers, and the calls go from one host to the next; so neither
+// meets the other's rules, and what else the machine does disturbs all alike.
 package main
 
 import (
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"slices"
 )
 
 func main() {
@@ -15,6 +22,9 @@ func main() {
 		err = serve()
 	} else {
 		err = run(os.Args[1:])
+	}
+	if errors.Is(err, flag.ErrHelp) {
+		return
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
@@ -27,32 +37,44 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	var r Report
-	all := groups(o)
-	p := newProgress(len(all) * len(o.containers) * (o.rounds + len(o.atOnce)))
-	for _, g := range all {
-		rows, err := measureCalls(g, o, p)
-		if err != nil {
+	r, err := measure(o)
+	if err != nil {
+		return err
+	}
+	if o.plot != "" {
+		if err := r.draw(o.plot); err != nil {
 			return err
 		}
-		r.Calls = append(r.Calls, rows...)
 	}
-	p.clear()
-	e := json.NewEncoder(os.Stdout)
 	if o.output == "json" {
+		e := json.NewEncoder(os.Stdout)
 		e.SetIndent("", "  ")
 		return e.Encode(r)
 	}
-	for _, row := range r.Calls {
-		if row.Floor != "" {
-			fmt.Printf("floor %-16s %-10s %5d %-40s %8.2f ms ±%.0f%%\n", row.Backend, row.Families, row.Containers, row.Floor, row.Ours.Median, 100*row.Ours.noise())
-			continue
+	return r.print(os.Stdout)
+}
+
+func measure(o options) (Report, error) {
+	r := Report{Machine: describe(), LeftOut: o.leftOut()}
+	all := groups(o)
+	p := newProgress(o.steps(len(all)))
+	defer p.clear()
+	if slices.Contains(o.parts, partCalls) {
+		for _, g := range all {
+			calls, floor, err := measureCalls(g, o, p)
+			if err != nil {
+				return r, err
+			}
+			r.Calls, r.Floor = append(r.Calls, calls...), append(r.Floor, floor...)
 		}
-		fmt.Printf("%-16s %-10s %5d %3d %-6s %8.2f ms ±%2.0f%% %8.2f ms ±%2.0f%%  %5.1fx [%.1f %.1f]  %6.0f %6.0f  %d %d\n", row.Backend, row.Families, row.Containers, row.AtOnce, row.Verb,
-			row.Upstream.Median, 100*row.Upstream.noise(), row.Ours.Median, 100*row.Ours.noise(), row.Ratio, row.Faster.Lower, row.Faster.Upper, row.UpstreamPeak, row.OursPeak, len(row.UpstreamFailures), len(row.OursFailures))
-		for _, f := range append(row.UpstreamFailures, row.OursFailures...)[:min(2, len(row.UpstreamFailures)+len(row.OursFailures))] {
-			fmt.Println("   ", f)
+		r.Growth = growth(r.Calls)
+	}
+	if slices.Contains(o.parts, partPackets) {
+		var err error
+		if r.Packets, err = measurePackets(o, p); err != nil {
+			return r, err
 		}
 	}
-	return nil
+	r.Machine.LoadAfter = load()
+	return r, nil
 }

@@ -3,8 +3,11 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,80 +16,190 @@ import (
 // bridges is how many the containers are spread over.
 const bridges = 100
 
-// options is which part of all that can be measured is.
+// The parts of what can be measured.
+const (
+	partCalls   = "calls"
+	partPackets = "packets"
+)
+
+// options is what to measure.
 type options struct {
-	parts      []string
-	backends   []string
-	families   families
-	containers []int
-	atOnce     []int
-	rounds     int
-	output     string
-	plot       string
+	parts, backends, families []string
+	containers, atOnce        []int
+	rounds                    int
+	output, plot              string
 }
 
-// families is which ones containers have addresses of.
-type families []string
+// All that lists can be chosen from.
+var (
+	allParts      = []string{partCalls, partPackets}
+	allBackends   = []string{"iptables-nft", "iptables-legacy", "nftables", "firewalld"}
+	allFamilies   = []string{"ipv4", "dual"}
+	allContainers = []int{0, 100, 300, 1000}
+	allOutputs    = []string{"table", "json"}
+)
 
-// both returns whether IPv6 is among them, for each way to have it.
-func (f families) both() []bool {
-	var all []bool
-	for _, name := range f {
-		all = append(all, name == "dual")
+func parseOptions(args []string) (options, error) {
+	o := options{parts: allParts, backends: allBackends, families: []string{"dual"}, containers: []int{0, 100, 1000}, atOnce: []int{1, 16}}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.Var(wordList{&o.parts, allParts}, "parts", "")
+	f.Var(wordList{&o.backends, allBackends}, "backends", "")
+	f.Var(wordList{&o.families, allFamilies}, "families", "")
+	f.Var(numberList{&o.containers}, "containers", "")
+	f.Var(numberList{&o.atOnce}, "at-once", "")
+	f.IntVar(&o.rounds, "rounds", 15, "")
+	f.StringVar(&o.output, "o", "table", "")
+	f.StringVar(&o.plot, "plot", "", "")
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(os.Stderr, usage)
+		return o, err
+	} else if err != nil {
+		return o, err
+	}
+	return o, o.check()
+}
+
+const usage = `usage: bench [flags], from the root of the repository; sudo make bench BENCH_FLAGS='...'
+  -parts calls,packets   what to measure
+  -backends LIST         of iptables-nft, iptables-legacy, nftables, firewalld; all unless given
+  -families dual         addresses of the containers: ipv4, dual, or both
+  -containers 0,100,1000 how many there are already when one is added: 0, or 100 and more
+  -at-once 1,16          how many calls to start at the same time
+  -rounds 15             how often each call is measured; several at once and packets a third as often
+  -o table               or json
+  -plot FILE             draws time against containers, to a .svg or .png
+`
+
+func (o options) check() error {
+	if !slices.Contains(allOutputs, o.output) {
+		return fmt.Errorf("-o: %q is unknown: it must be %s", o.output, strings.Join(allOutputs, " or "))
+	}
+	if o.rounds < 1 {
+		return fmt.Errorf("-rounds: %d is too few: it must be at least 1", o.rounds)
+	}
+	for _, n := range o.containers {
+		if n < 0 || n > 0 && n < bridges {
+			return fmt.Errorf("-containers: %d is neither 0 nor at least %d, one for each bridge", n, bridges)
+		}
+	}
+	for _, n := range o.atOnce {
+		if n < 1 || n > bridges {
+			return fmt.Errorf("-at-once: %d is not from 1 to %d", n, bridges)
+		}
+	}
+	if o.plot != "" && !slices.Contains(o.parts, partCalls) {
+		return errors.New("-plot: it is the calls that are drawn, and -parts has them not")
+	}
+	return nil
+}
+
+// roundsOf returns how often calls are measured of which some are at once.
+func (o options) roundsOf(atOnce int) int {
+	if atOnce == 1 {
+		return o.rounds
+	}
+	return o.packetRounds()
+}
+
+func (o options) packetRounds() int { return max(1, o.rounds/3) }
+
+// steps is how many rounds there will be in all.
+func (o options) steps(groups int) int {
+	n := 0
+	if slices.Contains(o.parts, partCalls) {
+		for _, atOnce := range o.atOnce {
+			n += groups * len(o.containers) * o.roundsOf(atOnce)
+		}
+	}
+	if slices.Contains(o.parts, partPackets) {
+		n += len(packetContainers) * o.packetRounds()
+	}
+	return n
+}
+
+// leftOut says what could be measured and will not be.
+func (o options) leftOut() []string {
+	var all []string
+	missing := func(what string, from, chosen []string) {
+		var rest []string
+		for _, word := range from {
+			if !slices.Contains(chosen, word) {
+				rest = append(rest, word)
+			}
+		}
+		if rest != nil {
+			all = append(all, what+" "+strings.Join(rest, ", "))
+		}
+	}
+	missing("-parts", allParts, o.parts)
+	if slices.Contains(o.parts, partCalls) {
+		missing("-backends", allBackends, o.backends)
+		missing("-families", allFamilies, o.families)
+		missing("-containers", words(allContainers), words(o.containers))
+		missing("-at-once", words([]int{1, 16}), words(o.atOnce))
+	}
+	if slices.Contains(o.parts, partPackets) {
+		all = append(all, "packets through iptables-legacy and firewalld, and over IPv6")
 	}
 	return all
 }
 
-// choices are what can be chosen from.
-var choices = struct{ parts, backends, families []string }{
-	[]string{"calls", "packets"},
-	[]string{"iptables-nft", "iptables-legacy", "nftables", "firewalld"},
-	[]string{"ipv4", "dual"},
+func words(numbers []int) []string {
+	var all []string
+	for _, n := range numbers {
+		all = append(all, strconv.Itoa(n))
+	}
+	return all
 }
 
-func parseOptions(args []string) (options, error) {
-	var o options
-	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	parts := f.String("parts", "calls,packets", "what to measure: "+strings.Join(choices.parts, ", "))
-	backends := f.String("backends", strings.Join(choices.backends, ","), "of the plugin under test")
-	fams := f.String("families", "dual", "addresses of the containers: "+strings.Join(choices.families, ", "))
-	containers := f.String("containers", "0,100,1000", "how many there are before the one that is measured: 0, or 100 and more")
-	atOnce := f.String("at-once", "1,16", "how many calls to start at the same time")
-	f.IntVar(&o.rounds, "rounds", 15, "how often each is measured; several at once a third as often")
-	f.StringVar(&o.output, "o", "table", "what to write: table or json")
-	f.StringVar(&o.plot, "plot", "", "file to draw time against containers to, .svg or .png")
-	if err := f.Parse(args); err != nil {
-		return o, err
+// wordList is a flag whose value is some of a list.
+type wordList struct {
+	value *[]string
+	from  []string
+}
+
+// String returns the value as it is written.
+func (l wordList) String() string {
+	if l.value == nil { // flag asks an empty one
+		return ""
 	}
-	var err error
-	choose := func(name, text string, from []string) []string {
-		list := strings.Split(text, ",")
-		for _, word := range list {
-			if err == nil && !slices.Contains(from, word) {
-				err = fmt.Errorf("-%s: %q is unknown: it must be of %s", name, word, strings.Join(from, ", "))
-			}
-		}
-		return list
-	}
-	numbers := func(name, text string, least int) []int {
-		var list []int
-		for word := range strings.SplitSeq(text, ",") {
-			n, parseErr := strconv.Atoi(word)
-			if err == nil && (parseErr != nil || n < least) {
-				err = fmt.Errorf("-%s: %q is no number of at least %d", name, word, least)
-			}
-			list = append(list, n)
-		}
-		slices.Sort(list)
-		return slices.Compact(list)
-	}
-	o.parts, o.backends = choose("parts", *parts, choices.parts), choose("backends", *backends, choices.backends)
-	o.families = choose("families", *fams, choices.families)
-	o.containers, o.atOnce = numbers("containers", *containers, 0), numbers("at-once", *atOnce, 1)
-	for _, n := range o.containers {
-		if err == nil && n > 0 && n < bridges {
-			err = fmt.Errorf("-containers: %d are too few for %d bridges, of which each must have one", n, bridges)
+	return strings.Join(*l.value, ",")
+}
+
+// Set reads the value.
+func (l wordList) Set(text string) error {
+	*l.value = strings.Split(text, ",")
+	for _, word := range *l.value {
+		if !slices.Contains(l.from, word) {
+			return fmt.Errorf("%q is unknown: it must be of %s", word, strings.Join(l.from, ", "))
 		}
 	}
-	return o, err
+	return nil
+}
+
+// numberList is a flag whose value is numbers.
+type numberList struct{ value *[]int }
+
+// String returns the value as it is written.
+func (l numberList) String() string {
+	if l.value == nil { // flag asks an empty one
+		return ""
+	}
+	return strings.Join(words(*l.value), ",")
+}
+
+// Set reads the value.
+func (l numberList) Set(text string) error {
+	*l.value = nil
+	for word := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(word)
+		if err != nil {
+			return fmt.Errorf("%q is no number", word)
+		}
+		*l.value = append(*l.value, n)
+	}
+	slices.Sort(*l.value)
+	*l.value = slices.Compact(*l.value)
+	return nil
 }

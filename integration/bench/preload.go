@@ -13,8 +13,11 @@ import (
 
 // preload makes the host hold what upstream's plugin would have left there.
 func (w *Worker) preload(containers []container) error {
-	if err := w.prove(); err != nil {
-		return err
+	if !w.proven {
+		if err := w.prove(); err != nil {
+			return err
+		}
+		w.proven = true
 	}
 	if w.side.Firewalld {
 		if err := trust(containers); err != nil {

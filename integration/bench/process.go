@@ -22,23 +22,28 @@ type program struct {
 	stdin []byte
 }
 
-// run runs the program and returns how long that took, from its start to its
-// exit.
-func (p program) run() (time.Duration, error) {
+// cost is what running a program took.
+type cost struct {
+	Wall time.Duration // from its start to its exit
+	CPU  time.Duration // of it and of what it started, in user and kernel mode
+}
+
+// run runs the program.
+func (p program) run() (cost, error) {
 	took, _, err := p.start(nil)
 	return took, err
 }
 
 // start runs the program, with a further file for descriptor 3.
-func (p program) start(extra *os.File) (time.Duration, string, error) {
+func (p program) start(extra *os.File) (took cost, output string, err error) {
 	in, err := memoryFile(p.stdin)
 	if err != nil {
-		return 0, "", err
+		return took, "", err
 	}
 	defer func() { _ = in.Close() }()
 	out, err := memoryFile(nil)
 	if err != nil {
-		return 0, "", err
+		return took, "", err
 	}
 	defer func() { _ = out.Close() }()
 	files := []*os.File{in, out, out}
@@ -48,18 +53,19 @@ func (p program) start(extra *os.File) (time.Duration, string, error) {
 	begin := time.Now()
 	process, err := os.StartProcess(p.path, append([]string{p.path}, p.args...), &os.ProcAttr{Env: p.env, Files: files})
 	if err != nil {
-		return 0, "", err
+		return took, "", err
 	}
 	state, err := process.Wait()
-	took := time.Since(begin)
+	took.Wall = time.Since(begin)
 	if err != nil {
 		return took, "", err
 	}
-	output, err := io.ReadAll(io.NewSectionReader(out, 0, math.MaxInt64))
+	took.CPU = state.UserTime() + state.SystemTime()
+	text, err := io.ReadAll(io.NewSectionReader(out, 0, math.MaxInt64))
 	if err == nil && !state.Success() {
-		err = fmt.Errorf("%s %s: %s: %s", p.path, strings.Join(p.args, " "), state, output)
+		err = fmt.Errorf("%s %s: %s: %s", p.path, strings.Join(p.args, " "), state, text)
 	}
-	return took, string(output), err
+	return took, string(text), err
 }
 
 // memoryFile returns a file that is nowhere, to read from its beginning. Neither

@@ -6,29 +6,57 @@ package main
 // milliseconds, memory in KiB.
 type Report struct {
 	Machine Machine     `json:"machine"`
-	Calls   []Row       `json:"calls,omitempty"`
-	Floor   []Row       `json:"floor,omitempty"`
+	Calls   []CallRow   `json:"calls,omitempty"`
+	Growth  []GrowthRow `json:"growth,omitempty"`
+	Floor   []FloorRow  `json:"floor,omitempty"`
 	Packets []PacketRow `json:"packets,omitempty"`
 	LeftOut []string    `json:"leftOut,omitempty"`
 }
 
-// Row is one verb in one configuration, or one part of the floor.
-type Row struct {
+// CallRow is one verb in one configuration, by both plugins.
+type CallRow struct {
 	Backend    string `json:"backend"`
 	Families   string `json:"families"`
-	Verb       string `json:"verb,omitempty"`
-	Floor      string `json:"floor,omitempty"`
+	Verb       string `json:"verb"`
 	Containers int    `json:"containers"`
 	AtOnce     int    `json:"atOnce"`
 
-	Upstream Summary `json:"upstream,omitzero"`
-	Ours     Summary `json:"ours"`
-	Ratio    float64 `json:"ratio,omitempty"`   // of the medians, upstream's to ours
-	Faster   Summary `json:"faster,omitzero"`   // the ratios of each round
-	Target   float64 `json:"target,omitempty"`
+	Upstream Cost `json:"upstream"`
+	Ours     Cost `json:"ours"`
 
-	UpstreamPeak     float64  `json:"upstreamPeak,omitempty"`
-	OursPeak         float64  `json:"oursPeak,omitempty"`
-	UpstreamFailures []string `json:"upstreamFailures,omitempty"`
-	OursFailures     []string `json:"oursFailures,omitempty"`
+	Faster float64 `json:"timesAsFast"`        // upstream's median divided by ours
+	Pairs  Summary `json:"timesAsFastByRound"` // the same for the two calls of each round
+	Target float64 `json:"target,omitempty"`   // what Faster is to reach
+}
+
+// met reports whether a target is reached, or there is none.
+func (r CallRow) met() bool { return r.Faster >= r.Target }
+
+// Cost is what the calls of one plugin took.
+type Cost struct {
+	Wall     Summary  `json:"wall"`
+	CPU      Summary  `json:"cpu"`
+	Peak     float64  `json:"peak,omitempty"`
+	Failures []string `json:"failures,omitempty"`
+}
+
+// GrowthRow compares ADD on a crowded host with ADD on one with fewer containers.
+type GrowthRow struct {
+	Plugin   string  `json:"plugin"`
+	Backend  string  `json:"backend"`
+	Families string  `json:"families"`
+	From     int     `json:"from"`
+	To       int     `json:"to"`
+	Times    float64 `json:"times"`
+	Target   float64 `json:"target,omitempty"` // at most
+}
+
+// FloorRow is what calls cannot go below, in one state of the host.
+type FloorRow struct {
+	Variant    string  `json:"variant"`
+	Families   string  `json:"families"`
+	Containers int     `json:"containers"`
+	Side       string  `json:"side"`
+	What       string  `json:"what"`
+	Wall       Summary `json:"wall"`
 }

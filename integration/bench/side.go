@@ -26,6 +26,7 @@ type Side struct {
 	Backend   string // that the configuration names; empty where the plugin chooses
 	Variant   string // of iptables
 	Firewalld bool
+	Conntrack bool // connections are tracked, whatever the plugin does
 	Network   network
 }
 

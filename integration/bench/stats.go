@@ -2,9 +2,7 @@
 
 package main
 
-import (
-	"slices"
-)
+import "slices"
 
 // Summary is what some measurements of one thing come to.
 type Summary struct {

@@ -15,6 +15,17 @@ import (
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
+// trackConnections has the kernel do what it does on every host with a container
+// engine, whose rules for NAT need it.
+const trackConnections = `
+table inet tracking {
+	chain forward {
+		type filter hook forward priority filter
+		ct state established
+	}
+}
+`
+
 // Worker runs on a throw-away host of its own, and does there what it is told
 // over its standard input. So two plugins that write the same chains can be
 // called in turn, and neither meets the other's rules.
@@ -25,6 +36,8 @@ type Worker struct {
 	side     Side
 	path     string // of the plugin; empty for none
 	attached int    // containers that are there
+	proven   bool   // that what is preloaded is what upstream's plugin writes
+	sender   string // network namespace of the container that packets come from
 }
 
 // serve is the main function of a worker.
@@ -61,6 +74,11 @@ func (w *Worker) SetUp(side Side, _ *Nothing) error {
 	}
 	if err := w.host.UseVariant(side.Variant); err != nil {
 		return err
+	}
+	if side.Conntrack {
+		if _, err := w.host.Feed(trackConnections, "nft", "-f", "-"); err != nil {
+			return err
+		}
 	}
 	if side.Firewalld {
 		if _, err := w.host.Bus(); err != nil {
@@ -162,7 +180,8 @@ type Call struct {
 
 // Outcome is what became of a Call.
 type Outcome struct {
-	Took     time.Duration // until the last one was done
+	Wall     time.Duration // until the last one was done
+	CPU      time.Duration // of all
 	Failures []string      // what the calls said that failed
 }
 
@@ -170,11 +189,12 @@ type Outcome struct {
 func (w *Worker) Call(call Call, outcome *Outcome) error {
 	begin := time.Now()
 	results := w.atOnce(call.Verb, w.containers(call.First, call.First+call.Count))
-	outcome.Took = time.Since(begin)
+	outcome.Wall = time.Since(begin)
 	if len(results) == 1 {
-		outcome.Took = results[0].took
+		outcome.Wall = results[0].Wall
 	}
 	for _, r := range results {
+		outcome.CPU += r.CPU
 		if r.err != nil {
 			outcome.Failures = append(outcome.Failures, r.err.Error())
 		}
@@ -189,8 +209,8 @@ func (w *Worker) Peak(call Call, peak *int64) (err error) {
 }
 
 type result struct {
-	took time.Duration
-	err  error
+	cost
+	err error
 }
 
 // atOnce starts a verb for all containers at once and waits for all.
@@ -202,7 +222,7 @@ func (w *Worker) atOnce(verb string, containers []container) []result {
 	}
 	var wg sync.WaitGroup
 	for i, p := range programs {
-		wg.Go(func() { results[i].took, results[i].err = p.run() })
+		wg.Go(func() { results[i].cost, results[i].err = p.run() })
 	}
 	wg.Wait()
 	return results
@@ -221,7 +241,9 @@ func (w *Worker) program(verb string, c container) program {
 }
 
 // binary returns the path of one of the repository's binaries.
-func (w *Worker) binary(name string) string { return filepath.Join(filepath.Dir(w.host.Firewall), name) }
+func (w *Worker) binary(name string) string {
+	return filepath.Join(filepath.Dir(w.host.Firewall), name)
+}
 
 // reset takes away what there is of rules, as on a host that has just started.
 func (w *Worker) reset() error {
