@@ -68,12 +68,14 @@ bin/buildkit/.built: integration/runtimes/buildkit/go.mod integration/runtimes/b
 lint: $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts and go.mod files
 	$(LINTER) run --allow-parallel-runners
 	cd release && ../$(LINTER) run --allow-parallel-runners
+	cd integration/bench && $(CURDIR)/$(LINTER) run --allow-parallel-runners
 	shellcheck -x scripts/* .ci/run release/postinst release/prerm completions/cni-firewall.bash
 	mandoc -T lint -W warning man/*
 	$(MAKE) unit-check
 	go mod tidy -diff
 	go -C integration/tools mod tidy -diff
 	go -C release mod tidy -diff
+	go -C integration/bench mod tidy -diff
 
 # systemd wants the program of a unit to be there. Exposure is counted from 0 to 100.
 .PHONY: unit-check
@@ -94,6 +96,7 @@ $(LINTER):
 unit: build ## run the tests that need no root
 	scripts/install-test
 	packages=$$(go list ./... | grep -v /integration); GORACE=atexit_sleep_ms=0 go test -race $$packages
+	go -C integration/bench test ./...
 
 .PHONY: integration
 integration: root build plugins ## run the tests on real hosts, each in namespaces of its own (root)
@@ -131,6 +134,13 @@ vulncheck: release-tools ## look for known vulnerabilities
 demo: root prerequisites build plugins ## show what the plugin does, in namespaces of its own (root); DEMO_FLAGS=-nftables or -firewalld
 	go build -o bin/demo ./integration/demo
 	bin/demo $(DEMO_FLAGS)
+
+# Its libraries are in a go.mod of its own, so that the plugin has nothing to do with them.
+.PHONY: bench
+bench: root prerequisites build plugins ## measure the plugin against upstream's, in namespaces of their own (root); BENCH_FLAGS='-h'
+	CGO_ENABLED=0 go -C integration/bench build -trimpath -o $(CURDIR)/bin/bench .
+	CGO_ENABLED=0 go -C integration/bench build -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/bench-bare ./bare
+	bin/bench $(BENCH_FLAGS)
 
 .PHONY: root
 root:

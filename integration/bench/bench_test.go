@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSummarize(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   Summary
+	}{
+		{nil, Summary{}},
+		{[]float64{7}, Summary{7, 7, 7, 1}},
+		{[]float64{4, 1, 3, 2}, Summary{2.5, 1.75, 3.25, 4}},
+		{[]float64{1000, 1, 2, 3, 4}, Summary{3, 2, 4, 5}}, // one that was disturbed
+	} {
+		if diff := cmp.Diff(c.want, summarize(c.values)); diff != "" {
+			t.Errorf("%v: %s", c.values, diff)
+		}
+	}
+}
+
+// TestContainers is about what would make two containers one, or no container at
+// all.
+func TestContainers(t *testing.T) {
+	for _, n := range []network{{bridges, true}, {bridges, false}, {500, true}} {
+		seen := map[string]int{}
+		for i := range 1000 + bridges {
+			c := container{n, i}
+			for _, text := range append(c.addresses(), c.id(), c.port()) {
+				if other, is := seen[text]; is {
+					t.Fatalf("%d and %d both have %s", other, i, text)
+				}
+				seen[text] = i
+			}
+			for _, text := range c.addresses() {
+				if _, err := netip.ParsePrefix(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for args, message := range map[string]string{
+		"":                                  "",
+		"-parts packets -rounds 3 -o json":  "",
+		"-containers 1000,0,100 -at-once 1": "",
+		"-backends pf":                      `"pf" is unknown: it must be of iptables-nft`,
+		"-families ipv4,ipv6":               `"ipv6" is unknown`,
+		"-containers 50":                    "50 is neither 0 nor at least 100",
+		"-containers many":                  `"many" is no number`,
+		"-at-once 0":                        "0 is not from 1 to 100",
+		"-rounds 0":                         "0 is too few",
+		"-o xml":                            `"xml" is unknown`,
+		"-parts packets -plot x.svg":        "it is the calls that are drawn",
+	} {
+		_, err := parseOptions(strings.Fields(args))
+		if message == "" && err != nil || message != "" && (err == nil || !strings.Contains(err.Error(), message)) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+// TestLeftOut is that nothing is left out quietly.
+func TestLeftOut(t *testing.T) {
+	for args, want := range map[string]string{
+		"": "-families ipv4; -containers 300; packets through iptables-legacy and firewalld, and over IPv6",
+		"-parts calls -families dual,ipv4 -containers 0,100,300,1000": "-parts packets",
+		"-backends nftables -at-once 1 -parts calls":                  "-parts packets; -backends iptables-nft, iptables-legacy, firewalld; -families ipv4; -containers 300; -at-once 16",
+	} {
+		o, err := parseOptions(strings.Fields(args))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, strings.Join(o.leftOut(), "; ")); diff != "" {
+			t.Errorf("%s: %s", args, diff)
+		}
+	}
+}
+
+// sample is a report with something of everything.
+func sample() Report {
+	wall := func(ms float64) Cost { return Cost{Wall: Summary{ms, ms, ms, 9}, Peak: 5000} }
+	var r Report
+	for _, containers := range []int{100, 1000} {
+		for _, verb := range verbs {
+			r.Calls = append(r.Calls, CallRow{
+				Backend: "iptables-nft", Families: "dual-stack", Verb: verb, Containers: containers, AtOnce: 1,
+				Upstream: wall(100), Ours: wall(float64(containers) / 10), Faster: 1000 / float64(containers),
+			})
+		}
+	}
+	for i := range r.Calls {
+		r.Calls[i].Target = targetOf(r.Calls[i])
+	}
+	r.Calls[5].Ours.Failures = []string{"told to fail"}
+	r.Growth = growth(r.Calls)
+	r.Floor = []FloorRow{{"nft", "dual-stack", 0, "iptables-nft", floorList, Summary{1, 1, 1, 9}}}
+	r.Packets = []PacketRow{{"nftables", 1000, throughput, "Gbit/s", Summary{9, 9, 9, 9}, Summary{0.96, 0.9, 1, 9}, packetTarget}}
+	r.LeftOut = []string{"-families ipv4"}
+	return r
+}
+
+func TestGrowthOfADD(t *testing.T) {
+	want := []GrowthRow{
+		{"upstream", "iptables-nft", "dual-stack", 100, 1000, 1, 0},
+		{"ours", "iptables-nft", "dual-stack", 100, 1000, 10, 2},
+	}
+	if diff := cmp.Diff(want, sample().Growth); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPrint(t *testing.T) {
+	var b strings.Builder
+	if err := sample().print(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range []string{
+		"iptables-nft, dual-stack",
+		"100 1 ADD 100.0 0 % 10.0 0 % 10.0 0.0–0.0 8 met 0.0 0.0 5000 5000",
+		"1000 1 CHECK 100.0 0 % 100.0 0 % 1.0 0.0–0.0 6 MISSED",
+		"ours: 1 of DEL, 1 at once with 1000 containers, failed, the first one with: told to fail",
+		"iptables-nft dual-stack ours 100 1000 10.00 at most 2 MISSED",
+		"iptables-nft nft dual-stack 0 iptables -S 1.00 0 %",
+		"nftables 9.00 0 % 0.960 0.900–1.000 at least 0.97 MISSED",
+		"Left out: -families ipv4.",
+	} {
+		if text := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(text, words) {
+			t.Errorf("%q is not in:\n%s", words, b.String())
+		}
+	}
+}
+
+func TestDraw(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"plot.svg", "plot.png"} {
+		if err := sample().draw(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "plot.svg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range []string{"ADD, dual-stack", "DEL, dual-stack", "upstream, iptables-nft"} {
+		if !strings.Contains(string(text), words) {
+			t.Errorf("the plot does not say %q", words)
+		}
+	}
+	if err := sample().draw(filepath.Join(dir, "plot.gif")); err == nil {
+		t.Error("a .gif can be drawn")
+	}
+}
+
+// TestProgram is that a measured program gets its input, whatever the size, and
+// that its failure is one.
+func TestProgram(t *testing.T) {
+	const much = 1 << 20 // more than a pipe holds
+	cat := program{path: "/bin/cat", stdin: []byte(strings.Repeat("x", much))}
+	took, output, err := cat.start(nil)
+	if err != nil || len(output) != much || took.Wall <= 0 {
+		t.Errorf("%v, %d bytes: %v", took, len(output), err)
+	}
+	failing := program{path: "/bin/sh", args: []string{"-c", "echo told to fail >&2; exit 3"}}
+	if _, err := failing.run(); err == nil || !strings.Contains(err.Error(), "exit status 3: told to fail") {
+		t.Errorf("%v", err)
+	}
+	if _, err := (program{path: "/nowhere"}).run(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestOrder is that chains may be declared in any order, and rules not.
+func TestOrder(t *testing.T) {
+	const rules = "-P FORWARD ACCEPT\n-N A\n-N B\n-A A -j B\n-A B -j DROP\n"
+	if a, b := inOrder(rules), inOrder("-P FORWARD ACCEPT\n-N B\n-N A\n-A A -j B\n-A B -j DROP\n"); a != b {
+		t.Error(cmp.Diff(a, b))
+	}
+	if inOrder(rules) == inOrder("-P FORWARD ACCEPT\n-N A\n-N B\n-A B -j DROP\n-A A -j B\n") {
+		t.Error("rules in another order look the same")
+	}
+}

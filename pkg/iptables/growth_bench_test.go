@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iptables
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cni-isolation/firewall/internal/growth"
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// BenchmarkRender makes the changes and their script for an empty host.
+func BenchmarkRender(b *testing.B) {
+	for _, n := range []int{5, 50, 500} {
+		b.Run(fmt.Sprintf("bridges=%d", n), func(b *testing.B) {
+			rs := policy.Desired(crowd(n)...)
+			empty := mustParse(newFakeTable("").list())
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = missing(empty, rs).script()
+			}
+		})
+	}
+}
+
+// TestGrowth is about what is computed for a host with many bridges. The listings
+// are put together here, for what the fake table computes grows faster.
+func TestGrowth(t *testing.T) {
+	for name, prepare := range map[string]func(rs policy.RuleSet) func() int{
+		"parse": func(rs policy.RuleSet) func() int {
+			listing := rendered(rs)
+			return func() int { return len(mustParse(listing).rules[chainStage1].list) }
+		},
+		"compare": func(rs policy.RuleSet) func() int {
+			listed := mustParse(rendered(rs))
+			return func() int { return 1 - len(missing(listed, rs)) }
+		},
+		"render": func(rs policy.RuleSet) func() int {
+			empty := mustParse(newFakeTable("").list())
+			return func() int { return len(missing(empty, rs).script()) }
+		},
+		"remove": func(rs policy.RuleSet) func() int {
+			listed := mustParse(rendered(rs))
+			return func() int { return len(present(listed, rs).script()) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			growth.Linear(t, func(n int) func() {
+				work := prepare(policy.Desired(crowd(n)...))
+				return func() {
+					if work() == 0 {
+						t.Fatal("nothing was computed")
+					}
+				}
+			})
+		})
+	}
+}
+
+// rendered returns the listing of a table that holds a rule set, in the order of
+// the layouts.
+func rendered(rs policy.RuleSet) string {
+	var text strings.Builder
+	text.WriteString(newFakeTable("").list())
+	all := layouts(rs, false)
+	for _, chain := range chainsOf(all, rs.AdminChains) {
+		if chain != chainForward {
+			fmt.Fprintf(&text, "-N %s\n", chain)
+		}
+	}
+	for _, l := range all {
+		for _, block := range append(l.blocks, l.anywhere, l.last) {
+			for _, r := range block {
+				fmt.Fprintf(&text, "-A %s %s\n", l.chain, r)
+			}
+		}
+	}
+	return text.String()
+}
