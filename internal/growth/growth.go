@@ -14,24 +14,24 @@ import (
 // The sizes that are compared. Their ratio is a power of two, so that whatever
 // doubles when it is full has grown alike.
 const (
-	small = 500
-	times = 8
+	small = 250
+	times = 16
 	large = times * small
 )
 
 // memorySlack and timeSlack are how much more than linear is let pass. What is
-// quadratic takes 64 times as much, which is 8 times more than linear. A slice that
-// is appended to doubles while it is small, and later grows by a quarter, so that
-// the large one is copied two and a half times as often.
+// quadratic takes 256 times as much, which is 16 times more than linear. A slice
+// that is appended to doubles while it is small, and later grows by a quarter, so
+// that the large one is copied two and a half times as often.
 const (
 	memorySlack = 2.5
 	timeSlack   = 3
 )
 
-// Linear fails the test where eight times as much to do costs more than eight
-// times the memory, in bytes or in allocations, or far more than eight times the
-// time. For each size, prepare returns what does the work, which may be done
-// several times. The test must not be parallel.
+// Linear fails the test where 16 times as much to do costs far more than 16 times
+// the memory, in bytes or in allocations, or the time. For each size, prepare
+// returns what does the work, which may be done several times. The test must not
+// be parallel.
 func Linear(t *testing.T, prepare func(n int) (work func())) {
 	t.Helper()
 	few, many := prepare(small), prepare(large)
