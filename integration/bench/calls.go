@@ -65,7 +65,7 @@ func measureCalls(g group, o options, p *progress) (calls []CallRow, floor []Flo
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, containers := range o.containers {
+	for _, containers := range o.containersOf(g) {
 		p.say("%s, %s: adding containers, up to %d", g.name, familiesOf(g.sides[0].Network), containers)
 		if err := each(sides, func(r *remote) error { return r.tell("Populate", containers) }); err != nil {
 			return nil, nil, err

@@ -33,7 +33,7 @@ func describe() Machine {
 	}
 	for name, command := range map[string][]string{
 		"ours": {"bin/firewall"}, "upstream": {"bin/upstream/firewall"},
-		"iptables": {"iptables-nft", "--version"}, "firewalld": {"firewalld", "--version"}, "iperf3": {"iperf3", "--version"},
+		"iptables": {"iptables-nft", "--version"}, "firewalld": {"/usr/bin/python3", "-c", "from firewall.config import VERSION; print(VERSION)"}, "iperf3": {"iperf3", "--version"},
 	} {
 		output, err := exec.Command(command[0], command[1:]...).CombinedOutput()
 		if err != nil {

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -56,10 +57,13 @@ func run(args []string) error {
 
 func measure(o options) (Report, error) {
 	r := Report{Machine: describe(), LeftOut: o.leftOut()}
-	all := groups(o)
-	p := newProgress(o.steps(len(all)))
-	defer p.clear()
+	var all []group
 	if slices.Contains(o.parts, partCalls) {
+		all = groups(o)
+	}
+	p := newProgress(o.steps(all))
+	defer p.clear()
+	if all != nil {
 		for _, g := range all {
 			calls, floor, err := measureCalls(g, o, p)
 			if err != nil {
@@ -67,6 +71,9 @@ func measure(o options) (Report, error) {
 			}
 			r.Calls, r.Floor = append(r.Calls, calls...), append(r.Floor, floor...)
 		}
+		slices.SortStableFunc(r.Calls, func(a, b CallRow) int {
+			return cmp.Or(cmp.Compare(a.Families, b.Families), slices.Index(allBackends, a.Backend)-slices.Index(allBackends, b.Backend))
+		})
 		r.Growth = growth(r.Calls)
 	}
 	if slices.Contains(o.parts, partPackets) {

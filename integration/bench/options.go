@@ -27,6 +27,7 @@ type options struct {
 	parts, backends, families []string
 	containers, atOnce        []int
 	rounds                    int
+	firewalldUpTo             int // containers
 	output, plot              string
 }
 
@@ -48,7 +49,8 @@ func parseOptions(args []string) (options, error) {
 	f.Var(wordList{&o.families, allFamilies}, "families", "")
 	f.Var(numberList{&o.containers}, "containers", "")
 	f.Var(numberList{&o.atOnce}, "at-once", "")
-	f.IntVar(&o.rounds, "rounds", 15, "")
+	f.IntVar(&o.rounds, "rounds", 9, "")
+	f.IntVar(&o.firewalldUpTo, "firewalld-up-to", bridges, "")
 	f.StringVar(&o.output, "o", "table", "")
 	f.StringVar(&o.plot, "plot", "", "")
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -66,7 +68,8 @@ const usage = `usage: bench [flags], from the root of the repository; sudo make 
   -families dual         addresses of the containers: ipv4, dual, or both
   -containers 0,100,1000 how many there are already when one is added: 0, or 100 and more
   -at-once 1,16          how many calls to start at the same time
-  -rounds 15             how often each call is measured; several at once and packets a third as often
+  -rounds 9              how often each call is measured; several at once and packets a third as often
+  -firewalld-up-to 100   containers with firewalld, which takes a second for each when it has 1,000
   -o table               or json
   -plot FILE             draws time against containers, to a .svg or .png
 `
@@ -82,6 +85,9 @@ func (o options) check() error {
 		if n < 0 || n > 0 && n < bridges {
 			return fmt.Errorf("-containers: %d is neither 0 nor at least %d, one for each bridge", n, bridges)
 		}
+	}
+	if o.firewalldUpTo < bridges {
+		return fmt.Errorf("-firewalld-up-to: %d are too few: it must be at least %d", o.firewalldUpTo, bridges)
 	}
 	for _, n := range o.atOnce {
 		if n < 1 || n > bridges {
@@ -104,12 +110,20 @@ func (o options) roundsOf(atOnce int) int {
 
 func (o options) packetRounds() int { return max(1, o.rounds/3) }
 
+// containersOf returns with how many containers a group is measured.
+func (o options) containersOf(g group) []int {
+	if !g.sides[0].Firewalld {
+		return o.containers
+	}
+	return slices.DeleteFunc(slices.Clone(o.containers), func(n int) bool { return n > o.firewalldUpTo })
+}
+
 // steps is how many rounds there will be in all.
-func (o options) steps(groups int) int {
+func (o options) steps(groups []group) int {
 	n := 0
-	if slices.Contains(o.parts, partCalls) {
+	for _, g := range groups {
 		for _, atOnce := range o.atOnce {
-			n += groups * len(o.containers) * o.roundsOf(atOnce)
+			n += len(o.containersOf(g)) * o.roundsOf(atOnce)
 		}
 	}
 	if slices.Contains(o.parts, partPackets) {
@@ -137,6 +151,9 @@ func (o options) leftOut() []string {
 		missing("-backends", allBackends, o.backends)
 		missing("-families", allFamilies, o.families)
 		missing("-containers", words(allContainers), words(o.containers))
+		if last := o.containers[len(o.containers)-1]; last > o.firewalldUpTo && slices.Contains(o.backends, "firewalld") {
+			all = append(all, fmt.Sprintf("more than %d containers with firewalld (-firewalld-up-to)", o.firewalldUpTo))
+		}
 		missing("-at-once", words([]int{1, 16}), words(o.atOnce))
 	}
 	if slices.Contains(o.parts, partPackets) {

@@ -12,7 +12,8 @@ type PacketRow struct {
 	What       string  `json:"what"`
 	Unit       string  `json:"unit"`
 	Rate       Summary `json:"rate"`
-	Kept       Summary `json:"kept"` // of the rate without a firewall, in the same round
+	Kept       Summary `json:"kept"`         // of the rate without a firewall, in the same round
+	OfTracking Summary `json:"keptTracking"` // likewise, of that with nothing but connection tracking
 	Target     float64 `json:"target,omitempty"`
 }
 
@@ -85,7 +86,7 @@ func packetRows(sides []*remote, containers int, o options, p *progress) ([]Pack
 		for side, r := range sides {
 			row := PacketRow{
 				r.Name, containers, what, packetUnits[what], summarize(rates[what][side]),
-				summarize(ratios(rates[what][side], rates[what][0])), 0,
+				summarize(ratios(rates[what][side], rates[what][0])), summarize(ratios(rates[what][side], rates[what][1])), 0,
 			}
 			if r.Name == "nftables" {
 				row.Target = packetTarget

@@ -106,9 +106,9 @@ func (r Report) printPackets(t *tabwriter.Writer) {
 	for _, p := range r.Packets {
 		if name := fmt.Sprintf("%s, from the last of %d containers to the world outside (%s)", p.What, p.Containers, p.Unit); name != section {
 			section = name
-			say(t, "\n%s\nfirewall\trate\t±\tof none\tof each round\ttarget\t\n", section)
+			say(t, "\n%s\nfirewall\trate\t±\tof none\tof each round\tof tracking only\ttarget\t\n", section)
 		}
-		say(t, "%s\t%.2f\t%.0f %%\t%.3f\t%.3f–%.3f\t%s\t\n", p.Firewall, p.Rate.Median, 100*p.Rate.noise(), p.Kept.Median, p.Kept.Lower, p.Kept.Upper,
+		say(t, "%s\t%.2f\t%.0f %%\t%.3f\t%.3f–%.3f\t%.3f\t%s\t\n", p.Firewall, p.Rate.Median, 100*p.Rate.noise(), p.Kept.Median, p.Kept.Lower, p.Kept.Upper, p.OfTracking.Median,
 			verdict(p.Target, p.Kept.Median >= p.Target, "at least "))
 	}
 }
