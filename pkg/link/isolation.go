@@ -16,24 +16,32 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// Unfiltered returns the families whose frames between two ports of the bridge
-// pass no rules, because br_netfilter is off or not loaded.
-func Unfiltered(bridge Link) (policy.Families, error) {
+// Filtered returns the families whose frames between two ports of any bridge pass
+// the rules, because br_netfilter is on. A bridge of which it is not may have it
+// on by itself.
+func Filtered() (policy.Families, error) {
 	var s policy.Families
-	for _, f := range policy.BothFamilies.List() {
-		name, own := "bridge-nf-call-iptables", bridge.callIPTables
-		if f == policy.IPv6 {
-			name, own = "bridge-nf-call-ip6tables", bridge.callIP6Tables
-		}
+	for f, name := range map[policy.Family]string{policy.IPv4: "bridge-nf-call-iptables", policy.IPv6: "bridge-nf-call-ip6tables"} {
 		on, err := sysctl(name)
 		if err != nil {
 			return 0, err
 		}
-		if !on && !own {
+		if on {
 			s = s.With(f)
 		}
 	}
 	return s, nil
+}
+
+// filtered returns the families whose frames pass the rules on the bridge.
+func (l Link) filtered(everywhere policy.Families) policy.Families {
+	if l.callIPTables {
+		everywhere = everywhere.With(policy.IPv4)
+	}
+	if l.callIP6Tables {
+		everywhere = everywhere.With(policy.IPv6)
+	}
+	return everywhere
 }
 
 // sysctl reads a switch of br_netfilter. It is of the reader's network
@@ -53,9 +61,9 @@ func sysctl(name string) (bool, error) {
 // apart by the flag of their ports: where the frames of a family they use pass
 // no rules. Where the rules do it the flag must be off, for it would also stop
 // the frames that br_netfilter redirects to a published port of the same bridge.
-func NeedsFlag(bridge Link, families policy.Families) (bool, error) {
-	unfiltered, err := Unfiltered(bridge)
-	return unfiltered&families != 0, err
+// everywhere is what Filtered tells.
+func NeedsFlag(bridge Link, families, everywhere policy.Families) bool {
+	return families&^bridge.filtered(everywhere) != 0
 }
 
 // FlagPorts gives all container ports of a bridge the flag isolated, or takes

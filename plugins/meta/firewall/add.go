@@ -12,6 +12,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -156,7 +157,7 @@ func (h held) undo(a policy.Attachment, before policy.RuleSet) error {
 	}
 	var errs []error
 	if a.IngressPolicy == policy.Isolated || was.IngressPolicy == policy.Isolated {
-		errs = append(errs, flagPorts(was))
+		errs = append(errs, flagPorts(was, link.Filtered))
 	}
 	for _, t := range h {
 		errs = append(errs, t.Undo(policy.Desired(a), was.IngressPolicy.Isolates()))

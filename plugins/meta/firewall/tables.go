@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/policy"
@@ -88,12 +89,13 @@ func isolating(sets map[string]policy.RuleSet) policy.RuleSet {
 }
 
 func (h held) flagPorts(rs, before policy.RuleSet) error {
+	filtered := sync.OnceValues(link.Filtered)
 	for _, b := range rs.Bridges {
 		was := slices.ContainsFunc(before.Bridges, func(old policy.Bridge) bool {
 			return old.Name == b.Name && old.IngressPolicy == policy.Isolated
 		})
 		if was || b.IngressPolicy == policy.Isolated || h.dropsSameBridge(b.Name) {
-			if err := flagPorts(b); err != nil {
+			if err := flagPorts(b, filtered); err != nil {
 				return err
 			}
 		}
@@ -114,8 +116,8 @@ func (h held) dropsSameBridge(bridge string) bool {
 
 // flagPorts makes the bridge itself keep its containers apart where the rules
 // cannot.
-func flagPorts(b policy.Bridge) error {
-	bridge, needed, err := needsFlag(b)
+func flagPorts(b policy.Bridge, filtered func() (policy.Families, error)) error {
+	bridge, needed, err := needsFlag(b, filtered)
 	if errors.Is(err, link.ErrNotFound) {
 		return nil
 	}
@@ -125,23 +127,24 @@ func flagPorts(b policy.Bridge) error {
 	return link.FlagPorts(bridge, needed)
 }
 
-func needsFlag(b policy.Bridge) (link.Link, bool, error) {
+func needsFlag(b policy.Bridge, filtered func() (policy.Families, error)) (link.Link, bool, error) {
 	bridge, err := link.ByName(b.Name)
 	if err != nil || b.IngressPolicy != policy.Isolated {
 		return bridge, false, err
 	}
-	needed, err := link.NeedsFlag(bridge, b.Families)
-	return bridge, needed, err
+	everywhere, err := filtered()
+	return bridge, link.NeedsFlag(bridge, b.Families, everywhere), err
 }
 
 // checkPorts returns an error for an isolated bridge whose containers are kept
 // apart neither by the rules nor by the bridge.
 func checkPorts(rs policy.RuleSet) error {
+	filtered := sync.OnceValues(link.Filtered)
 	for _, b := range rs.Bridges {
 		if b.IngressPolicy != policy.Isolated {
 			continue
 		}
-		bridge, needed, err := needsFlag(b)
+		bridge, needed, err := needsFlag(b, filtered)
 		if errors.Is(err, link.ErrNotFound) {
 			return bridgeGone(b.Name)
 		}
