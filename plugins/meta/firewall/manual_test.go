@@ -6,13 +6,10 @@ import (
 	"bytes"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // commandLine returns the operator's commands, each with its flags, as the program
@@ -67,35 +64,6 @@ func TestDocumented(t *testing.T) {
 					has(d.long, f)
 				}
 			}
-		}
-	}
-}
-
-// TestCompletion has bash complete what was typed.
-func TestCompletion(t *testing.T) {
-	t.Parallel()
-	for typed, want := range map[string]string{
-		"":                      "status restore watch help",
-		"re":                    "restore",
-		"status -":              "-o --graph --data-dir",
-		"status -o ":            "table json",
-		"status --graph d":      "dot",
-		"restore --":            "--adopt --data-dir",
-		"restore --adopt ":      "--adopt --data-dir",
-		"watch --data-dir /pro": "/proc",
-		"nonsense ":             "",
-	} {
-		script := `source ../../../completions/cni-firewall.bash
-COMP_WORDS=(cni-firewall $1) COMP_CWORD=${#COMP_WORDS[@]}
-if [[ -z $1 || $1 == *' ' ]]; then COMP_WORDS+=(''); else COMP_CWORD=$((COMP_CWORD - 1)); fi
-_cni_firewall
-echo "${COMPREPLY[*]}"`
-		got, err := exec.Command("bash", "-c", script, "bash", typed).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s: %v: %s", typed, err, got)
-		}
-		if diff := cmp.Diff(want, strings.TrimSpace(string(got))); diff != "" {
-			t.Errorf("completing %q (-want +got):\n%s", typed, diff)
 		}
 	}
 }

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// shells are programs that print what a shell offers for what was typed.
+var shells = map[string][]string{
+	"bash": {"bash", "-c", `source ../../../completions/cni-firewall.bash
+COMP_WORDS=(cni-firewall $1) COMP_CWORD=${#COMP_WORDS[@]}
+if [[ -z $1 || $1 == *' ' ]]; then COMP_WORDS+=(''); else COMP_CWORD=$((COMP_CWORD - 1)); fi
+_cni_firewall
+printf '%s\n' "${COMPREPLY[@]}"`, "bash"},
+	"fish": {"fish", "--no-config", "-c", `source ../../../completions/cni-firewall.fish
+complete -C "cni-firewall $argv"`},
+}
+
+// offered returns what a shell offers, sorted; without what fish says about it, and
+// the slash with which it ends a directory.
+func offered(t *testing.T, shell, typed string) []string {
+	t.Helper()
+	words := []string{}
+	for line := range strings.Lines(run(t, append(slices.Clone(shells[shell]), typed)...)) {
+		word, _, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if word != "" {
+			words = append(words, strings.TrimSuffix(word, "/"))
+		}
+	}
+	slices.Sort(words)
+	return words
+}
+
+func run(t *testing.T, command ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	output, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("running %q: %v: %s", command, err, output)
+	}
+	return string(output)
+}
+
+// TestOffered wants a shell to offer the commands and flags that the program
+// explains, and no others.
+func TestOffered(t *testing.T) {
+	t.Parallel()
+	for shell := range shells {
+		var commands []string
+		for command, flags := range commandLine(t) {
+			commands = append(commands, command)
+			want := []string{}
+			for _, f := range flags {
+				want = append(want, map[bool]string{true: "-", false: "--"}[len(f) == 1]+f)
+			}
+			slices.Sort(want)
+			if diff := cmp.Diff(want, offered(t, shell, command+" -")); diff != "" {
+				t.Errorf("flags of %s in %s (-want +got):\n%s", command, shell, diff)
+			}
+		}
+		slices.Sort(commands)
+		if diff := cmp.Diff(commands, offered(t, shell, "")); diff != "" {
+			t.Errorf("commands in %s (-want +got):\n%s", shell, diff)
+		}
+	}
+}
+
+// TestCompletion has shells complete what was typed.
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	for typed, want := range map[string]string{
+		"re":                     "restore",
+		"status -o ":             "json table",
+		"status -o t":            "table",
+		"status --graph ":        "dot mermaid",
+		"status --graph dot --d": "--data-dir",
+		"watch --data-dir /pro":  "/proc",
+		"nonsense -":             "",
+	} {
+		for shell := range shells {
+			if got := strings.Join(offered(t, shell, typed), " "); got != want {
+				t.Errorf("%s completes %q to %q, wanted %q", shell, typed, got, want)
+			}
+		}
+	}
+}
+
+// TestZsh has zsh, which offers nothing to programs, complete its command line.
+func TestZsh(t *testing.T) {
+	t.Parallel()
+	lines := [][2]string{
+		{"cni-firewall re", "cni-firewall restore "},
+		{"cni-firewall wa", "cni-firewall watch "},
+		{"cni-firewall st", "cni-firewall status "},
+		{"cni-firewall he", "cni-firewall help "},
+		{"cni-firewall status -o j", "cni-firewall status -o json "},
+		{"cni-firewall status --g", "cni-firewall status --graph "},
+		{"cni-firewall status --graph d", "cni-firewall status --graph dot "},
+		{"cni-firewall restore --a", "cni-firewall restore --adopt "},
+		{"cni-firewall watch --d", "cni-firewall watch --data-dir "},
+		{"cni-firewall watch --data-dir /pro", "cni-firewall watch --data-dir /proc/"},
+		{"cni-firewall nonsense --d", "cni-firewall nonsense --d"},
+	}
+	command := []string{"zsh", "-f", "testdata/complete.zsh", "../../../completions"}
+	want := ""
+	for _, l := range lines {
+		command = append(command, l[0])
+		want += l[1] + "\n"
+	}
+	if diff := cmp.Diff(want, run(t, command...)); diff != "" {
+		t.Errorf("completed lines (-want +got):\n%s", diff)
+	}
+}
