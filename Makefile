@@ -69,7 +69,7 @@ lint: $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts a
 	$(LINTER) run --allow-parallel-runners
 	cd release && ../$(LINTER) run --allow-parallel-runners
 	cd integration/bench && $(CURDIR)/$(LINTER) run --allow-parallel-runners
-	shellcheck -x scripts/* .ci/run release/postinst release/prerm completions/cni-firewall.bash
+	shellcheck -x scripts/* .ci/run release/place release/postinst release/prerm completions/cni-firewall.bash
 	mandoc -T lint -W warning man/*
 	$(MAKE) unit-check
 	go mod tidy -diff
@@ -112,10 +112,11 @@ test: root prerequisites build plugins lint unit release-test integration e2e ##
 .PHONY: release-tools
 release-tools: $(RELEASE_TOOLS) ## build the tools of a release
 
-# "tool" stands for all the tools of that go.mod.
+# "tool" stands for all the tools of that go.mod. What nfpm compresses depends on its version of Go, too.
 $(RELEASE_TOOLS): release/go.mod release/go.sum
 	mkdir -p bin/tools
-	CGO_ENABLED=0 go -C release build -trimpath -o $(CURDIR)/bin/tools/ tool
+	GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' release/go.mod) CGO_ENABLED=0 \
+		go -C release build -trimpath -o $(CURDIR)/bin/tools/ tool
 	touch $@
 
 .PHONY: release
@@ -150,8 +151,7 @@ root:
 install: ## install bin/firewall, keeping upstream's as firewall.upstream, and what belongs to it; ISOLATION=yes: as isolation, too
 	scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)'
 	[ '$(ISOLATION)' != yes ] || scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)' isolation
-	mkdir -p '$(DESTDIR)$(UNIT_DIR)'
-	sed 's,@BIN@,$(CNI_BIN_DIR),' systemd/$(UNIT).in >'$(DESTDIR)$(UNIT_DIR)/$(UNIT)'
+	sed 's,@BIN@,$(CNI_BIN_DIR),' systemd/$(UNIT).in | install -Dm 0644 /dev/stdin '$(DESTDIR)$(UNIT_DIR)/$(UNIT)'
 	mkdir -p '$(DESTDIR)$(SBIN_DIR)'
 	ln -sfT '$(CNI_BIN_DIR)/firewall' '$(DESTDIR)$(SBIN_DIR)/cni-firewall'
 	install -Dm 0644 man/cni-firewall.8 '$(DESTDIR)$(SHARE_DIR)/man/man8/cni-firewall.8'

@@ -2,6 +2,9 @@ module github.com/cni-isolation/firewall/release
 
 go 1.26.0
 
+// What makes releases and their tools, and no other: its version is in the bytes.
+toolchain go1.26.8
+
 tool (
 	github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 	github.com/goreleaser/nfpm/v2/cmd/nfpm
