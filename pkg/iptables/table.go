@@ -70,12 +70,13 @@ func (t *table) addRule(chain, text string) {
 }
 
 func (rl *ruleList) add(r rule) {
-	at, known := rl.place[r.key()]
+	key := r.key()
+	at, known := rl.place[key]
 	if !known {
 		at.first = len(rl.list)
 	}
 	at.copies++
-	rl.place[r.key()] = at
+	rl.place[key] = at
 	rl.list = append(rl.list, r)
 }
 
