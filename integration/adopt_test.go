@@ -95,6 +95,15 @@ func TestAdoptFails(t *testing.T) {
 		}
 		w.call(t, h.Upstream(), "ADD")
 		shell(t, h, formerRules("br1", "br2"))
+		// What cannot be recorded stays as it is.
+		shell(t, h, "mkdir -p "+dataDir+"; mount -t tmpfs -o size=64k,mode=0700 tmpfs "+dataDir)
+		must(h.Run(h.Firewall, "restore"))(t)
+		shell(t, h, "d="+dataDir+"; "+full)
+		if _, err := h.Run(h.Firewall, "restore", "--adopt"); err == nil || !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("adopting on a full disk: %v", err)
+		}
+		w.check(t, usual, "adopting on a full disk")
+		shell(t, h, "umount "+dataDir)
 		for _, program := range programs {
 			for nth := 1; nth <= 3; nth++ {
 				s := newShims(t, fault{program, nth, nth, "failure"})

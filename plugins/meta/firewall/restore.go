@@ -34,11 +34,11 @@ func (p plugin) restore(dataDir string, adopting bool) error {
 	sets, before := policy.ByPlace(placesOf, isolated, all), policy.Desired(isolated...)
 	h, err := p.readAll(sets, wholly(sets))
 	// What cannot be read keeps nothing else from being isolated.
-	err = errors.Join(err, h.apply(sets, before))
-	if err == nil { // else it may be all that isolates
+	err = errors.Join(err, h.apply(sets, before), adoptErr)
+	if err == nil { // else what is there may be all that isolates
 		err = found.clean(l)
 	}
-	if err := errors.Join(err, buryErr, adoptErr, unreadable, errors.Join(l.Problems...)); err != nil {
+	if err := errors.Join(err, buryErr, unreadable, errors.Join(l.Problems...)); err != nil {
 		return fmt.Errorf("not everything could be restored: %w", err)
 	}
 	return p.tell(l, len(before.Bridges))
