@@ -3,6 +3,7 @@
 package iptables
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
@@ -38,11 +39,7 @@ func (s *State) Isolated() []policy.Bridge {
 			found[bridge] = b
 		}
 	}
-	bridges := make([]policy.Bridge, 0, len(found))
-	for _, b := range found {
-		bridges = append(bridges, b)
-	}
-	return bridges
+	return slices.Collect(maps.Values(found))
 }
 
 // isolates returns the bridge whose rule in stage 1 it is.
@@ -75,13 +72,13 @@ func (s *State) RemoveFormer() error {
 func former(t *table) plan {
 	var p plan
 	for _, chain := range []string{chainForward, chainStage1, chainStage2} {
-		var seen []uint64
+		var its []rule
 		for _, r := range t.rules[chain].list {
-			if r.value("--comment") == commentFormer && !slices.Contains(seen, r.key()) {
-				p.remove(t, chain, r)
-				seen = append(seen, r.key())
+			if r.value("--comment") == commentFormer {
+				its = append(its, r)
 			}
 		}
+		p.remove(t, chain, t.those(chain, its)...)
 	}
 	return append(p, p.emptyStages(t)...)
 }

@@ -46,7 +46,7 @@ func supersedes(a policy.Attachment, e *store.Entry) bool {
 // earlier is what the filter tables hold of earlier plugins.
 type earlier struct {
 	families policy.Families // none: not asked for, or no iptables
-	unused   []policy.Bridge // isolated, and nobody is on them
+	unused   []string        // bridges that are isolated, and nobody is on them
 }
 
 // adopt records the bridges that only rules of an earlier plugin isolate, in the
@@ -91,7 +91,7 @@ func (found *earlier) adopt(l *live, a policy.Attachment) error {
 		return err
 	}
 	if !used {
-		found.unused = append(found.unused, policy.Bridge{Name: a.Bridge, Families: policy.BothFamilies})
+		found.unused = append(found.unused, a.Bridge)
 		return nil
 	}
 	if err := l.store.Put(a, nil); err != nil {
@@ -114,15 +114,13 @@ func (found earlier) clean(l live) error {
 		return err
 	}
 	errs := []error{t.RemoveFormer()}
-	rs := policy.RuleSet{Bridges: found.unused}
+	bridges := found.unused
 	if !slices.Contains(placesOfAll(l.Entries), placeIPTables) {
 		ours, err := l.withoutStrangers(l.Entries, nil)
 		errs = append(errs, err)
-		for _, name := range ours {
-			rs.Bridges = append(rs.Bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
-		}
+		bridges = append(bridges, ours...)
 	}
-	return errors.Join(append(errs, t.Remove(rs))...)
+	return errors.Join(append(errs, t.Remove(wholeBridges(bridges)))...)
 }
 
 // partNeedless makes the adopted bridges leave on which nobody is any more.

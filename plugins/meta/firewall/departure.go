@@ -155,7 +155,7 @@ func familiesOf(addresses []netip.Prefix) policy.Families {
 // attachment has there meanwhile, and the bridges with nobody left, in both
 // families. A place that nobody uses any more loses all bridges.
 func (l live) gone(d *departure, place string, empty []string) (policy.RuleSet, error) {
-	rs := policy.RuleSet{Zones: d.zones}
+	var rs policy.RuleSet
 	var err error
 	staying := l.staying(d)
 	bridges := empty
@@ -164,15 +164,23 @@ func (l live) gone(d *departure, place string, empty []string) (policy.RuleSet, 
 		left, err = l.withoutStrangers(staying, d.ports)
 		bridges = slices.Concat(empty, left)
 	}
-	for _, name := range bridges {
-		if !opens(place) {
-			rs.Bridges = append(rs.Bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
-		}
+	if !opens(place) {
+		rs = wholeBridges(bridges)
 	}
+	rs.Zones = d.zones
 	if slices.Contains(d.places, place) {
 		rs.Addresses = d.freed(place, staying)
 	}
 	return rs, err
+}
+
+// wholeBridges returns a rule set of bridges in both families.
+func wholeBridges(names []string) policy.RuleSet {
+	var rs policy.RuleSet
+	for _, name := range names {
+		rs.Bridges = append(rs.Bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
+	}
+	return rs
 }
 
 // freed returns the addresses that nobody who stays has in a place.

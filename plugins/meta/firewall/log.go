@@ -76,6 +76,9 @@ func (l *callLog) call(verb string, do func() error) error {
 
 // logged returns a verb of the plugin's that is logged.
 func (p plugin) logged(verb string, do func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
+	if p.log == nil {
+		return do
+	}
 	return func(args *skel.CmdArgs) error {
 		return p.log.call(verb, func() error {
 			p.log.concerns(ofCall(args))
