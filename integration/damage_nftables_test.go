@@ -12,7 +12,7 @@ const nftSpoil = `
 		for s in isolated_bridges same_bridge blocked_within published_ports containers_ipv4 containers_ipv6; do nft flush set $t $s; done
 	}
 	wipe() { nft delete table $t; }
-	unrule() { nft delete rule $t "$1" handle "$(nft -a list chain $t "$1" | grep -F -- "$2 # handle" | sed 's/.* //')"; }
+	unrule() { nft delete rule $t "$1" handle "$(nft -a list chain $t "$1" | grep -F -- "$(printf '\t')$2 # handle" | sed 's/.* //')"; }
 `
 
 const nftForbidden = "nft add rule inet cni_firewall CNI-ADMIN tcp dport 7 drop"
@@ -130,8 +130,8 @@ var nftDamages = []damage{
 		name: "a rule twice", script: "nft add rule $t forward jump CNI-ADMIN",
 		names: "forward",
 	}, {
-		name: "the bridge's own traffic let through first", script: `unrule isolation_stage_1 "iifname . oifname @same_bridge return"; nft insert rule $t isolation_stage_1 iifname . oifname @same_bridge return`,
-		names: "isolation_stage_1", probe: fromPeer,
+		name: "the bridge's own traffic let through first", script: `unrule isolation_stage_2 "iifname . oifname @same_bridge return"; nft insert rule $t isolation_stage_2 iifname . oifname @same_bridge return`,
+		names: "isolation_stage_2", probe: fromPeer,
 	}, {
 		name: "the operator's chain behind what is accepted", script: `unrule forward "jump CNI-ADMIN"; nft add rule $t forward jump CNI-ADMIN`,
 		names: "forward", probe: toForbidden,
@@ -154,12 +154,12 @@ var nftPurposes = []struct {
 	becomes     host.Verdict
 }{
 	{"isolation", "iifname @isolated_bridges jump isolation_stage_1", fromPeer, host.Open},
-	{"isolation_stage_1", "ct direction original ct status dnat oifname @published_ports return", fromOtherToPort, host.Blocked},
-	{"isolation_stage_1", "ct direction reply ct status dnat iifname @published_ports return", fromOtherToPort, host.Blocked},
-	{"isolation_stage_1", "iifname . oifname @blocked_within drop", fromPeer, host.Open},
-	{"isolation_stage_1", "iifname . oifname @same_bridge return", within, host.Blocked},
-	{"isolation_stage_1", "jump isolation_stage_2", fromOther, host.Open},
-	{"isolation_stage_2", "oifname @isolated_bridges drop", fromOther, host.Open},
+	{"isolation_stage_1", "oifname @isolated_bridges jump isolation_stage_2", fromPeer, host.Open},
+	{"isolation_stage_2", "ct direction original ct status dnat oifname @published_ports return", fromOtherToPort, host.Blocked},
+	{"isolation_stage_2", "ct direction reply ct status dnat iifname @published_ports return", fromOtherToPort, host.Blocked},
+	{"isolation_stage_2", "iifname . oifname @blocked_within drop", fromPeer, host.Open},
+	{"isolation_stage_2", "iifname . oifname @same_bridge return", within, host.Blocked},
+	{"isolation_stage_2", "drop", fromOther, host.Open},
 	{"forward", "jump CNI-ADMIN", toForbidden, host.Open},
 	{"forward", "ct direction original ct status dnat oifname @published_ports accept", "", ""},
 	{"forward", "ip saddr @containers_ipv4 accept", "", ""},

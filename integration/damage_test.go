@@ -21,7 +21,6 @@ type damage struct {
 // (br1) and same-bridge/allow (br2) and with a FORWARD that is closed.
 const (
 	fromPeer        = "from isolated/allow to isolated/allow, direct, TCP"
-	fromPeerToPort  = "from isolated/allow to isolated/allow, published, TCP"
 	fromOther       = "from same-bridge/allow to isolated/allow, direct, TCP"
 	fromOtherToPort = "from same-bridge/allow to isolated/allow, published, TCP"
 	abroadToPort    = "from outside to isolated/allow, published, TCP"
@@ -31,6 +30,8 @@ const (
 	fromOtherOneWay = "from same-bridge/allow to isolated/allow, direct, UDP"
 	toOtherOneWay   = "from isolated/allow to same-bridge/allow, direct, UDP"
 
+	abroadToForbidden = "from outside to the port that the operator forbids, published"
+
 	toAbroad    = "from the container to the outside"
 	toForbidden = "from the container to what the operator forbids"
 )
@@ -38,7 +39,9 @@ const (
 const (
 	jumpForward   = `FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD`
 	jumpStage1    = `FORWARD -m comment --comment "CNI firewall plugin rules (ingressPolicy: same-bridge|isolated)" -j CNI-ISOLATION-STAGE-1`
-	jumpAdmin     = `CNI-FORWARD -m comment --comment "CNI firewall plugin admin overrides" -j CNI-ADMIN`
+	jumpPublished = `FORWARD -m conntrack --ctstate DNAT -m comment --comment "CNI firewall plugin rules (publishedPorts: allow)" -j CNI-PUBLISHED`
+	toAdmin       = ` -m comment --comment "CNI firewall plugin admin overrides" -j CNI-ADMIN`
+	jumpAdmin     = "CNI-FORWARD" + toAdmin
 	stageReturn   = `-m comment --comment "CNI firewall plugin rules (ingressPolicy: same-bridge|isolated)" -j RETURN`
 	stage1Return  = "CNI-ISOLATION-STAGE-1 " + stageReturn
 	stage2Return  = "CNI-ISOLATION-STAGE-2 " + stageReturn
@@ -58,10 +61,10 @@ const (
 var damages = []damage{
 	{
 		name: "FORWARD flushed", script: openForward + "$i -F FORWARD",
-		names: "FORWARD CNI-ISOLATION-STAGE-1", probe: fromOther, undo: closeForward,
+		names: "FORWARD CNI-PUBLISHED", probe: fromOther, undo: closeForward,
 	}, {
 		name: "all chains flushed", script: openForward + "$i -F",
-		names: "FORWARD CNI-ISOLATION-STAGE-1", probe: fromPeer, undo: forbiddenAgain, all: true,
+		names: "FORWARD CNI-PUBLISHED", probe: fromPeer, undo: forbiddenAgain, all: true,
 	}, {
 		name: "the table flushed", script: openForward + "$i -F; $i -X",
 		names: "chain CNI-ADMIN", probe: fromPeer, undo: forbiddenAgain, all: true,
@@ -69,6 +72,9 @@ var damages = []damage{
 		// With iptables-legacy nothing more than the above can be done.
 		name: "the table deleted", script: openForward + "$i -F; $i -X; nft delete table $family filter || true",
 		names: "chain CNI-ADMIN", probe: fromPeer, undo: forbiddenAgain, all: true,
+	}, {
+		name: "the jump to published ports behind the isolation", script: toEnd(jumpPublished),
+		names: "out of place FORWARD CNI-PUBLISHED", probe: fromOtherToPort, becomes: host.Blocked,
 	}, {
 		name: "the jumps of FORWARD swapped", script: toEnd(jumpStage1),
 		names: "out of place FORWARD CNI-ISOLATION-STAGE-1", probe: fromOther,
@@ -83,13 +89,13 @@ var damages = []damage{
 		names: "out of place CNI-FORWARD CNI-ADMIN", probe: toForbidden,
 	}, {
 		name: "ACCEPT at the head of FORWARD", script: "$i -I FORWARD -j ACCEPT",
-		names: "out of place FORWARD CNI-ISOLATION-STAGE-1", probe: fromOther, undo: "$i -D FORWARD -j ACCEPT",
+		names: "out of place FORWARD CNI-PUBLISHED", probe: fromOther, undo: "$i -D FORWARD -j ACCEPT",
 	}, {
-		name: "ACCEPT between the jumps of FORWARD", script: `$i -I FORWARD 2 -m comment --comment "-j DROP" -j ACCEPT`,
+		name: "ACCEPT between the jumps of FORWARD", script: `$i -I FORWARD 3 -m comment --comment "-j DROP" -j ACCEPT`,
 		names: "out of place FORWARD CNI-FORWARD", probe: toForbidden, undo: `$i -D FORWARD -m comment --comment "-j DROP" -j ACCEPT`,
 	}, {
 		name: "goto at the head of FORWARD", script: "$i -N OTHER; $i -A OTHER -j ACCEPT; $i -I FORWARD -g OTHER",
-		names: "out of place FORWARD CNI-ISOLATION-STAGE-1", probe: fromOther, undo: "$i -D FORWARD -g OTHER; $i -F OTHER; $i -X OTHER",
+		names: "out of place FORWARD CNI-PUBLISHED", probe: fromOther, undo: "$i -D FORWARD -g OTHER; $i -F OTHER; $i -X OTHER",
 	}, {
 		name: "ACCEPT at the head of stage 1", script: "$i -I CNI-ISOLATION-STAGE-1 -j ACCEPT",
 		names: "out of place CNI-ISOLATION-STAGE-1 br1", probe: fromPeer, undo: "$i -D CNI-ISOLATION-STAGE-1 -j ACCEPT",
@@ -99,6 +105,18 @@ var damages = []damage{
 	}, {
 		name: "ACCEPT at the head of CNI-FORWARD", script: "$i -I CNI-FORWARD -j ACCEPT",
 		names: "out of place CNI-FORWARD CNI-ADMIN", probe: toForbidden, undo: "$i -D CNI-FORWARD -j ACCEPT",
+	}, {
+		name: "ACCEPT at the head of CNI-PUBLISHED", script: "$i -I CNI-PUBLISHED -j ACCEPT",
+		names: "out of place CNI-PUBLISHED br1", probe: abroadToForbidden, undo: "$i -D CNI-PUBLISHED -j ACCEPT",
+	}, {
+		name: "RETURN at the head of CNI-PUBLISHED", script: "$i -I CNI-PUBLISHED -j RETURN",
+		names: "out of place CNI-PUBLISHED br1", probe: abroadToPort, becomes: host.Blocked, undo: "$i -D CNI-PUBLISHED -j RETURN",
+	}, {
+		name: "ACCEPT at the head of CNI-PUBLISHED-ACCEPT", script: "$i -I CNI-PUBLISHED-ACCEPT -j ACCEPT",
+		names: "out of place CNI-PUBLISHED-ACCEPT CNI-ADMIN", probe: abroadToForbidden, undo: "$i -D CNI-PUBLISHED-ACCEPT -j ACCEPT",
+	}, {
+		name: "the operator's chain behind the accept of published ports", script: toEnd("CNI-PUBLISHED-ACCEPT" + toAdmin),
+		names: "out of place CNI-PUBLISHED-ACCEPT CNI-ADMIN", probe: abroadToForbidden,
 	},
 }
 
@@ -109,18 +127,19 @@ var purposes = []struct {
 	probe   string
 	becomes host.Verdict
 }{
+	{"FORWARD -m conntrack --ctstate DNAT -j CNI-PUBLISHED", abroadToPort, host.Blocked},
 	{"FORWARD -j CNI-ISOLATION-STAGE-1", fromPeer, host.Open},
-	{"FORWARD -j CNI-FORWARD", abroadToPort, host.Blocked},
-	{"CNI-ISOLATION-STAGE-1 -i br1 -m conntrack --ctstate DNAT --ctdir REPLY -j RETURN", fromOtherToPort, host.Blocked},
-	{"CNI-ISOLATION-STAGE-1 -i br1 -o br1 -m conntrack --ctstate DNAT --ctdir ORIGINAL -j RETURN", fromPeerToPort, host.Blocked},
+	{"FORWARD -j CNI-FORWARD", toAbroad, host.Blocked},
+	{"CNI-PUBLISHED -o br1 -m conntrack --ctstate DNAT --ctdir ORIGINAL -j CNI-PUBLISHED-ACCEPT", abroadToPort, host.Blocked},
+	{"CNI-PUBLISHED -i br1 -m conntrack --ctstate DNAT --ctdir REPLY -j CNI-PUBLISHED-ACCEPT", fromOtherToPort, host.Blocked},
+	{"CNI-PUBLISHED-ACCEPT -j CNI-ADMIN", abroadToForbidden, host.Open},
+	{"CNI-PUBLISHED-ACCEPT -j ACCEPT", abroadToPort, host.Blocked},
 	{"CNI-ISOLATION-STAGE-1 -i br1 -o br1 -j DROP", fromPeer, host.Open},
 	{"CNI-ISOLATION-STAGE-1 -i br1 ! -o br1 -j CNI-ISOLATION-STAGE-2", toOtherOneWay, host.Open},
 	{"CNI-ISOLATION-STAGE-1 -j RETURN", "", ""}, // for who reads the rules
-	{"CNI-ISOLATION-STAGE-2 -o br1 -m conntrack --ctstate DNAT --ctdir ORIGINAL -j RETURN", fromOtherToPort, host.Blocked},
 	{"CNI-ISOLATION-STAGE-2 -o br1 -j DROP", fromOtherOneWay, host.Open},
 	{"CNI-ISOLATION-STAGE-2 -j RETURN", "", ""},
 	{"CNI-FORWARD -j CNI-ADMIN", toForbidden, host.Open},
-	{"CNI-FORWARD -o br1 -m conntrack --ctstate DNAT --ctdir ORIGINAL -j ACCEPT", abroadToPort, host.Blocked},
 	{"CNI-FORWARD -d ADDRESS -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", toAbroad, host.Blocked},
 	{"CNI-FORWARD -s ADDRESS -j ACCEPT", toAbroad, host.Blocked},
 }

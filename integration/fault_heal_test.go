@@ -22,7 +22,7 @@ func TestFailedHealingOfTable(t *testing.T) {
 		golden := state(t, h)
 		for _, script := range []string{
 			"wipe", "flush", "nft flush chain $t isolation", "nft flush set $t isolated_bridges",
-			"nft insert rule $t isolation accept", `unrule isolation_stage_2 "oifname @isolated_bridges drop"`,
+			"nft insert rule $t isolation accept", `unrule isolation_stage_2 drop`,
 		} {
 			eachFault(t, h, midway, func(what string, try trial) {
 				what = "after " + script + ", ADD with " + what

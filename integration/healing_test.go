@@ -95,6 +95,11 @@ func newPatient(t *testing.T, h *host.Host, in family) *patient {
 		abroad.port = port
 		p.probes[name] = abroad
 	}
+	p.probes[abroadToForbidden] = probe{
+		family: in, protocol: "TCP", client: p.outside, server: p.networks[0].peer, port: forbiddenPort + 1,
+		address: map[family]string{"IPv4": host.HostIPv4, "IPv6": host.HostIPv6}[in],
+	}
+	ok(t, p.networks[0].peer.Serve(portForbidden))
 	for _, way := range p.world.probes() {
 		if way.family == in && !way.itself {
 			p.probes[strings.TrimPrefix(way.String(), string(in)+" ")] = way
@@ -175,7 +180,9 @@ func (p *patient) heal(t *testing.T, d damage) {
 	must(container.Call(p.h.Firewall, "ADD"))(t)
 	if d.all {
 		// One ADD isolates every bridge that has containers.
-		if diff := gocmp.Diff(isolation(p.golden), isolation(state(t, p.h))); diff != "" {
+		now := state(t, p.h)
+		same(t, strings.Join(linesWith(canonical(p.golden), "CNI-PUBLISHED"), "\n"), strings.Join(linesWith(canonical(now), "CNI-PUBLISHED"), "\n"), d.name+": published ports after one ADD")
+		if diff := gocmp.Diff(isolation(p.golden), isolation(now)); diff != "" {
 			t.Errorf("%s: isolation after one ADD (-golden +now):\n%s", d.name, diff)
 		}
 		p.protect(t, p.h)

@@ -119,6 +119,30 @@ func TestIsolationAlone(t *testing.T) {
 	})
 }
 
+// TestIsolationAloneVerdicts leaves it to others what is forwarded. With iptables,
+// where nothing is accepted, published ports are as closed to other isolated
+// bridges as with the former plugin.
+func TestIsolationAloneVerdicts(t *testing.T) {
+	t.Parallel()
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
+		like := place{"same-bridge", "deny"}
+		if h.Backend.HasTable() {
+			like.PublishedPorts = "allow"
+		}
+		w := newWorld(t, h, like, like)
+		w.networks[1].alias = "another"
+		w.checkAllOpen(t)
+		for _, verb := range []string{"ADD", "CHECK"} {
+			for _, e := range w.networks {
+				e.network.Plain = false
+				must(callAs(h, e, e.server, "isolation", verb))(t)
+				must(callAs(h, e, e.peer, "isolation", verb))(t)
+			}
+		}
+		w.check(t, usual, "with the isolation alone")
+	})
+}
+
 // TestIsolationLinked has libcni find the plugin under its other name.
 func TestIsolationLinked(t *testing.T) {
 	t.Parallel()

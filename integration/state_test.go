@@ -113,9 +113,9 @@ func movable(line string) (chain, key string) {
 	}
 	chain = words[1]
 	switch aboutBridge := words[2] == "-i" || words[2] == "-o"; {
-	case strings.HasPrefix(chain, "CNI-ISOLATION-STAGE-") && aboutBridge:
+	case (strings.HasPrefix(chain, "CNI-ISOLATION-STAGE-") || chain == "CNI-PUBLISHED") && aboutBridge:
 		return chain, words[3]
-	case chain == "CNI-FORWARD" && strings.HasSuffix(line, " -j ACCEPT") && (aboutBridge || words[2] == "-s" || words[2] == "-d"):
+	case chain == "CNI-FORWARD" && strings.HasSuffix(line, " -j ACCEPT") && (words[2] == "-s" || words[2] == "-d"):
 		return chain, line
 	}
 	return "", ""

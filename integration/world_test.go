@@ -38,6 +38,10 @@ const (
 // containerPort is what the servers listen on.
 const containerPort = 80
 
+// forbiddenPort and the number of a network is the port of the host that its
+// peer's portForbidden is published at.
+const forbiddenPort = 8100
+
 // world is networks on a host, and the places around them.
 type world struct {
 	networks      []*end
@@ -67,7 +71,7 @@ func newWorld(t *testing.T, h *host.Host, places ...place) *world {
 		e.network = host.Dual(fmt.Sprintf("net%d", n), fmt.Sprintf("br%d", n), n, p.firewall())
 		e.network.Plain = true
 		e.server = must(h.Add(e.network, fmt.Sprintf("server%d", n), map[int]int{e.hostPort: containerPort}))(t)
-		e.peer = must(h.Add(e.network, fmt.Sprintf("peer%d", n), nil))(t)
+		e.peer = must(h.Add(e.network, fmt.Sprintf("peer%d", n), map[int]int{forbiddenPort + n: portForbidden}))(t)
 		ok(t, e.server.Serve(containerPort))
 		w.networks = append(w.networks, e)
 	}

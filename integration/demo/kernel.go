@@ -19,10 +19,10 @@ type kernel struct {
 }
 
 var iptables = kernel{
-	anatomy: `A packet that the host forwards passes FORWARD, from top to bottom. CNI-ISOLATION-STAGE-1 looks at where it comes from:
-out of a bridge (-i) to another interface, it goes on to CNI-ISOLATION-STAGE-2, and is dropped there if that interface
-is a bridge too (-o). RETURN spares published ports, which the host redirects to a container (DNAT). CNI-FORWARD
-then accepts what containers send and the answers to it, unless the operator's own rules in CNI-ADMIN say otherwise.
+	anatomy: `A packet that the host forwards passes FORWARD, from top to bottom. CNI-PUBLISHED is for published ports, which the host
+redirects to a container (DNAT). CNI-ISOLATION-STAGE-1 looks at where a packet comes from: out of a bridge (-i) to another
+interface, it goes on to CNI-ISOLATION-STAGE-2, and is dropped there if that interface is a bridge too (-o). CNI-FORWARD then
+accepts what containers send and the answers to it. Ahead of all that is accepted stand the operator's own rules, in CNI-ADMIN.
 `,
 	staying: staying,
 	gone:    "As before the first container, but for the two chains that never go: CNI-FORWARD, and CNI-ADMIN for the operator's rules.",
@@ -30,8 +30,8 @@ then accepts what containers send and the answers to it, unless the operator's o
 
 var nftables = kernel{
 	anatomy: `A packet that the host forwards passes the chain isolation first. Out of one of the isolated_bridges it goes to stage 1,
-which lets pass what stays on the bridge, unless the bridge is blocked_within; stage 2 drops what goes to another one.
-Published ports, which the host redirects to a container (DNAT), are spared. The rules are always these: networks and
+and if it leaves by one, too, to stage 2. That lets pass published ports, which the host redirects to a container (DNAT), and
+what stays on the bridge, unless the bridge is blocked_within, and drops the rest. The rules are always these: networks and
 containers are elements of sets. The operator's own rules stand in CNI-ADMIN.
 `,
 	gone:  "As before the first container: the table is gone, and iptables was never touched.",

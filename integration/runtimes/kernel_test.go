@@ -64,7 +64,7 @@ func keepsOnly(t *testing.T, h *host.Host, keeps []string) {
 // plugin's.
 func ours(text string) []string {
 	return slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool {
-		return !slices.ContainsFunc([]string{"CNI-FORWARD", "CNI-ADMIN", "CNI-ISOLATION", "cni_firewall", ": source "},
+		return !slices.ContainsFunc([]string{"CNI-FORWARD", "CNI-ADMIN", "CNI-ISOLATION", "CNI-PUBLISHED", "cni_firewall", ": source "},
 			func(word string) bool { return strings.Contains(line, word) })
 	})
 }

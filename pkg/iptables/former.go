@@ -80,5 +80,5 @@ func former(t *table) plan {
 		}
 		p.remove(t, chain, t.those(chain, its)...)
 	}
-	return append(p, p.emptyStages(t)...)
+	return p.withoutEmpty(t)
 }

@@ -64,7 +64,7 @@ func TestGrowth(t *testing.T) {
 func rendered(rs policy.RuleSet) string {
 	var text strings.Builder
 	text.WriteString(newFakeTable("").list())
-	all := layouts(rs, false, false)
+	all := layouts(rs, mustParse(newFakeTable("").list()))
 	for _, chain := range chainsOf(all, rs.AdminChains) {
 		if chain != chainForward {
 			fmt.Fprintf(&text, "-N %s\n", chain)

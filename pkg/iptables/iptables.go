@@ -4,9 +4,10 @@
 // ip6tables, in the variant (nf_tables or legacy) that PATH gives.
 //
 // The traffic meant is what the host forwards between its interfaces: the rules
-// hang on FORWARD. The isolation's jump stands ahead of the one to CNI-FORWARD,
-// for an ACCEPT there would end the packet's way before it was looked at; the
-// operator's chain stands first in CNI-FORWARD, ahead of everything accepted.
+// hang on FORWARD. Published ports, which are exempt from the isolation, come
+// first; then the isolation, whose jump stands ahead of the one to CNI-FORWARD, for
+// an ACCEPT there would end the packet's way before it was looked at. The
+// operator's chain stands ahead of everything accepted.
 //
 // Each call reads a family's table once, compares in memory, and writes what is
 // missing in one transaction, or nothing. Adding is quick; with

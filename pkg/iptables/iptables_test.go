@@ -186,41 +186,44 @@ func TestRemoveMeanwhile(t *testing.T) {
 func TestUndoPolicy(t *testing.T) {
 	for _, from := range policy.IngressPolicies {
 		for _, to := range policy.IngressPolicies {
-			t.Run(string(from+" to "+to), func(t *testing.T) {
-				f := newFakeDual(t)
-				other := container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2")
-				apply(t, policy.Desired(other, container("cni0", from, policy.Deny, "10.4.0.2", "fd00::2")))
-				golden := f.listing("iptables")
-				damaged := slices.DeleteFunc(slices.Collect(strings.Lines(golden)), func(line string) bool {
-					return strings.HasPrefix(line, "-A CNI-ISOLATION-STAGE-1 -i br9 -o br9")
-				})
-				f.write("iptables", strings.Join(damaged, ""))
-				f.fault("ip6tables-restore", "fail")
-				own := policy.Desired(container("cni0", to, policy.Allow, "10.4.0.2", "fd00::2"))
-				s, err := Read(policy.BothFamilies)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := s.Apply(policy.Desired(other, container("cni0", to, policy.Allow, "10.4.0.2", "fd00::2"))); err == nil {
-					t.Fatal("the fault did not show")
-				}
-				f.repair("ip6tables-restore")
-				if err := s.Undo(own, from.Isolates()); err != nil {
-					t.Fatal(err)
-				}
-				if got := f.listing("iptables"); strings.Index(got, "-A CNI-FORWARD -m comment --comment \"CNI firewall plugin admin") > strings.Index(got, "-j ACCEPT\n-A") {
-					t.Errorf("something is accepted ahead of the operator's chain in\n%s", got)
-				}
-				want, got := strings.Split(golden, "\n"), strings.Split(f.listing("iptables"), "\n")
-				for _, lines := range [][]string{want, got} { // bridges have no order among each other
-					slices.SortStableFunc(lines, func(a, b string) int {
-						return strings.Compare(fmt.Sprint(strings.Contains(a, "br9")), fmt.Sprint(strings.Contains(b, "br9")))
+			for _, others := range [][]policy.Attachment{nil, {container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2")}} {
+				t.Run(fmt.Sprintf("%s to %s beside %d", from, to, len(others)), func(t *testing.T) {
+					f := newFakeDual(t)
+					apply(t, policy.Desired(append(others, container("cni0", from, policy.Deny, "10.4.0.2", "fd00::2"))...))
+					golden := f.listing("iptables")
+					damaged := slices.DeleteFunc(slices.Collect(strings.Lines(golden)), func(line string) bool {
+						return strings.HasPrefix(line, "-A CNI-ISOLATION-STAGE-1 -i br9 -o br9")
 					})
-				}
-				if diff := cmp.Diff(want, got); diff != "" {
-					t.Error(diff)
-				}
-			})
+					f.write("iptables", strings.Join(damaged, ""))
+					f.fault("ip6tables-restore", "fail")
+					own := policy.Desired(container("cni0", to, policy.Allow, "10.4.0.2", "fd00::2"))
+					s, err := Read(policy.BothFamilies)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := s.Apply(policy.Desired(append(others, container("cni0", to, policy.Allow, "10.4.0.2", "fd00::2"))...)); err == nil {
+						t.Fatal("the fault did not show")
+					}
+					f.repair("ip6tables-restore")
+					if err := s.Undo(own, from.Isolates()); err != nil {
+						t.Fatal(err)
+					}
+					for _, chain := range []string{chainCNIForward, chainAccept} {
+						if got := parse(t, f.listing("iptables")).rules[chain].list; len(got) > 0 && notAdminJump(got[0]) {
+							t.Errorf("something is accepted ahead of the operator's chain in %s: %q", chain, got)
+						}
+					}
+					want, got := strings.Split(golden, "\n"), strings.Split(f.listing("iptables"), "\n")
+					for _, lines := range [][]string{want, got} { // bridges have no order among each other
+						slices.SortStableFunc(lines, func(a, b string) int {
+							return strings.Compare(fmt.Sprint(strings.Contains(a, "br9")), fmt.Sprint(strings.Contains(b, "br9")))
+						})
+					}
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Error(diff)
+					}
+				})
+			}
 		}
 	}
 }

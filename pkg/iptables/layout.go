@@ -4,6 +4,7 @@ package iptables
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -14,6 +15,8 @@ const (
 	chainCNIForward = "CNI-FORWARD"
 	chainStage1     = "CNI-ISOLATION-STAGE-1"
 	chainStage2     = "CNI-ISOLATION-STAGE-2"
+	chainPublished  = "CNI-PUBLISHED"        // upstream does not have it,
+	chainAccept     = "CNI-PUBLISHED-ACCEPT" // nor this one
 )
 
 // The comments of upstream's plugin, to the letter: its CHECK and DEL look for
@@ -34,9 +37,11 @@ func commentPolicy(p policy.IngressPolicy) string {
 
 // The rules that a chain has once.
 var (
-	jumpForward = rule(comment(commentForward) + "-j " + chainCNIForward)
-	jumpStage1  = rule(comment(commentIsolation) + "-j " + chainStage1)
-	stageReturn = rule(comment(commentIsolation) + "-j RETURN")
+	jumpPublished = rule("-m conntrack --ctstate DNAT " + comment(commentPublished) + "-j " + chainPublished)
+	jumpStage1    = rule(comment(commentIsolation) + "-j " + chainStage1)
+	jumpForward   = rule(comment(commentForward) + "-j " + chainCNIForward)
+	stageReturn   = rule(comment(commentIsolation) + "-j RETURN")
+	acceptAll     = rule(comment(commentPublished) + "-j ACCEPT")
 )
 
 func jumpAdmin(chain string) rule { return rule(comment(commentAdmin) + "-j " + chain) }
@@ -61,39 +66,46 @@ type layout struct {
 	surplus  []rule // must not be there
 }
 
-// layouts returns what the chains must hold for a rule set of one family, in
-// the order in which a packet meets them. A host that has the isolation stages,
-// whoever made them, keeps the jump to them ahead of everything accepted. What
-// forwards nothing, and was not there before, needs no CNI-FORWARD.
-func layouts(rs policy.RuleSet, hasStages, hasForward bool) []layout {
+// layouts returns what the chains of a table must hold for a rule set of one
+// family, in the order in which a packet meets them. A host that has the
+// isolation stages, whoever made them, keeps the jump to them ahead of everything
+// accepted, but for the published ports that are exempt from it. What forwards
+// nothing, and was not there before, needs no CNI-FORWARD. Whatever is accepted,
+// the operator's chains come first.
+func layouts(rs policy.RuleSet, t *table) []layout {
 	forward := layout{chain: chainForward}
-	accept := layout{chain: chainCNIForward, past: notAdminJump}
+	published := layout{chain: chainPublished}
+	accept := layout{chain: chainAccept}
 	stage1 := layout{chain: chainStage1, last: []rule{stageReturn}}
 	stage2 := layout{chain: chainStage2, last: []rule{stageReturn}}
+	cniForward := layout{chain: chainCNIForward, past: notAdminJump}
 
-	for _, chain := range rs.AdminChains {
-		accept.blocks = append(accept.blocks, []rule{jumpAdmin(chain)})
-	}
+	hasStages := t.chains[chainStage1]
 	for _, b := range rs.Bridges {
-		want, all := bridgeRules(b), everyBridgeRule(b.Name)
-		stage1.addBridge(want.stage1, all.stage1)
-		stage2.addBridge(want.stage2, all.stage2)
-		if b.Forwarded {
-			accept.anywhere = append(accept.anywhere, want.accept...)
-		}
-		accept.surplus = append(accept.surplus, without(all.accept, want.accept)...)
+		want, not := bridgeRules(b), contradicting(b)
+		published.addBridge(want.published, not.published)
+		stage1.addBridge(want.stage1, not.stage1)
+		stage2.addBridge(want.stage2, not.stage2)
 		hasStages = hasStages || b.IngressPolicy.Isolates()
 	}
-	for _, p := range rs.Addresses {
-		accept.anywhere = append(accept.anywhere, addressRules(p)...)
+	for _, name := range rs.AdminChains {
+		cniForward.blocks = append(cniForward.blocks, []rule{jumpAdmin(name)})
 	}
-	all := []layout{forward}
+	for _, p := range rs.Addresses {
+		cniForward.anywhere = append(cniForward.anywhere, addressRules(p)...)
+	}
+
+	all := []layout{forward, published}
 	var jumps []rule
+	if published.wants() {
+		accept.blocks = [][]rule{append(adminJumps(rs, t), acceptAll)}
+		jumps, all = append(jumps, jumpPublished), append(all, accept)
+	}
 	if hasStages {
 		jumps, all = append(jumps, jumpStage1), append(all, stage1, stage2)
 	}
-	if hasForward || accept.wants() {
-		jumps, all = append(jumps, jumpForward), append(all, accept)
+	if cniForward.wants() || t.count(chainForward, jumpForward) > 0 {
+		jumps, all = append(jumps, jumpForward), append(all, cniForward)
 	}
 	all[0].blocks = [][]rule{jumps}
 	return all
@@ -102,11 +114,28 @@ func layouts(rs policy.RuleSet, hasStages, hasForward bool) []layout {
 // wants reports whether any rule must be in the chain.
 func (l *layout) wants() bool { return len(l.blocks)+len(l.anywhere)+len(l.last) > 0 }
 
-func (l *layout) addBridge(want, all []rule) {
+func (l *layout) addBridge(want, not []rule) {
 	if len(want) > 0 {
 		l.blocks = append(l.blocks, want)
 	}
-	l.surplus = append(l.surplus, without(all, want)...)
+	l.surplus = append(l.surplus, not...)
+}
+
+// adminJumps returns the jumps to the operator's chains of a rule set, and to those
+// that CNI-FORWARD jumps to already.
+func adminJumps(rs policy.RuleSet, t *table) []rule {
+	var jumps []rule
+	for _, name := range rs.AdminChains {
+		jumps = append(jumps, jumpAdmin(name))
+	}
+	for _, r := range t.rules[chainCNIForward].list {
+		// Most rules are of addresses.
+		if strings.Contains(string(r), commentAdmin) && !notAdminJump(r) && !slices.Contains(rs.AdminChains, r.target()) {
+			jumps = append(jumps, jumpAdmin(r.target()))
+		}
+	}
+	slices.Sort(jumps)
+	return slices.Compact(jumps)
 }
 
 // notAdminJump reports whether a rule of CNI-FORWARD must stand behind the

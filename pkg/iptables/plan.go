@@ -28,6 +28,14 @@ const (
 	deleteChain
 )
 
+// copies returns how many of the rule the change leaves.
+func (c change) copies() int {
+	if c.op == insert || c.op == appendTo {
+		return 1
+	}
+	return 0
+}
+
 // plan is a list of changes that are made all or none.
 type plan []change
 
@@ -35,7 +43,7 @@ type plan []change
 // It removes only what contradicts the rule set.
 func missing(t *table, rs policy.RuleSet) plan {
 	var p plan
-	all := layouts(rs, t.chains[chainStage1], t.count(chainForward, jumpForward) > 0)
+	all := layouts(rs, t)
 	for _, name := range chainsOf(all, rs.AdminChains) {
 		if !t.chains[name] {
 			p = append(p, change{op: newChain, chain: name, why: "chain is missing"})
@@ -44,13 +52,19 @@ func missing(t *table, rs policy.RuleSet) plan {
 	for _, l := range all {
 		p = append(p, l.missing(t)...)
 	}
+	if slices.ContainsFunc(p, func(c change) bool { return c.op == remove && c.chain == chainPublished }) {
+		p = append(p, p.deletion(t, ports)...) // it may have been the last
+	}
 	return p
 }
 
+// chainsOf returns the chains that there must be.
 func chainsOf(all []layout, adminChains []string) []string {
 	names := slices.Clone(adminChains)
 	for _, l := range all {
-		names = append(names, l.chain)
+		if l.wants() {
+			names = append(names, l.chain)
+		}
 	}
 	return names
 }

@@ -180,29 +180,48 @@ func mustParse(listing string) *table {
 	return t
 }
 
-// bypass fails if a packet between two isolated bridges gets out of the stages,
-// or reaches CNI-FORWARD, without having been dropped. It follows the rules by
-// itself, so that a mistake in the plan's idea of order shows.
+// packet is one that is forwarded: of a new connection, or, with a direction, of
+// one that the host redirected.
+type packet struct{ in, out, redirected string }
+
+// bypass fails if a packet between two isolated bridges gets out of the stages, or
+// is accepted, without having been dropped, and if one to a published port does
+// not pass. It follows the rules by itself, so that a mistake in the plan's idea of
+// order shows.
 func bypass(t *testing.T, host *fakeTable) {
 	t.Helper()
-	for _, in := range []string{"br1", "br2", "br3"} {
-		for _, out := range []string{"br1", "br2", "br3"} {
-			want := "DROP"
-			if in == out && in != "br2" {
-				want = ""
-			}
-			if got := verdict(host, "FORWARD", in, out); got != want {
-				t.Fatalf("from %s to %s: got verdict %q, want %q in\n%s", in, out, got, want, host.list())
-			}
+	for _, p := range packets() {
+		allows := map[string]string{"ORIGINAL": p.out, "REPLY": p.in}[p.redirected] // the bridge with the port
+		want := "DROP"
+		switch {
+		case allows == "br1" || allows == "br2":
+			want = "ACCEPT"
+		case p.in == p.out && p.in != "br2":
+			want = ""
+		}
+		if got := verdict(host, "FORWARD", p); got != want {
+			t.Fatalf("%+v: got verdict %q, want %q in\n%s", p, got, want, host.list())
 		}
 	}
 }
 
-// verdict walks a new connection's packet, not redirected, through a chain.
-// Empty means that the walk came to CNI-FORWARD or to the end.
-func verdict(host *fakeTable, chain, in, out string) string {
+func packets() []packet {
+	var all []packet
+	for _, in := range []string{"br1", "br2", "br3"} {
+		for _, out := range []string{"br1", "br2", "br3"} {
+			for _, redirected := range []string{"", "ORIGINAL", "REPLY"} {
+				all = append(all, packet{in, out, redirected})
+			}
+		}
+	}
+	return all
+}
+
+// verdict walks a packet through a chain. Empty means that the walk came to
+// CNI-FORWARD or to the end.
+func verdict(host *fakeTable, chain string, p packet) string {
 	for _, text := range host.rules[chain] {
-		if !matches(text, in, out) {
+		if !p.matches(text) {
 			continue
 		}
 		switch target := rule(text).target(); target {
@@ -211,7 +230,7 @@ func verdict(host *fakeTable, chain, in, out string) string {
 		case "RETURN", chainCNIForward:
 			return ""
 		default:
-			if v := verdict(host, target, in, out); v != "" {
+			if v := verdict(host, target, p); v != "" {
 				return v
 			}
 		}
@@ -220,11 +239,14 @@ func verdict(host *fakeTable, chain, in, out string) string {
 }
 
 // matches knows of conditions what the sample's rules have.
-func matches(text, in, out string) bool {
+func (p packet) matches(text string) bool {
 	for _, condition := range []struct {
 		option, word string
 		want         bool
-	}{{"-i ", in, true}, {"! -o ", out, false}, {"-o ", out, true}} {
+	}{
+		{"-i ", p.in, true}, {"! -o ", p.out, false}, {"-o ", p.out, true},
+		{"--ctstate ", map[bool]string{true: "DNAT"}[p.redirected != ""], true}, {"--ctdir ", p.redirected, true},
+	} {
 		if _, after, has := strings.Cut(text, condition.option); has {
 			word, rest, _ := strings.Cut(after, " ")
 			if (word == condition.word) != condition.want {
@@ -233,7 +255,7 @@ func matches(text, in, out string) bool {
 			text = rest
 		}
 	}
-	return !strings.Contains(text, "--ctstate") && !strings.HasPrefix(text, "-s ") && !strings.HasPrefix(text, "-d ")
+	return !strings.HasPrefix(text, "-s ") && !strings.HasPrefix(text, "-d ")
 }
 
 // TestRemoval takes the bridges out one after the other.
@@ -312,9 +334,7 @@ func TestPolicyChange(t *testing.T) {
 				bring(t, host, rs)
 				bring(t, want, rs)
 				for _, chain := range written {
-					got, wanted := slices.Clone(host.rules[chain]), slices.Clone(want.rules[chain])
-					slices.Sort(got)
-					slices.Sort(wanted)
+					got, wanted := slices.Sorted(slices.Values(host.rules[chain])), slices.Sorted(slices.Values(want.rules[chain]))
 					if !from.Isolates() || to.Isolates() {
 						if diff := cmp.Diff(wanted, got); diff != "" {
 							t.Errorf("%s to %s, %s: %s", from, to, chain, diff)
@@ -353,7 +373,7 @@ func TestUpstream(t *testing.T) {
 	}
 	allowed := policy.Desired(container("br1", policy.Isolated, policy.Allow, "10.1.0.2"))
 	for _, line := range missing(parse(t, newFakeTable(upstreams).list()), allowed).lines() {
-		if !strings.Contains(line, commentPublished) || strings.HasPrefix(line, "-D") {
+		if !strings.Contains(line, chainPublished) || strings.HasPrefix(line, "-D") {
 			t.Errorf("the upgrade does more than add the rules of published ports: %s", line)
 		}
 	}

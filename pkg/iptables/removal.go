@@ -2,20 +2,27 @@
 
 package iptables
 
-import "github.com/cni-isolation/firewall/pkg/policy"
+import (
+	"slices"
+	"strings"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// shared are the chains that hold what bridges and addresses have of their own.
+var shared = []string{chainCNIForward, chainPublished, chainStage1, chainStage2}
 
 // present returns the changes that take a rule set of one family out of a
-// table: of its bridges whatever they can have, in any policy. The stages go
-// with their last bridge; CNI-FORWARD and the operator's chain stay. A stage is
-// not flushed but emptied rule by rule: should another program have put one into
-// it meanwhile, deleting the chain fails, and with it all of the transaction.
+// table: of its bridges whatever they can have, in any policy. The stages, and the
+// chains of published ports, go with their last bridge; CNI-FORWARD and the
+// operator's chain stay.
 func present(t *table, rs policy.RuleSet) plan {
 	own := ownRules(rs)
 	var p plan
-	for _, chain := range []string{chainCNIForward, chainStage1, chainStage2} {
+	for _, chain := range shared {
 		p.remove(t, chain, own[chain]...)
 	}
-	return append(p, p.emptyStages(t)...)
+	return p.withoutEmpty(t)
 }
 
 // ownRules returns, by chain, the rules that are a rule set's alone: of its
@@ -23,10 +30,9 @@ func present(t *table, rs policy.RuleSet) plan {
 func ownRules(rs policy.RuleSet) map[string][]rule {
 	own := map[string][]rule{}
 	for _, b := range rs.Bridges {
-		all := everyBridgeRule(b.Name)
-		own[chainStage1] = append(own[chainStage1], all.stage1...)
-		own[chainStage2] = append(own[chainStage2], all.stage2...)
-		own[chainCNIForward] = append(own[chainCNIForward], all.accept...)
+		for chain, rules := range everyBridgeRule(b.Name).in() {
+			own[chain] = append(own[chain], rules...)
+		}
 	}
 	for _, p := range rs.Addresses {
 		own[chainCNIForward] = append(own[chainCNIForward], addressRules(p)...)
@@ -42,29 +48,83 @@ func (p *plan) remove(t *table, chain string, rules ...rule) {
 	}
 }
 
-// emptyStages returns the changes that delete the stages, if the plan leaves
-// nothing in them but the plugin's own RETURN and nobody else jumps to them.
-func (p plan) emptyStages(t *table) plan {
-	if !t.chains[chainStage1] || !t.chains[chainStage2] || t.referred {
-		return nil
+// group is chains that come and go together.
+type group struct {
+	chains []string
+	jump   rule            // of FORWARD, to the first of them
+	filler func(rule) bool // what they have without any bridge
+}
+
+var (
+	stages = group{[]string{chainStage1, chainStage2}, jumpStage1, func(r rule) bool { return r.key() == stageReturn.key() }}
+	ports  = group{[]string{chainPublished, chainAccept}, jumpPublished, func(r rule) bool {
+		return r.key() == acceptAll.key() || !notAdminJump(r)
+	}}
+)
+
+// withoutEmpty returns the plan with what deletes the groups that it empties.
+func (p plan) withoutEmpty(t *table) plan {
+	return slices.Concat(p, p.deletion(t, stages), p.deletion(t, ports))
+}
+
+// deletion returns the changes that delete a group's chains, if the plan leaves
+// nothing else in them and nobody else jumps to them. A chain is not flushed but
+// emptied rule by rule: should another program have put one into it meanwhile,
+// deleting the chain fails, and with it all of the transaction.
+func (p plan) deletion(t *table, g group) plan {
+	left := 0
+	for _, chain := range g.chains {
+		if !t.chains[chain] || t.referred[chain] {
+			return nil
+		}
 	}
-	left := map[string]int{chainForward: t.jumpsToStages() - t.count(chainForward, jumpStage1)}
-	for _, chain := range []string{chainStage1, chainStage2} {
-		left[chain] = len(t.rules[chain].list) - t.count(chain, stageReturn)
+	for _, chain := range written {
+		for _, r := range t.rules[chain].list {
+			if g.isHeldBy(chain, r) {
+				left++
+			}
+		}
 	}
 	for _, c := range p {
-		left[c.chain] -= c.present
+		if g.isHeldBy(c.chain, c.rule) {
+			left += c.copies() - c.present
+		}
 	}
-	if left[chainForward] > 0 || left[chainStage1] > 0 || left[chainStage2] > 0 {
+	if left > 0 {
 		return nil
 	}
 	var more plan
-	more.remove(t, chainForward, jumpStage1)
-	for _, chain := range []string{chainStage1, chainStage2} {
-		more.remove(t, chain, stageReturn)
+	more.remove(t, chainForward, g.jump)
+	for _, chain := range g.chains {
+		more.remove(t, chain, t.those(chain, g.fillers(t.rules[chain].list))...)
+	}
+	for _, chain := range g.chains {
 		more = append(more, change{op: deleteChain, chain: chain})
 	}
 	return more
+}
+
+// fillers returns those of some rules that the chains have in any case.
+func (g group) fillers(rules []rule) []rule {
+	var found []rule
+	for _, r := range rules {
+		if g.filler(r) {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// isHeldBy reports whether a rule is a reason to keep the chains: one in them that
+// is more than they have in any case, or another's that leads to them.
+func (g group) isHeldBy(chain string, r rule) bool {
+	if slices.Contains(g.chains, chain) {
+		return !g.filler(r)
+	}
+	if !strings.Contains(string(r), g.chains[0]) && !strings.Contains(string(r), g.chains[1]) {
+		return false
+	}
+	return slices.Contains(g.chains, r.target()) && r.key() != g.jump.key()
 }
 
 // undo returns the changes that bring a rule set's own rules back to what they
@@ -73,10 +133,10 @@ func (p plan) emptyStages(t *table) plan {
 func undo(before, now *table, rs policy.RuleSet, keepIsolation bool) plan {
 	own := ownRules(rs)
 	var p plan
-	for _, chain := range []string{chainCNIForward, chainStage1, chainStage2} {
+	for _, chain := range shared {
 		had := before.those(chain, own[chain])
 		for _, r := range own[chain] {
-			keep := keepIsolation && chain != chainCNIForward && len(had) == 0
+			keep := keepIsolation && slices.Contains(stages.chains, chain) && len(had) == 0
 			if before.count(chain, r) == 0 && !keep {
 				p.remove(now, chain, r)
 			}
@@ -90,5 +150,5 @@ func undo(before, now *table, rs policy.RuleSet, keepIsolation bool) plan {
 		}
 		p = append(p, l.missing(now)...)
 	}
-	return append(p, p.emptyStages(now)...)
+	return p.withoutEmpty(now)
 }

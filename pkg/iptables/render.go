@@ -10,55 +10,67 @@ import (
 
 // rulesOfBridge are the rules of one bridge, by chain, in the kernel's order.
 type rulesOfBridge struct {
-	stage1, stage2, accept []rule
+	published, stage1, stage2 []rule
 }
 
 // bridgeRules returns the rules of a bridge.
 //
-// The exemption of published ports goes by the direction of the connection, as
-// conntrack saw it begin. Towards the bridge that serves the port, a packet of
-// the original direction passes stage 2 if that bridge allows it. The replies
-// pass stage 1, wherever they lead: the kernel has such a connection only
-// because its first packet passed.
+// Published ports go by the direction of the connection, as conntrack saw it
+// begin. Towards the bridge that serves the port, a packet of the original
+// direction is accepted if that bridge allows it. So are the replies, wherever they
+// lead: the kernel has such a connection only because its first packet passed. That
+// happens ahead of the stages, in a chain that only redirected packets see: all
+// others pass no rule for it, however many bridges there are. Where the plugin
+// forwards nothing it accepts nothing, and the stages hold for all packets.
 //
 // A chain's rules of one bridge need no place relative to those of another:
 // RETURN in stage 2 goes on in stage 1, where only the rules of the bridge that
 // the packet came from can match, and those stand before the jump or do nothing.
 func bridgeRules(b policy.Bridge) rulesOfBridge {
 	var r rulesOfBridge
-	allow := b.PublishedPorts == policy.Allow
-	if allow {
-		r.accept = append(r.accept, acceptPublished(b.Name))
-	}
-	if !b.IngressPolicy.Isolates() {
-		return r
-	}
-	if allow {
-		r.stage1 = append(r.stage1, passReplies(b.Name))
-		r.stage2 = append(r.stage2, passPublished(b.Name))
+	isolates := b.IngressPolicy.Isolates()
+	if b.Forwarded && b.PublishedPorts == policy.Allow {
+		r.published = append(r.published, acceptPublished(b.Name))
+		if isolates {
+			r.published = append(r.published, acceptReplies(b.Name))
+		}
 	}
 	if b.IngressPolicy == policy.Isolated {
-		if allow {
-			r.stage1 = append(r.stage1, passHairpin(b.Name))
-		}
 		r.stage1 = append(r.stage1, dropSameBridge(b.Name))
 	}
-	r.stage1 = append(r.stage1, toStage2(b.Name, b.IngressPolicy))
-	r.stage2 = append(r.stage2, dropToBridge(b.Name))
+	if isolates {
+		r.stage1 = append(r.stage1, toStage2(b.Name, b.IngressPolicy))
+		r.stage2 = append(r.stage2, dropToBridge(b.Name))
+	}
 	return r
+}
+
+// contradicting returns the rules of a bridge that must not be there. What is
+// accepted where nobody is left who forwards, but others are, goes with the bridge.
+func contradicting(b policy.Bridge) rulesOfBridge {
+	all := everyBridgeRule(b.Name)
+	b.Forwarded = true
+	may := bridgeRules(b)
+	return rulesOfBridge{
+		published: without(all.published, may.published),
+		stage1:    without(all.stage1, may.stage1),
+		stage2:    without(all.stage2, may.stage2),
+	}
 }
 
 // everyBridgeRule returns every rule that a bridge of that name can have, or
 // that upstream's plugin can have left for it.
 func everyBridgeRule(name string) rulesOfBridge {
 	return rulesOfBridge{
-		stage1: []rule{
-			passReplies(name), passHairpin(name), dropSameBridge(name),
-			toStage2(name, policy.SameBridge), toStage2(name, policy.Isolated),
-		},
-		stage2: []rule{passPublished(name), dropToBridge(name)},
-		accept: []rule{acceptPublished(name)},
+		published: []rule{acceptPublished(name), acceptReplies(name)},
+		stage1:    []rule{dropSameBridge(name), toStage2(name, policy.SameBridge), toStage2(name, policy.Isolated)},
+		stage2:    []rule{dropToBridge(name)},
 	}
+}
+
+// in returns the rules by chain.
+func (r rulesOfBridge) in() map[string][]rule {
+	return map[string][]rule{chainPublished: r.published, chainStage1: r.stage1, chainStage2: r.stage2}
 }
 
 func toStage2(bridge string, p policy.IngressPolicy) rule {
@@ -73,21 +85,17 @@ func dropToBridge(bridge string) rule {
 	return rule("-o " + bridge + " " + comment(commentIsolation) + "-j DROP")
 }
 
-// published ends a rule about connections that the host redirected.
-func published(interfaces, direction, verdict string) rule {
-	return rule(interfaces + " -m conntrack --ctstate DNAT --ctdir " + direction + " " + comment(commentPublished) + "-j " + verdict)
+func acceptPublished(bridge string) rule {
+	return published("-o " + bridge + " -m conntrack --ctstate DNAT --ctdir ORIGINAL")
 }
 
-func passReplies(bridge string) rule { return published("-i "+bridge, "REPLY", "RETURN") }
-
-func passHairpin(bridge string) rule {
-	return published("-i "+bridge+" -o "+bridge, "ORIGINAL", "RETURN")
+func acceptReplies(bridge string) rule {
+	return published("-i " + bridge + " -m conntrack --ctstate DNAT --ctdir REPLY")
 }
 
-func passPublished(bridge string) rule { return published("-o "+bridge, "ORIGINAL", "RETURN") }
-
-// acceptPublished lets published ports work where FORWARD's policy is DROP.
-func acceptPublished(bridge string) rule { return published("-o "+bridge, "ORIGINAL", "ACCEPT") }
+func published(matches string) rule {
+	return rule(matches + " " + comment(commentPublished) + "-j " + chainAccept)
+}
 
 // addressRules forward what a container sends, and the answers to it.
 func addressRules(p netip.Prefix) []rule {

@@ -14,9 +14,8 @@ type table struct {
 	chains map[string]bool      // by name, all of them
 	rules  map[string]*ruleList // by chain, of those that the plugin writes to
 
-	// referred says that a chain which is not the plugin's jumps to its
-	// isolation, so that the stages cannot be deleted.
-	referred bool
+	// referred are the chains, of those, that others jump to.
+	referred map[string]bool
 }
 
 // ruleList is the rules of a chain in the kernel's order.
@@ -31,12 +30,12 @@ type place struct {
 }
 
 // written are the chains whose rules the plugin compares.
-var written = []string{chainForward, chainCNIForward, chainStage1, chainStage2}
+var written = []string{chainForward, chainCNIForward, chainPublished, chainAccept, chainStage1, chainStage2}
 
 // parseTable reads the output of "iptables -S". A line that it does not know is
 // an error: what is there could not be told from what is missing.
 func parseTable(output string) (*table, error) {
-	t := &table{chains: map[string]bool{}, rules: map[string]*ruleList{}}
+	t := &table{chains: map[string]bool{}, rules: map[string]*ruleList{}, referred: map[string]bool{}}
 	for _, chain := range written {
 		t.rules[chain] = &ruleList{place: map[uint64]place{}}
 	}
@@ -66,7 +65,9 @@ func (t *table) addRule(chain, text string) {
 		rules.add(rule(text))
 		return
 	}
-	t.referred = t.referred || strings.Contains(text, chainStage1) || strings.Contains(text, chainStage2)
+	if strings.Contains(text, " CNI-") { // as the plugin's chains, and few of others' rules
+		t.referred[rule(text).target()] = true
+	}
 }
 
 func (rl *ruleList) add(r rule) {
@@ -108,17 +109,6 @@ func (t *table) those(chain string, some []rule) []rule {
 		}
 	}
 	return found
-}
-
-// jumpsToStages returns how many rules of FORWARD lead to a stage.
-func (t *table) jumpsToStages() int {
-	n := 0
-	for _, r := range t.rules[chainForward].list {
-		if target := r.target(); target == chainStage1 || target == chainStage2 {
-			n++
-		}
-	}
-	return n
 }
 
 // statements yields the lines of a listing, and whether their quotes end. A

@@ -77,12 +77,10 @@ type rule struct {
 
 // The isolation has a base chain of its own, so that no accept, not the
 // operator's either, ends a packet's way before it was looked at: a drop in one
-// base chain holds whatever another one accepts.
+// base chain holds whatever another one accepts. What most packets meet comes
+// first: those from or to the outside get no further than stage 1.
 var chains = []chainLayout{
-	{chainStage2, "to a bridge: stop", nil, []rule{
-		on("oifname @"+setIsolated+" drop", oifname(1), in(setIsolated), verdict(expr.VerdictDrop)),
-	}},
-	{chainStage1, "from an isolated bridge", nil, []rule{
+	{chainStage2, "from one to an isolated bridge: stop", nil, []rule{
 		// The exemption goes by the direction in which conntrack saw the connection
 		// begin. Replies pass wherever they lead: the kernel has such a connection
 		// only because its first packet passed.
@@ -92,24 +90,26 @@ var chains = []chainLayout{
 			direction(reply), published(), iifname(), in(setPublished), verdict(expr.VerdictReturn)),
 		on("iifname . oifname @"+setBlockedWithin+" drop",
 			iifname(), oifname(2), in(setBlockedWithin), verdict(expr.VerdictDrop)),
-		// A pair that is missing closes: what stays on the bridge would be stopped
-		// in stage 2.
+		// A pair that is missing closes.
 		on("iifname . oifname @"+setSameBridge+" return",
 			iifname(), oifname(2), in(setSameBridge), verdict(expr.VerdictReturn)),
-		on("jump "+chainStage2, jump(chainStage2)),
+		on("drop", verdict(expr.VerdictDrop)),
+	}},
+	{chainStage1, "from an isolated bridge", nil, []rule{
+		on("oifname @"+setIsolated+" jump "+chainStage2, oifname(1), in(setIsolated), jump(chainStage2)),
 	}},
 	{chainIsolation, "ahead of all that accepts", priority(-10), []rule{
 		on("iifname @"+setIsolated+" jump "+chainStage1, iifname(), in(setIsolated), jump(chainStage1)),
 	}},
 	{chainForward, "what containers may", priority(0), []rule{
-		on("ct direction original ct status dnat oifname @"+setPublished+" accept",
-			direction(original), published(), oifname(1), in(setPublished), verdict(expr.VerdictAccept)),
 		on("ip saddr @"+setIPv4+" accept", protocol(unix.NFPROTO_IPV4), address(12, 4), in(setIPv4), verdict(expr.VerdictAccept)),
 		on("ip daddr @"+setIPv4+" ct state established,related accept",
 			protocol(unix.NFPROTO_IPV4), address(16, 4), in(setIPv4), known(), verdict(expr.VerdictAccept)),
 		on("ip6 saddr @"+setIPv6+" accept", protocol(unix.NFPROTO_IPV6), address(8, 16), in(setIPv6), verdict(expr.VerdictAccept)),
 		on("ip6 daddr @"+setIPv6+" ct state established,related accept",
 			protocol(unix.NFPROTO_IPV6), address(24, 16), in(setIPv6), known(), verdict(expr.VerdictAccept)),
+		on("ct direction original ct status dnat oifname @"+setPublished+" accept",
+			direction(original), published(), oifname(1), in(setPublished), verdict(expr.VerdictAccept)),
 	}},
 }
 

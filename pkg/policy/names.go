@@ -18,7 +18,7 @@ const maxChainName = 28
 var reservedChains = []string{
 	"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING",
 	"ACCEPT", "DROP", "REJECT", "RETURN", "QUEUE", "NFQUEUE",
-	"CNI-FORWARD", "CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2",
+	"CNI-FORWARD", "CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2", "CNI-PUBLISHED", "CNI-PUBLISHED-ACCEPT",
 }
 
 // CheckChain returns an error that says why a chain cannot be the operator's.

@@ -88,7 +88,8 @@ func (l live) with(a policy.Attachment) map[string]policy.RuleSet {
 // saysAs reports whether two attachments say the same of one bridge.
 func saysAs(a, b *policy.Attachment) bool {
 	return a.Backend == b.Backend && a.IngressPolicy == b.IngressPolicy &&
-		a.PublishedPorts == b.PublishedPorts && a.Families() == b.Families()
+		a.PublishedPorts == b.PublishedPorts && a.Families() == b.Families() &&
+		(len(a.Addresses) > 0) == (len(b.Addresses) > 0)
 }
 
 // before returns what the records asked for, of one bridge, until now.
