@@ -24,21 +24,22 @@ func (s *State) Apply(rs policy.RuleSet) error {
 }
 
 // concerned returns the members that have to be seen to. Where the rule set is
-// about one bridge, and all others are closed as they must be, those are just its
-// own.
+// about some bridges, and all others are closed as they must be, those are just
+// theirs.
 func (s *State) concerned(rs policy.RuleSet) ([]member, error) {
-	if rs.Concerned == "" || !s.table.whole() {
+	if len(rs.Concerned) == 0 || !s.table.whole() {
 		return members(rs), nil
 	}
 	others := closing(rs.Bridges, rs.Concerned)
 	if err := s.conn.find(s.table, others); err != nil {
 		return nil, explained(err)
 	}
-	own := members(rs.On(rs.Concerned))
+	about := rs.On(rs.Concerned...)
+	own := members(about)
 	if err := s.conn.find(s.table, own); err != nil {
 		return nil, explained(err)
 	}
-	if slices.ContainsFunc(others, s.table.lacks) || s.table.hasLost(own) {
+	if slices.ContainsFunc(others, s.table.lacks) || slices.ContainsFunc(about.Bridges, s.table.hasLost) {
 		return members(rs), nil
 	}
 	return own, nil
@@ -49,12 +50,11 @@ func (t *table) lacks(m member) bool { return t.has(m) != m.in }
 
 // hasLost reports whether a bridge's members are some there and some not: then
 // somebody emptied a set, which other bridges' are in, too.
-func (t *table) hasLost(bridge []member) bool {
+func (t *table) hasLost(b policy.Bridge) bool {
 	wrong := 0
 	there := 0
-	for _, m := range bridge {
+	for _, m := range membersOf(b) {
 		switch {
-		case m.set == setIPv4 || m.set == setIPv6:
 		case t.lacks(m):
 			wrong++
 		case m.in:

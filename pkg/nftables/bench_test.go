@@ -39,7 +39,7 @@ func BenchmarkCrowded(b *testing.B) {
 				b.Fatal(err)
 			}
 			rs := policy.Desired(all...).With(policy.Desired(all[0]))
-			rs.Concerned = all[0].Bridge
+			rs.Concerned = []string{all[0].Bridge}
 			k.commits = nil
 			b.Run("apply", func(b *testing.B) {
 				b.ReportAllocs()

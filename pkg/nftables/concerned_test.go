@@ -18,7 +18,7 @@ var three = []policy.Attachment{
 // ofFirst is what an ADD to the first bridge asks for.
 func ofFirst() policy.RuleSet {
 	rs := policy.Desired(three...).With(policy.Desired(three[0]))
-	rs.Concerned = "br1"
+	rs.Concerned = []string{"br1"}
 	return rs
 }
 
@@ -87,7 +87,7 @@ func TestConcernedReadsLittle(t *testing.T) {
 		all := crowd(n)
 		k := holding(t, policy.Desired(all...))
 		rs := policy.Desired(all...).With(policy.Desired(all[0]))
-		rs.Concerned = all[0].Bridge
+		rs.Concerned = []string{all[0].Bridge}
 		before := k.requests
 		apply(t, k, rs)
 		counts = append(counts, k.requests-before)

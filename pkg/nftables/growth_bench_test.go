@@ -66,7 +66,7 @@ func TestGrowth(t *testing.T) {
 			return func() int { return 1 - len(missing(full, rs.AdminChains, members(rs)).changes) }
 		},
 		"compare all but one": func(rs policy.RuleSet) func() int {
-			return func() int { return len(closing(rs.Bridges, rs.Bridges[0].Name)) }
+			return func() int { return len(closing(rs.Bridges, []string{rs.Bridges[0].Name})) }
 		},
 		"remove": func(rs policy.RuleSet) func() int {
 			full := listed(t, rs)

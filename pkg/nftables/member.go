@@ -4,6 +4,7 @@ package nftables
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -48,12 +49,12 @@ func membersOf(b policy.Bridge) []member {
 	}
 }
 
-// closing returns those members of all bridges but one whose lack, or surplus,
+// closing returns those members of all bridges but some whose lack, or surplus,
 // opens what must be closed.
-func closing(bridges []policy.Bridge, but string) []member {
+func closing(bridges []policy.Bridge, but []string) []member {
 	all := make([]member, 0, len(bridges))
 	for _, b := range bridges {
-		if b.Name == but {
+		if slices.Contains(but, b.Name) {
 			continue
 		}
 		name, owner := nameKey(b.Name), policy.Owner{Network: b.Network}

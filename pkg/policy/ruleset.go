@@ -20,10 +20,10 @@ type RuleSet struct {
 	Owners map[netip.Prefix]Owner  // of the addresses, as far as known: for who reads the rules
 	Zones  map[netip.Prefix]string // of firewalld, that the addresses are to be in, as far as known
 
-	// Concerned is the bridge that a call is about, if it is about one. Of the
-	// others must be seen to that they are closed; that they are open where they
+	// Concerned are the bridges that a call is about; none if it is about all. Of
+	// the others must be seen to that they are closed; that they are open where they
 	// may be is for calls of their own.
-	Concerned string
+	Concerned []string
 }
 
 // Owner is the interface of a container that has an address.
@@ -122,9 +122,9 @@ func (rs RuleSet) With(accepted RuleSet) RuleSet {
 	return rs
 }
 
-// On returns the rule set with just one of its bridges.
-func (rs RuleSet) On(bridge string) RuleSet {
-	rs.Bridges = slices.DeleteFunc(slices.Clone(rs.Bridges), func(b Bridge) bool { return b.Name != bridge })
+// On returns the rule set with just some of its bridges.
+func (rs RuleSet) On(bridges ...string) RuleSet {
+	rs.Bridges = slices.DeleteFunc(slices.Clone(rs.Bridges), func(b Bridge) bool { return !slices.Contains(bridges, b.Name) })
 	return rs
 }
 

@@ -50,17 +50,17 @@ func TestDesired(t *testing.T) {
 		},
 		"twice the same": {
 			[]Attachment{both, both},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", SameBridge, Allow, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil, ""},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", SameBridge, Allow, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil, nil},
 		},
 		"two bridges, sorted": {
 			[]Attachment{attachment("br2", Open, Allow, "10.2.0.2"), attachment("br1", Isolated, Deny, "10.1.0.3", "10.1.0.2")},
 			RuleSet{[]string{"ADMIN"},
 				[]Bridge{{"br1", "", Isolated, Deny, Families(IPv4), true}, {"br2", "", Open, Allow, Families(IPv4), true}},
-				hosts("10.1.0.2", "10.1.0.3", "10.2.0.2"), nil, nil, ""},
+				hosts("10.1.0.2", "10.1.0.3", "10.2.0.2"), nil, nil, nil},
 		},
 		"the stricter of two, in the families of both": {
 			[]Attachment{attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br1", SameBridge, Deny, "fd00::2")},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", Isolated, Deny, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil, ""},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", Isolated, Deny, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil, nil},
 		},
 	}
 	for name, test := range tests {
@@ -76,7 +76,7 @@ func TestDesired(t *testing.T) {
 func TestIn(t *testing.T) {
 	t.Parallel()
 	rs := Desired(attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br2", Open, Deny, "10.2.0.2", "fd00::2"))
-	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", "", Open, Deny, BothFamilies, true}}, hosts("fd00::2"), nil, nil, ""}
+	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", "", Open, Deny, BothFamilies, true}}, hosts("fd00::2"), nil, nil, nil}
 	if diff := cmp.Diff(want, rs.In(IPv6), comparePrefixes); diff != "" {
 		t.Error(diff)
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,6 +33,8 @@ type Listing struct {
 	Entries  []Entry
 	Leaving  []int   // interface indices, see MarkLeaving
 	Problems []error // files that are no records, and are left alone
+
+	waiting []string // names of requests
 }
 
 // List reads the names in the store. A store that does not exist is empty.
@@ -60,6 +63,10 @@ func (s *Store) List() Listing {
 // sort puts one file where it belongs in the listing.
 func (s *Store) sort(l *Listing, name string) {
 	if name == lockName || name == tempName {
+		return
+	}
+	if strings.HasPrefix(name, requestPrefix) {
+		l.waiting = append(l.waiting, name)
 		return
 	}
 	if index, ok := parseLeaving(name); ok {
@@ -118,24 +125,43 @@ func (s *Store) Read(e Entry) (policy.Attachment, error) {
 	return a, nil
 }
 
-// content returns the bytes of a file that must be the caller's own.
+// content returns the bytes of a file.
 func (s *Store) content(name string) ([]byte, error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := s.open(name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
+	return readAll(f)
+}
+
+func readAll(f *os.File) ([]byte, error) { return io.ReadAll(io.LimitReader(f, maxRecord)) }
+
+// open opens a file, which must be the caller's own.
+func (s *Store) open(name string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(s.dir, name), flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
+	if err := checkOwnFile(f); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func checkOwnFile(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is no regular file")
+		return errors.New("it is no regular file")
 	}
 	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
-		return nil, fmt.Errorf("it belongs to user %d", owner)
+		return fmt.Errorf("it belongs to user %d", owner)
 	}
-	return io.ReadAll(io.LimitReader(f, maxRecord))
+	return nil
 }
 
 // Put writes the record of an attachment in the place of its former entries. On

@@ -13,6 +13,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -28,23 +29,35 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	l, unlock, err := p.locked(conf.DataDir)
+	l, unlock, done, err := p.lockedFor(conf.DataDir, verbAdd, a)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if done {
+		return p.passOn(conf.PrevResult.Raw)
+	}
+	others := l.newcomers(a)
+	if len(others) > 0 {
+		if err := p.attach(l, conf, others.with(a)...); err == nil {
+			others.done()
+			return nil
+		}
+		others.ignore() // what is wrong may be wrong with one of them
+	}
+	return p.attach(l, conf, a)
+}
 
-	p.warn(l.forgetLeaving(a.Port))
-	returnToZone, err := p.leaveZone(l, a)
+// attach adds the attachment of a call, which comes first, and those of its
+// companions, or none.
+func (p plugin) attach(l live, conf *netconf.Config, all ...policy.Attachment) error {
+	takeBack, err := p.record(l, all)
 	if err != nil {
 		return err
 	}
-	takeBack, err := l.record(a)
-	if err != nil {
-		return errors.Join(err, returnToZone())
-	}
-	before, sets := l.before(a.Bridge), l.with(a)
-	h, err := p.readAll(sets, neededFor(a.Backend, a.Families()))
+	own := all[0]
+	before, sets := l.before(bridgesOf(all)), l.with(all...)
+	h, err := p.readAll(sets, neededFor(own.Backend, familiesOfAll(all)))
 	if err == nil {
 		err = h.apply(sets, before)
 	}
@@ -52,14 +65,35 @@ func (p plugin) add(args *skel.CmdArgs) error {
 		err = p.passOn(conf.PrevResult.Raw)
 	}
 	if err != nil {
-		undoErr := h.undo(a, before)
-		if undoErr == nil { // else the record says what is still to be undone
-			undoErr = errors.Join(takeBack(), returnToZone())
+		undoErr := h.undo(all, before)
+		if undoErr == nil { // else the records say what is still to be undone
+			undoErr = takeBack()
 		}
 		return errors.Join(err, undoErr)
 	}
-	p.warn(l.convert(a), p.leaveFormer(l, a), explained(errors.Join(h.overruled(a.Backend), h.strict(a.Backend)), conf.DataDir))
+	for _, a := range all {
+		p.warn(l.convert(a), p.leaveFormer(l, a))
+	}
+	p.warn(explained(errors.Join(h.overruled(own.Backend), h.strict(own.Backend)), conf.DataDir))
 	return nil
+}
+
+func bridgesOf(all []policy.Attachment) []string {
+	var names []string
+	for _, a := range all {
+		if a.Bridge != "" {
+			names = append(names, a.Bridge)
+		}
+	}
+	return names
+}
+
+func familiesOfAll(all []policy.Attachment) policy.Families {
+	var families policy.Families
+	for _, a := range all {
+		families |= a.Families()
+	}
+	return families
 }
 
 // checkSandbox refuses the host's own network namespace before anything is
@@ -78,10 +112,36 @@ func checkSandbox(args *skel.CmdArgs) error {
 	return nil
 }
 
-// record writes the attachment's record, before any rule, so that whatever
-// happens next there is something that can be finished or undone. takeBack
-// brings the former state back. A record of another backend stays, until that
-// one's rules are gone.
+// record writes the attachments' records, before any rule, so that whatever happens
+// next there is something that can be finished or undone. takeBack brings the
+// former state back.
+func (p plugin) record(l live, all []policy.Attachment) (takeBack func() error, err error) {
+	var undo []func() error
+	takeBack = func() error {
+		var errs []error
+		for _, f := range slices.Backward(undo) {
+			errs = append(errs, f())
+		}
+		return errors.Join(errs...)
+	}
+	for _, a := range all {
+		p.warn(l.forgetLeaving(a.Port))
+		returnToZone, err := p.leaveZone(l, a)
+		if err != nil {
+			return nil, errors.Join(err, takeBack())
+		}
+		undo = append(undo, returnToZone)
+		forget, err := l.record(a)
+		if err != nil {
+			return nil, errors.Join(err, takeBack())
+		}
+		undo = append(undo, forget)
+	}
+	return takeBack, nil
+}
+
+// record writes one record. One of another backend stays, until that one's rules
+// are gone.
 func (l live) record(a policy.Attachment) (takeBack func() error, err error) {
 	own := l.of(a)
 	own = slices.DeleteFunc(own, func(e store.Entry) bool { return e.Attachment.Backend != a.Backend })
@@ -148,19 +208,21 @@ func (p plugin) passOn(prevResult []byte) error {
 	return nil
 }
 
-// undo takes back what a failed ADD did to the bridge's ports and the tables.
+// undo takes back what a failed ADD did to the bridges' ports and the tables.
 // Isolation that was missing and that the records asked for stays.
-func (h held) undo(a policy.Attachment, before policy.RuleSet) error {
-	was := policy.Bridge{Name: a.Bridge, IngressPolicy: policy.Open}
-	if len(before.Bridges) > 0 {
-		was = before.Bridges[0]
-	}
+func (h held) undo(all []policy.Attachment, before policy.RuleSet) error {
 	var errs []error
-	if a.IngressPolicy == policy.Isolated || was.IngressPolicy == policy.Isolated {
-		errs = append(errs, flagPorts(was, link.Filtered))
-	}
-	for _, t := range h {
-		errs = append(errs, t.Undo(policy.Desired(a), was.IngressPolicy.Isolates()))
+	for _, a := range all {
+		was := policy.Bridge{Name: a.Bridge, IngressPolicy: policy.Open}
+		if known := before.On(a.Bridge).Bridges; len(known) > 0 {
+			was = known[0]
+		}
+		if a.IngressPolicy == policy.Isolated || was.IngressPolicy == policy.Isolated {
+			errs = append(errs, flagPorts(was, link.Filtered))
+		}
+		for _, t := range h {
+			errs = append(errs, t.Undo(policy.Desired(a), was.IngressPolicy.Isolates()))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 
 	"github.com/cni-isolation/firewall/pkg/netconf"
+	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
@@ -23,29 +24,45 @@ func (p plugin) del(args *skel.CmdArgs) error {
 	p.warn(err)
 	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
 	p.warn(err)
-	l, unlock, err := p.lockedIfPossible(conf.DataDir)
+	l, unlock, done, err := p.lockedFor(conf.DataDir, verbDel, a)
+	l, unlock, err = p.evenWithout(l, unlock, err)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-
-	d := newDeparture()
-	d.leave(a)
-	own := l.of(a)
-	p.log.concerns(asRecorded(a, own))
-	for _, e := range own {
-		p.warn(l.part(d, e))
+	if done {
+		return nil
 	}
-	d.unrecorded = len(own) == 0 && (len(d.addresses) > 0 || len(d.bridges) > 0)
+	p.log.concerns(asRecorded(a, l.of(a)))
+	others := l.leavers()
+	if len(others) > 0 {
+		if err := p.detach(l, others.with(a)...); err == nil {
+			others.done()
+			return nil
+		}
+		others.ignore() // what is wrong may be wrong with one of them
+	}
+	return p.detach(l, a)
+}
+
+// detach takes attachments away.
+func (p plugin) detach(l live, all ...policy.Attachment) error {
+	d := newDeparture()
+	for _, a := range all {
+		d.leave(a)
+		own := l.of(a)
+		for _, e := range own {
+			p.warn(l.part(d, e))
+		}
+		d.unrecorded = d.unrecorded || len(own) == 0 && (len(d.addresses) > 0 || len(d.bridges) > 0)
+	}
 	p.warn(l.partStale(d))
 	return p.depart(l, d)
 }
 
-// lockedIfPossible goes on without a lock and records where there is no place
-// for them: a disk that is full or read-only must not keep a container from
-// going.
-func (p plugin) lockedIfPossible(dataDir string) (live, func(), error) {
-	l, unlock, err := p.locked(dataDir)
+// evenWithout goes on without a lock and records where there is no place for them:
+// a disk that is full or read-only must not keep a container from going.
+func (p plugin) evenWithout(l live, unlock func(), err error) (live, func(), error) {
 	if errors.Is(err, store.ErrLocked) {
 		return live{}, nil, err
 	}

@@ -20,7 +20,7 @@ func (p plugin) gc(args *skel.CmdArgs) error {
 	if conf.Valid == nil {
 		return nil
 	}
-	l, unlock, err := p.lockedIfPossible(conf.DataDir)
+	l, unlock, err := p.evenWithout(p.locked(conf.DataDir))
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,19 @@ func (p plugin) locked(dataDir string) (l live, unlock func(), err error) {
 	return p.remember(s), unlock, nil
 }
 
+// lockedFor is locked for a call that does something for an attachment. done says
+// that another call has done it.
+func (p plugin) lockedFor(dataDir, verb string, a policy.Attachment) (l live, unlock func(), done bool, err error) {
+	s, err := store.Open(dataDir)
+	if err != nil {
+		return live{}, nil, false, err
+	}
+	if unlock, done, err = s.LockFor(verb, a); err != nil || done {
+		return live{}, unlock, done, err
+	}
+	return p.remember(s), unlock, false, nil
+}
+
 // remember lists the records, and tells of files that are none.
 func (p plugin) remember(s *store.Store) live {
 	l := live{s, s.List()}
@@ -52,22 +65,27 @@ func (l live) of(a policy.Attachment) []store.Entry {
 
 func keyOf(a policy.Attachment) string { return store.Key(a.Network, a.ContainerID, a.IfName) }
 
-// with returns, by place, the rule sets of all bridges in use, and of the
-// attachment. What its configuration says of its network's bridge holds for the
-// containers that were attached under a former one.
-func (l live) with(a policy.Attachment) map[string]policy.RuleSet {
+// with returns, by place, the rule sets of all bridges in use, and of some
+// attachments. What their configuration says of their network's bridge holds for
+// the containers that were attached under a former one.
+func (l live) with(added ...policy.Attachment) map[string]policy.RuleSet {
 	// Of a thousand containers most say the same of their bridge.
-	all := append(make([]policy.Attachment, 0, len(l.Entries)+1), a)
+	all := append(make([]policy.Attachment, 0, len(l.Entries)+len(added)), added...)
 	first := make(map[string]int, len(l.Entries)/2) // of a bridge's, in all
-	key := keyOf(a)
+	keys := make([]string, len(added))
+	for i, a := range added {
+		keys[i] = keyOf(a)
+	}
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		if e.Key == key || supersedes(a, e) {
+		if slices.Contains(keys, e.Key) || slices.ContainsFunc(added, func(a policy.Attachment) bool { return supersedes(a, e) }) {
 			continue
 		}
 		b := &e.Attachment
-		if ofSameNetwork(a, e) {
-			b = underPolicyOf(a, *b)
+		for _, a := range added {
+			if ofSameNetwork(a, e) {
+				b = underPolicyOf(a, *b)
+			}
 		}
 		n, seen := first[b.Bridge]
 		if !seen {
@@ -77,9 +95,9 @@ func (l live) with(a policy.Attachment) map[string]policy.RuleSet {
 			all = append(all, *b)
 		}
 	}
-	sets := policy.ByPlace(placesOf, all, []policy.Attachment{a})
+	sets := policy.ByPlace(placesOf, all, added)
 	for name, rs := range sets {
-		rs.Concerned = a.Bridge
+		rs.Concerned = bridgesOf(added)
 		sets[name] = rs
 	}
 	return sets
@@ -92,11 +110,11 @@ func saysAs(a, b *policy.Attachment) bool {
 		(len(a.Addresses) > 0) == (len(b.Addresses) > 0)
 }
 
-// before returns what the records asked for, of one bridge, until now.
-func (l live) before(bridge string) policy.RuleSet {
+// before returns what the records asked for, of some bridges, until now.
+func (l live) before(bridges []string) policy.RuleSet {
 	var all []policy.Attachment
 	for _, e := range l.Entries {
-		if e.Attachment.Bridge == bridge {
+		if slices.Contains(bridges, e.Attachment.Bridge) {
 			all = append(all, e.Attachment)
 		}
 	}

@@ -58,7 +58,7 @@ func newCallLog(stderr io.Writer) *callLog {
 }
 
 // changing are the calls that change something.
-var changing = []string{"ADD", "DEL", "GC", "restore"}
+var changing = []string{verbAdd, verbDel, "GC", "restore"}
 
 // call does a call, and logs what came of it.
 func (l *callLog) call(verb string, do func() error) error {

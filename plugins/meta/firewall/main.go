@@ -32,9 +32,9 @@ func main() {
 		os.Exit(p.operate(os.Args[1:]))
 	}
 	skel.PluginMainFuncs(skel.CNIFuncs{
-		Add:    coded(p.logged("ADD", p.add)),
+		Add:    coded(p.logged(verbAdd, p.add)),
 		Check:  coded(p.check),
-		Del:    coded(p.logged("DEL", p.del)),
+		Del:    coded(p.logged(verbDel, p.del)),
 		GC:     coded(p.logged("GC", p.gc)),
 		Status: coded(p.status),
 	}, version.VersionsStartingFrom("0.4.0"), about(os.Args[0]))

@@ -15,6 +15,12 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
+// Verbs of CNI.
+const (
+	verbAdd = "ADD"
+	verbDel = "DEL"
+)
+
 // plugin is the verbs, where they write to and where they keep rules. It serves
 // one call.
 type plugin struct {
