@@ -122,6 +122,30 @@ func TestAdoptFails(t *testing.T) {
 	})
 }
 
+// TestAdoptOtherFamily takes over a bridge that a record isolates, but not in both of
+// the families that the former plugin did.
+func TestAdoptOtherFamily(t *testing.T) {
+	t.Parallel()
+	onEachVariant(t, func(t *testing.T, h *host.Host) {
+		n := host.Dual("net", "br1", 1, place{"same-bridge", "allow"}.firewall())
+		n.Subnets = n.Subnets[:1]
+		c := plain(t, h, n, "container")
+		shell(t, h, formerRules("br1"))
+		n.Plain = false
+		must(c.Call(h.Firewall, "ADD"))(t)
+		for range 2 {
+			must(h.Run(h.Firewall, "restore", "--adopt"))(t)
+			rules := state(t, h)
+			if got := strings.Count(rules, "-A CNI-ISOLATION-STAGE-2 -o br1 "); got != 2 || strings.Contains(rules, "CNI isolation plugin rules") {
+				t.Errorf("%d rules in two families stop what goes to br1:\n%s", got, rules)
+			}
+			if !strings.Contains(rules, "-A CNI-PUBLISHED -o br1 ") {
+				t.Errorf("published ports are closed that were open:\n%s", rules)
+			}
+		}
+	})
+}
+
 // TestAdoptUpstream takes over upstream's bridges, whose containers then go.
 func TestAdoptUpstream(t *testing.T) {
 	t.Parallel()

@@ -104,7 +104,7 @@ func TestLockGivesUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unlock()
-	_, err = s.lock(20 * time.Millisecond, func() {})
+	_, err = s.lock(20*time.Millisecond, func() {})
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), filepath.Join(s.dir, "lock")) {
 		t.Errorf("got error %v, want ErrLocked with the lock's path", err)
 	}

@@ -79,12 +79,20 @@ func (p plugin) adopt(l *live) (earlier, error) {
 	return found, errors.Join(errs...)
 }
 
-// adopt records one bridge, unless there is a record that isolates it.
+// adopt records one bridge, in the families in which no record isolates it.
 func (found *earlier) adopt(l *live, a policy.Attachment) error {
-	if slices.ContainsFunc(l.Entries, func(e store.Entry) bool {
-		return e.Attachment.Bridge == a.Bridge && e.Attachment.IngressPolicy.Isolates()
-	}) {
+	all, left := a.Families(), a.Families()
+	for _, e := range l.Entries {
+		if e.Attachment.Bridge == a.Bridge && e.Attachment.IngressPolicy.Isolates() {
+			left &^= e.Attachment.Families()
+			a.PublishedPorts = e.Attachment.PublishedPorts // which is for both families
+		}
+	}
+	if left == 0 {
 		return nil
+	}
+	if left != all {
+		a.IsolatedIn = left
 	}
 	used, err := l.inUse(a.Bridge, nil, nil)
 	if err != nil {
