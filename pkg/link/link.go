@@ -14,6 +14,7 @@ package link
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
@@ -94,14 +95,32 @@ func SetIsolated(port Link, on bool) error {
 	info := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
 	info.AddRtAttr(nl.IFLA_BRPORT_ISOLATED, []byte{flag})
 	req.AddData(info)
-	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+	if _, err := ask(req, 0); err != nil {
 		return fmt.Errorf("setting the flag isolated of bridge port %q to %d: %w", port.Name, flag, err)
 	}
 	return nil
 }
 
+// sockets are those of the process: it has one, for all that it asks.
+var sockets = sync.OnceValues(func() (map[int]*nl.SocketHandle, error) {
+	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to nothing
+	if err == nil {
+		err = errors.Join(s.SetSendTimeout(&nl.SocketTimeoutTv), s.SetReceiveTimeout(&nl.SocketTimeoutTv))
+	}
+	return map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}}, err
+})
+
+// ask returns the kernel's answers of a type to a request.
+func ask(req *nl.NetlinkRequest, answer uint16) ([][]byte, error) {
+	var err error
+	if req.Sockets, err = sockets(); err != nil {
+		return nil, err
+	}
+	return req.Execute(unix.NETLINK_ROUTE, answer)
+}
+
 func execute(req *nl.NetlinkRequest) ([]Link, error) {
-	messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	messages, err := ask(req, unix.RTM_NEWLINK)
 	if err != nil {
 		return nil, err
 	}
