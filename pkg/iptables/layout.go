@@ -63,7 +63,8 @@ type layout struct {
 
 	anywhere []rule // put at the end
 	last     []rule // at most one: put at the end, nothing but verdicts behind it
-	surplus  []rule // must not be there
+
+	bridges []policy.Bridge // that the chain is about: what contradicts them must not be there
 }
 
 // layouts returns what the chains of a table must hold for a rule set of one
@@ -74,18 +75,18 @@ type layout struct {
 // the operator's chains come first.
 func layouts(rs policy.RuleSet, t *table) []layout {
 	forward := layout{chain: chainForward}
-	published := layout{chain: chainPublished}
+	published := layout{chain: chainPublished, bridges: rs.Bridges}
 	accept := layout{chain: chainAccept}
-	stage1 := layout{chain: chainStage1, last: []rule{stageReturn}}
-	stage2 := layout{chain: chainStage2, last: []rule{stageReturn}}
+	stage1 := layout{chain: chainStage1, last: []rule{stageReturn}, bridges: rs.Bridges}
+	stage2 := layout{chain: chainStage2, last: []rule{stageReturn}, bridges: rs.Bridges}
 	cniForward := layout{chain: chainCNIForward, past: notAdminJump}
 
 	hasStages := t.chains[chainStage1]
 	for _, b := range rs.Bridges {
-		want, not := bridgeRules(b), contradicting(b)
-		published.addBridge(want.published, not.published)
-		stage1.addBridge(want.stage1, not.stage1)
-		stage2.addBridge(want.stage2, not.stage2)
+		want := bridgeRules(b)
+		published.addBlock(want.published)
+		stage1.addBlock(want.stage1)
+		stage2.addBlock(want.stage2)
 		hasStages = hasStages || b.IngressPolicy.Isolates()
 	}
 	for _, name := range rs.AdminChains {
@@ -114,11 +115,19 @@ func layouts(rs policy.RuleSet, t *table) []layout {
 // wants reports whether any rule must be in the chain.
 func (l *layout) wants() bool { return len(l.blocks)+len(l.anywhere)+len(l.last) > 0 }
 
-func (l *layout) addBridge(want, not []rule) {
-	if len(want) > 0 {
-		l.blocks = append(l.blocks, want)
+func (l *layout) addBlock(rules []rule) {
+	if len(rules) > 0 {
+		l.blocks = append(l.blocks, rules)
 	}
-	l.surplus = append(l.surplus, not...)
+}
+
+// surplus returns the rules that must not be there.
+func (l layout) surplus() []rule {
+	var rules []rule
+	for _, b := range l.bridges {
+		rules = append(rules, contradicting(b).in()[l.chain]...)
+	}
+	return rules
 }
 
 // adminJumps returns the jumps to the operator's chains of a rule set, and to those

@@ -71,22 +71,34 @@ func chainsOf(all []layout, adminChains []string) []string {
 
 func (l layout) missing(t *table) plan {
 	var p plan
-	for _, r := range l.surplus {
-		if n := t.count(l.chain, r); n > 0 {
-			p = append(p, change{remove, l.chain, r, n, "rule contradicts the configuration"})
-		}
-	}
+	known := 0 // rules of the chain that must be there
 	bound := l.bound(t)
 	for _, block := range l.blocks {
-		p = append(p, l.place(t, block, bound)...)
+		more, there := l.place(t, block, bound)
+		p, known = append(p, more...), known+there
 	}
 	for _, r := range l.anywhere {
-		if t.count(l.chain, r) == 0 {
+		n := t.count(l.chain, r)
+		if known += n; n == 0 {
 			p = append(p, change{appendTo, l.chain, r, 0, "rule is missing"})
 		}
 	}
 	for _, r := range l.last {
+		known += t.count(l.chain, r)
 		p = append(p, l.placeLast(t, r)...)
+	}
+	if len(l.bridges) == 0 || known == len(t.rules[l.chain].list) {
+		return p
+	}
+	return append(l.contradictions(t), p...)
+}
+
+func (l layout) contradictions(t *table) plan {
+	var p plan
+	for _, r := range l.surplus() {
+		if n := t.count(l.chain, r); n > 0 {
+			p = append(p, change{remove, l.chain, r, n, "rule contradicts the configuration"})
+		}
 	}
 	return p
 }
@@ -105,11 +117,12 @@ func (l layout) bound(t *table) int {
 
 // place returns what puts a block in its order and ahead of the bound. From its
 // end on, rules stay where they are as long as each stands ahead of the next
-// one; the rest of the block goes to the head of the chain.
-func (l layout) place(t *table, block []rule, bound int) plan {
-	var p plan
+// one; the rest of the block goes to the head of the chain. there is how many of
+// its rules the chain has.
+func (l layout) place(t *table, block []rule, bound int) (p plan, there int) {
 	for _, r := range slices.Backward(block) {
 		at, n := t.find(l.chain, r)
+		there += n
 		switch {
 		case n == 0:
 			p = append(p, change{insert, l.chain, r, 0, "rule is missing"})
@@ -122,7 +135,7 @@ func (l layout) place(t *table, block []rule, bound int) plan {
 		}
 	}
 	slices.Reverse(p)
-	return p
+	return p, there
 }
 
 // placeLast returns what puts a verdict on all packets at the end of its chain.
