@@ -173,6 +173,13 @@ func TestCompanionsDisagree(t *testing.T) {
 		if held != 1 {
 			t.Errorf("%d of the two policies hold\n%s", held, state(t, h))
 		}
+		said := map[string]bool{}
+		for _, path := range records(t, dataDir) {
+			said[strings.Split(filepath.Base(path), ",")[5]] = true // Entry in pkg/store
+		}
+		if len(said) != 1 {
+			t.Errorf("what the records of one network say: %v", said)
+		}
 	})
 }
 
