@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestSummarize(t *testing.T) {
@@ -191,5 +192,35 @@ func TestOrder(t *testing.T) {
 	}
 	if inOrder(rules) == inOrder("-P FORWARD ACCEPT\n-N A\n-N B\n-A B -j DROP\n-A A -j B\n") {
 		t.Error("rules in another order look the same")
+	}
+}
+
+func TestWaits(t *testing.T) {
+	t.Parallel()
+	const log = `7 100.000000 execve("/opt/cni/bin/firewall", ["…"], 0x7ffc /* 8 vars */) = 0 <0.000300>
+8 100.002000 close(5</proc/7/cgroup>) = 0 <0.000010>
+9 100.003000 execve("/usr/sbin/iptables", ["…"], 0x7ffc /* 8 vars */ <unfinished ...>
+9 100.003200 <... execve resumed>) = 0 <0.000200>
+9 100.004000 sendto(3<NETLINK:[NETFILTER:9]>, ..., 48, 0, {…}, 12 <unfinished ...>
+8 100.004500 flock(4</run/lock>, LOCK_EX) = 0 <0.002000>
+9 100.006000 <... sendto resumed>) = 48 <0.001500>
+9 100.006100 close(3<NETLINK:[NETFILTER:9]>) = 0 <0.009000>
+9 100.015200 exit_group(0) = ?
+9 100.015300 +++ exited with 0 +++
+8 100.016000 exit_group(0) = ?
+8 100.016100 +++ exited with 0 +++
+7 100.019000 +++ exited with 0 +++
+`
+	want := []Wait{
+		{"firewall", "", 19}, {"iptables", "", 12.1},
+		{"iptables", "close(3<NETLINK:[NETFILTER:9]>)", 9},
+		{"firewall", "exit, which closes all files", 3},
+		{"firewall", "flock(4</run/lock>, …)", 2},
+	}
+	if diff := cmp.Diff(want, waits(log), cmpopts.EquateApprox(0, 0.001)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := waits("strace: attach: Operation not permitted\n"); got != nil {
+		t.Errorf("got %v", got)
 	}
 }

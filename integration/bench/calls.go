@@ -54,37 +54,42 @@ type series struct {
 type measured struct {
 	wall, cpu []float64 // milliseconds
 	peak      []float64 // KiB
+	waits     []Wait
 	failures  []string
 }
 
 // measureCalls measures all of a group.
-func measureCalls(g group, o options, p *progress) (calls []CallRow, floor []FloorRow, err error) {
+func measureCalls(g group, o options, p *progress) (r Report, err error) {
 	p.say("%s, %s: starting hosts", g.name, familiesOf(g.sides[0].Network))
 	sides, stop, err := startAll(g.sides)
 	defer stop()
 	if err != nil {
-		return nil, nil, err
+		return r, err
 	}
 	for _, containers := range o.containersOf(g) {
 		p.say("%s, %s: adding containers, up to %d", g.name, familiesOf(g.sides[0].Network), containers)
 		if err := each(sides, func(r *remote) error { return r.tell("Populate", containers) }); err != nil {
-			return nil, nil, err
+			return r, err
 		}
 		p.say("%s, %s, %d containers", g.name, familiesOf(g.sides[0].Network), containers)
 		for _, atOnce := range o.atOnce {
 			s := series{containers, atOnce, map[string][]measured{}}
 			if err := s.measure(sides, o, p); err != nil {
-				return nil, nil, err
+				return r, err
 			}
-			calls = append(calls, s.rows(g)...)
+			r.Calls = append(r.Calls, s.rows(g)...)
 		}
-		f, err := measureFloor(sides, containers, o)
+		floor, err := measureFloor(sides, containers, o)
 		if err != nil {
-			return nil, nil, err
+			return r, err
 		}
-		floor = append(floor, f...)
+		traces, err := traceCalls(g, sides, containers)
+		if err != nil {
+			return r, err
+		}
+		r.Floor, r.Traces = append(r.Floor, floor...), append(r.Traces, traces...)
 	}
-	return calls, floor, nil
+	return r, nil
 }
 
 // startAll starts the hosts of sides. stop ends those that were started.

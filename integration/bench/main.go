@@ -65,11 +65,11 @@ func measure(o options) (Report, error) {
 	defer p.clear()
 	if all != nil {
 		for _, g := range all {
-			calls, floor, err := measureCalls(g, o, p)
+			of, err := measureCalls(g, o, p)
 			if err != nil {
 				return r, err
 			}
-			r.Calls, r.Floor = append(r.Calls, calls...), append(r.Floor, floor...)
+			r.Calls, r.Floor, r.Traces = append(r.Calls, of.Calls...), append(r.Floor, of.Floor...), append(r.Traces, of.Traces...)
 		}
 		slices.SortStableFunc(r.Calls, func(a, b CallRow) int {
 			return cmp.Or(cmp.Compare(a.Families, b.Families), slices.Index(allBackends, a.Backend)-slices.Index(allBackends, b.Backend))

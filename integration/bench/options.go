@@ -63,7 +63,7 @@ func parseOptions(args []string) (options, error) {
 }
 
 const usage = `usage: bench [flags], from the root of the repository; sudo make bench BENCH_FLAGS='...'
-  -parts calls,packets   what to measure
+  -parts calls,packets   what to measure; calls are traced, too
   -backends LIST         of iptables-nft, iptables-legacy, nftables, firewalld; all unless given
   -families dual         addresses of the containers: ipv4, dual, or both
   -containers 0,100,1000 how many there are already when one is added: 0, or 100 and more

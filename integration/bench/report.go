@@ -9,6 +9,7 @@ type Report struct {
 	Calls   []CallRow   `json:"calls,omitempty"`
 	Growth  []GrowthRow `json:"growth,omitempty"`
 	Floor   []FloorRow  `json:"floor,omitempty"`
+	Traces  []TraceRow  `json:"traces,omitempty"`
 	Packets []PacketRow `json:"packets,omitempty"`
 	LeftOut []string    `json:"leftOut,omitempty"`
 }

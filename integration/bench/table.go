@@ -18,6 +18,7 @@ func (r Report) print(w io.Writer) error {
 	r.printCalls(t)
 	r.printGrowth(t)
 	r.printFloor(t)
+	r.printTraces(t)
 	r.printPackets(t)
 	if len(r.LeftOut) > 0 {
 		say(t, "\nLeft out: %s.\n", strings.Join(r.LeftOut, "; "))
@@ -98,6 +99,27 @@ func (r Report) printFloor(t *tabwriter.Writer) {
 	say(t, "\nThe floor\nhost of\tvariant\tfamilies\tcontainers\twhat\tms\t±\t\n")
 	for _, f := range r.Floor {
 		say(t, "%s\t%s\t%s\t%d\t%s\t%.2f\t%.0f %%\t\n", f.Side, f.Variant, f.Families, f.Containers, f.What, f.Wall.Median, 100*f.Wall.noise())
+	}
+}
+
+func (r Report) printTraces(t *tabwriter.Writer) {
+	if len(r.Traces) == 0 {
+		return
+	}
+	say(t, "\nWhere a call waits: the plugin and the programs that it starts, and the longest system calls, in ms, by strace, which makes all of it slower\n")
+	for _, row := range r.Traces {
+		var programs, calls []string
+		for _, w := range row.Waits {
+			if w.Call == "" {
+				programs = append(programs, fmt.Sprintf("%s %.1f", w.Program, w.Milliseconds))
+			} else {
+				calls = append(calls, fmt.Sprintf("%.1f %s: %s", w.Milliseconds, w.Program, w.Call))
+			}
+		}
+		say(t, "%s, %s, %d containers, %s: %s\n", row.Backend, row.Families, row.Containers, row.Verb, strings.Join(programs, ", "))
+		for _, c := range calls {
+			say(t, "    %s\n", c)
+		}
 	}
 }
 
