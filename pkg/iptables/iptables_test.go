@@ -184,24 +184,26 @@ func TestRemoveMeanwhile(t *testing.T) {
 // TestUndoPolicy has an ADD fail that was to change a bridge's policy: the former
 // one is back, and the isolation of another bridge, which that ADD healed, stays.
 func TestUndoPolicy(t *testing.T) {
-	for _, from := range policy.IngressPolicies {
-		for _, to := range policy.IngressPolicies {
+	ports := map[policy.PublishedPorts]policy.PublishedPorts{policy.Deny: policy.Allow, policy.Allow: policy.Deny}
+	for _, change := range changes() {
+		from, to := change[0], change[1]
+		for former, latter := range ports {
 			for _, others := range [][]policy.Attachment{nil, {container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2")}} {
-				t.Run(fmt.Sprintf("%s to %s beside %d", from, to, len(others)), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/%s to %s/%s beside %d", from, former, to, latter, len(others)), func(t *testing.T) {
 					f := newFakeDual(t)
-					apply(t, policy.Desired(append(others, container("cni0", from, policy.Deny, "10.4.0.2", "fd00::2"))...))
+					apply(t, policy.Desired(append(others, container("cni0", from, former, "10.4.0.2", "fd00::2"))...))
 					golden := f.listing("iptables")
 					damaged := slices.DeleteFunc(slices.Collect(strings.Lines(golden)), func(line string) bool {
 						return strings.HasPrefix(line, "-A CNI-ISOLATION-STAGE-1 -i br9 -o br9")
 					})
 					f.write("iptables", strings.Join(damaged, ""))
 					f.fault("ip6tables-restore", "fail")
-					own := policy.Desired(container("cni0", to, policy.Allow, "10.4.0.2", "fd00::2"))
+					own := policy.Desired(container("cni0", to, latter, "10.4.0.2", "fd00::2"))
 					s, err := Read(policy.BothFamilies)
 					if err != nil {
 						t.Fatal(err)
 					}
-					if err := s.Apply(policy.Desired(append(others, container("cni0", to, policy.Allow, "10.4.0.2", "fd00::2"))...)); err == nil {
+					if err := s.Apply(policy.Desired(append(others, container("cni0", to, latter, "10.4.0.2", "fd00::2"))...)); err == nil {
 						t.Fatal("the fault did not show")
 					}
 					f.repair("ip6tables-restore")
@@ -226,6 +228,17 @@ func TestUndoPolicy(t *testing.T) {
 			}
 		}
 	}
+}
+
+// changes are from each policy to each.
+func changes() [][2]policy.IngressPolicy {
+	var all [][2]policy.IngressPolicy
+	for _, from := range policy.IngressPolicies {
+		for _, to := range policy.IngressPolicies {
+			all = append(all, [2]policy.IngressPolicy{from, to})
+		}
+	}
+	return all
 }
 
 func TestNotInstalled(t *testing.T) {

@@ -40,7 +40,8 @@ func (c change) copies() int {
 type plan []change
 
 // missing returns the changes that make a table hold a rule set of one family.
-// It removes only what contradicts the rule set.
+// It removes only what contradicts the rule set, and no chain: should the call fail
+// in the other family, there must be one to put rules back into.
 func missing(t *table, rs policy.RuleSet) plan {
 	var p plan
 	all := layouts(rs, t)
@@ -51,9 +52,6 @@ func missing(t *table, rs policy.RuleSet) plan {
 	}
 	for _, l := range all {
 		p = append(p, l.missing(t)...)
-	}
-	if slices.ContainsFunc(p, func(c change) bool { return c.op == remove && c.chain == chainPublished }) {
-		p = append(p, p.deletion(t, ports)...) // it may have been the last
 	}
 	return p
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -208,20 +209,25 @@ func (p plugin) passOn(prevResult []byte) error {
 	return nil
 }
 
-// undo takes back what a failed ADD did to the bridges' ports and the tables.
-// Isolation that was missing and that the records asked for stays.
+// undo takes back what a failed ADD did to the bridges' ports, to zones and to the
+// tables, in this order, so that what opens goes ahead of what isolates. Isolation
+// that was missing and that the records asked for stays.
 func (h held) undo(all []policy.Attachment, before policy.RuleSet) error {
+	was := func(a policy.Attachment) policy.Bridge {
+		if known := before.On(a.Bridge).Bridges; len(known) > 0 {
+			return known[0]
+		}
+		return policy.Bridge{Name: a.Bridge, IngressPolicy: policy.Open}
+	}
 	var errs []error
 	for _, a := range all {
-		was := policy.Bridge{Name: a.Bridge, IngressPolicy: policy.Open}
-		if known := before.On(a.Bridge).Bridges; len(known) > 0 {
-			was = known[0]
+		if b := was(a); a.IngressPolicy == policy.Isolated || b.IngressPolicy == policy.Isolated {
+			errs = append(errs, flagPorts(b, link.Filtered))
 		}
-		if a.IngressPolicy == policy.Isolated || was.IngressPolicy == policy.Isolated {
-			errs = append(errs, flagPorts(was, link.Filtered))
-		}
-		for _, t := range h {
-			errs = append(errs, t.Undo(policy.Desired(a), was.IngressPolicy.Isolates()))
+	}
+	for _, place := range slices.SortedFunc(maps.Keys(h), openingFirst) {
+		for _, a := range all {
+			errs = append(errs, h[place].Undo(policy.Desired(a), was(a).IngressPolicy.Isolates()))
 		}
 	}
 	return errors.Join(errs...)

@@ -122,7 +122,7 @@ func (p plugin) concerned(l live, d *departure) []string {
 			names = append(names, name)
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int { return cmp.Or(openingLast(b, a), cmp.Compare(a, b)) })
+	slices.SortFunc(names, openingFirst)
 	return slices.Compact(names)
 }
 

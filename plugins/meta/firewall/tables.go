@@ -67,6 +67,9 @@ func closingFirst(sets map[string]policy.RuleSet) []string {
 // opens reports whether a place isolates nothing.
 func opens(place string) bool { return place == placeZones }
 
+// openingFirst orders places for what goes: first the one that only opens.
+func openingFirst(a, b string) int { return cmp.Or(openingLast(b, a), cmp.Compare(a, b)) }
+
 func openingLast(a, b string) int {
 	switch {
 	case opens(a) == opens(b):
