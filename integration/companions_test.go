@@ -141,6 +141,45 @@ func TestCompanionsDead(t *testing.T) {
 	})
 }
 
+// TestCompanionsUnheard has a runtime not take the result of one call, whoever does
+// its work: nothing is left of it, and the others are done.
+func TestCompanionsUnheard(t *testing.T) {
+	t.Parallel()
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
+		wrapper := filepath.Join(t.TempDir(), "unheard")
+		ok(t, host.WriteScript(wrapper, "exec "+h.Firewall+" >/dev/full\n"))
+		_, crowd := newCrowd(t, h, 4)
+		before := state(t, h)
+		for _, victim := range crowd {
+			for c, err := range inLine(t, crowd, nothing, func(c *host.Container) error {
+				plugin := h.Firewall
+				if c == victim {
+					plugin = wrapper
+				}
+				_, err := c.Call(plugin, "ADD")
+				return err
+			}) {
+				if (err != nil) != (c == victim) {
+					t.Errorf("ADD of %s: %v", c.Name, err)
+				}
+				if c != victim {
+					must(c.Call(h.Firewall, "CHECK"))(t)
+				}
+			}
+			if lines := linesWith(state(t, h), victim.IPv4+"/", victim.IPv6+"/", victim.IPv4+"\n", victim.IPv6+"\n"); lines != nil {
+				t.Errorf("left of %s:\n%s", victim.Name, strings.Join(lines, "\n"))
+			}
+			if left := records(t, dataDir); len(left) != len(crowd) { // the first's and three more
+				t.Errorf("records: %q", left)
+			}
+			for _, c := range crowd {
+				must(c.Call(h.Firewall, "DEL"))(t)
+			}
+			same(t, canonical(before), canonical(state(t, h)), "after DEL")
+		}
+	})
+}
+
 // TestCompanionsDisagree changes a network's policy between two calls that wait:
 // what holds is what the one or the other says, for both.
 func TestCompanionsDisagree(t *testing.T) {

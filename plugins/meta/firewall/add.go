@@ -36,7 +36,10 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	}
 	defer unlock()
 	if done {
-		return p.passOn(conf.PrevResult.Raw)
+		if err := p.passOn(conf.PrevResult.Raw); err != nil {
+			return errors.Join(err, p.detach(p.remember(l.store), a))
+		}
+		return nil
 	}
 	others := l.newcomers(a)
 	if len(others) > 0 {

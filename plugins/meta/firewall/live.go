@@ -31,14 +31,14 @@ func (p plugin) locked(dataDir string) (l live, unlock func(), err error) {
 }
 
 // lockedFor is locked for a call that does something for an attachment. done says
-// that another call has done it.
+// that another call has done it; then nothing is listed.
 func (p plugin) lockedFor(dataDir, verb string, a policy.Attachment) (l live, unlock func(), done bool, err error) {
 	s, err := store.Open(dataDir)
 	if err != nil {
 		return live{}, nil, false, err
 	}
 	if unlock, done, err = s.LockFor(verb, a); err != nil || done {
-		return live{}, unlock, done, err
+		return live{store: s}, unlock, done, err
 	}
 	return p.remember(s), unlock, false, nil
 }
