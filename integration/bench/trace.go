@@ -157,10 +157,10 @@ func traceCalls(g group, sides []*remote, containers int) ([]TraceRow, error) {
 	}
 	var rows []TraceRow
 	for side, r := range g.sides {
+		if r.Plugin != Ours {
+			continue
+		}
 		for _, v := range verbs {
-			if r.Plugin != Ours {
-				continue
-			}
 			rows = append(rows, TraceRow{r.Name, familiesOf(r.Network), containers, v, s.of[v][side].waits})
 		}
 	}

@@ -49,6 +49,20 @@ func Linear(t *testing.T, prepare func(n int) (work func())) {
 	}
 }
 
+// LinearCount is Linear for work that returns how much it computed, which must not
+// be nothing.
+func LinearCount(t *testing.T, prepare func(n int) (work func() int)) {
+	t.Helper()
+	Linear(t, func(n int) func() {
+		work := prepare(n)
+		return func() {
+			if work() == 0 {
+				t.Fatal("nothing was computed")
+			}
+		}
+	})
+}
+
 // allocated returns what work allocates: the least of some tries, as the runtime
 // itself allocates at times.
 func allocated(work func()) (bytes, count uint64) {

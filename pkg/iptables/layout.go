@@ -121,11 +121,13 @@ func (l *layout) addBlock(rules []rule) {
 	}
 }
 
-// surplus returns the rules that must not be there.
+// surplus returns the rules that must not be there. What is accepted where nobody is
+// left who forwards, but others are, goes with the bridge.
 func (l layout) surplus() []rule {
 	var rules []rule
 	for _, b := range l.bridges {
-		rules = append(rules, contradicting(b).in()[l.chain]...)
+		b.Forwarded = true
+		rules = append(rules, without(everyBridgeRule(b.Name).in()[l.chain], bridgeRules(b).in()[l.chain])...)
 	}
 	return rules
 }

@@ -45,19 +45,6 @@ func bridgeRules(b policy.Bridge) rulesOfBridge {
 	return r
 }
 
-// contradicting returns the rules of a bridge that must not be there. What is
-// accepted where nobody is left who forwards, but others are, goes with the bridge.
-func contradicting(b policy.Bridge) rulesOfBridge {
-	all := everyBridgeRule(b.Name)
-	b.Forwarded = true
-	may := bridgeRules(b)
-	return rulesOfBridge{
-		published: without(all.published, may.published),
-		stage1:    without(all.stage1, may.stage1),
-		stage2:    without(all.stage2, may.stage2),
-	}
-}
-
 // everyBridgeRule returns every rule that a bridge of that name can have, or
 // that upstream's plugin can have left for it.
 func everyBridgeRule(name string) rulesOfBridge {

@@ -14,7 +14,7 @@ type table struct {
 	chains map[string]bool      // by name, all of them
 	rules  map[string]*ruleList // by chain, of those that the plugin writes to
 
-	// referred are the chains, of those, that others jump to.
+	// referred are the chains that rules of chains lead to which are not the plugin's.
 	referred map[string]bool
 }
 

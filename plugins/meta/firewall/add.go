@@ -41,15 +41,7 @@ func (p plugin) add(args *skel.CmdArgs) error {
 		}
 		return nil
 	}
-	others := l.newcomers(a)
-	if len(others) > 0 {
-		if err := p.attach(l, conf, others.with(a)...); err == nil {
-			others.done()
-			return nil
-		}
-		others.ignore() // what is wrong may be wrong with one of them
-	}
-	return p.attach(l, conf, a)
+	return l.newcomers(a).share(a, func(all ...policy.Attachment) error { return p.attach(l, conf, all...) })
 }
 
 // attach adds the attachment of a call, which comes first, and those of its

@@ -55,25 +55,27 @@ func (l live) companions(verb string, fits func(policy.Attachment) bool) compani
 	return found
 }
 
-// with returns an attachment and those of the companions.
-func (c companions) with(a policy.Attachment) []policy.Attachment {
+// share does something for an attachment and for the companions, who are told. Where
+// that fails, one of them may be why: then it is done for the attachment alone, and
+// they do their own.
+func (c companions) share(a policy.Attachment, do func(all ...policy.Attachment) error) error {
+	if len(c) == 0 {
+		return do(a)
+	}
 	all := []policy.Attachment{a}
 	for _, r := range c {
 		all = append(all, r.Attachment)
 	}
-	return all
-}
-
-// done tells the companions that their work is done.
-func (c companions) done() {
+	err := do(all...)
 	for _, r := range c {
-		r.Done()
+		if err == nil {
+			r.Done()
+		} else {
+			r.Ignore()
+		}
 	}
-}
-
-// ignore leaves their work to them.
-func (c companions) ignore() {
-	for _, r := range c {
-		r.Ignore()
+	if err != nil {
+		return do(a)
 	}
+	return nil
 }

@@ -34,15 +34,7 @@ func (p plugin) del(args *skel.CmdArgs) error {
 		return nil
 	}
 	p.log.concerns(asRecorded(a, l.of(a)))
-	others := l.leavers()
-	if len(others) > 0 {
-		if err := p.detach(l, others.with(a)...); err == nil {
-			others.done()
-			return nil
-		}
-		others.ignore() // what is wrong may be wrong with one of them
-	}
-	return p.detach(l, a)
+	return l.leavers().share(a, func(all ...policy.Attachment) error { return p.detach(l, all...) })
 }
 
 // detach takes attachments away.

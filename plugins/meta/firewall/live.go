@@ -95,9 +95,9 @@ func (l live) with(added ...policy.Attachment) map[string]policy.RuleSet {
 			all = append(all, *b)
 		}
 	}
-	sets := policy.ByPlace(placesOf, all, added)
+	sets, concerned := policy.ByPlace(placesOf, all, added), bridgesOf(added)
 	for name, rs := range sets {
-		rs.Concerned = bridgesOf(added)
+		rs.Concerned = concerned
 		sets[name] = rs
 	}
 	return sets
