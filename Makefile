@@ -21,6 +21,8 @@ SBIN_DIR ?= /usr/local/sbin
 SHARE_DIR ?= /usr/local/share
 UNIT_DIR ?= /usr/local/lib/systemd/system
 UNIT := cni-firewall-watch.service
+# The plugin, and beside it what is installed with it.
+DOOR := plugins/meta/firewall
 # VERSION=v1.2.3 replaces the version that the source states.
 LDFLAGS := -s -w $(if $(VERSION),-X main.buildVersion=$(VERSION))
 
@@ -32,7 +34,7 @@ LINTER := bin/tools/golangci-lint-$(LINTER_VERSION)
 
 .PHONY: build
 build: ## build bin/firewall, the plugin (default)
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/firewall ./plugins/meta/firewall
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/firewall ./$(DOOR)
 
 .PHONY: help
 help: ## list the targets
@@ -67,21 +69,22 @@ bin/buildkit/.built: integration/runtimes/buildkit/go.mod integration/runtimes/b
 .PHONY: lint
 lint: $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts and go.mod files
 	$(LINTER) run --allow-parallel-runners
-	cd release && ../$(LINTER) run --allow-parallel-runners
+	cd scripts/packaging && $(CURDIR)/$(LINTER) run --allow-parallel-runners
 	cd integration/bench && $(CURDIR)/$(LINTER) run --allow-parallel-runners
-	shellcheck -x scripts/* .ci/run release/place release/postinst release/prerm completions/cni-firewall.bash
-	mandoc -T lint -W warning man/*
+	shellcheck -x $$(find scripts -maxdepth 1 -type f) .ci/run scripts/packaging/{place,postinst,prerm} \
+		$(DOOR)/completions/cni-firewall.bash
+	mandoc -T lint -W warning $(DOOR)/man/*
 	$(MAKE) unit-check
 	go mod tidy -diff
 	go -C integration/tools mod tidy -diff
-	go -C release mod tidy -diff
+	go -C scripts/packaging mod tidy -diff
 	go -C integration/bench mod tidy -diff
 
 # systemd wants the program of a unit to be there. Exposure is counted from 0 to 100.
 .PHONY: unit-check
 unit-check: build ## check the watcher's unit, and how far it is locked in
 	work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
-	sed 's,@BIN@,$(CURDIR)/bin,' systemd/$(UNIT).in >"$$work/$(UNIT)"; \
+	sed 's,@BIN@,$(CURDIR)/bin,' $(DOOR)/systemd/$(UNIT).in >"$$work/$(UNIT)"; \
 	systemd-analyze verify "$$work/$(UNIT)"; \
 	systemd-analyze security --offline=yes --threshold=25 "$$work/$(UNIT)" >"$$work/report" || { cat "$$work/report"; exit 1; }
 
@@ -113,10 +116,10 @@ test: root prerequisites build plugins lint unit release-test integration e2e ##
 release-tools: $(RELEASE_TOOLS) ## build the tools of a release
 
 # "tool" stands for all the tools of that go.mod. What nfpm compresses depends on its version of Go, too.
-$(RELEASE_TOOLS): release/go.mod release/go.sum
+$(RELEASE_TOOLS): scripts/packaging/go.mod scripts/packaging/go.sum
 	mkdir -p bin/tools
-	GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' release/go.mod) CGO_ENABLED=0 \
-		go -C release build -trimpath -o $(CURDIR)/bin/tools/ tool
+	GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' scripts/packaging/go.mod) CGO_ENABLED=0 \
+		go -C scripts/packaging build -trimpath -o $(CURDIR)/bin/tools/ tool
 	touch $@
 
 .PHONY: release
@@ -151,13 +154,13 @@ root:
 install: ## install bin/firewall, keeping upstream's as firewall.upstream, and what belongs to it; ISOLATION=yes: as isolation, too
 	scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)'
 	[ '$(ISOLATION)' != yes ] || scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)' isolation
-	sed 's,@BIN@,$(CNI_BIN_DIR),' systemd/$(UNIT).in | install -Dm 0644 /dev/stdin '$(DESTDIR)$(UNIT_DIR)/$(UNIT)'
+	sed 's,@BIN@,$(CNI_BIN_DIR),' $(DOOR)/systemd/$(UNIT).in | install -Dm 0644 /dev/stdin '$(DESTDIR)$(UNIT_DIR)/$(UNIT)'
 	mkdir -p '$(DESTDIR)$(SBIN_DIR)'
 	ln -sfT '$(CNI_BIN_DIR)/firewall' '$(DESTDIR)$(SBIN_DIR)/cni-firewall'
-	install -Dm 0644 man/cni-firewall.8 '$(DESTDIR)$(SHARE_DIR)/man/man8/cni-firewall.8'
-	install -Dm 0644 completions/cni-firewall.bash '$(DESTDIR)$(SHARE_DIR)/bash-completion/completions/cni-firewall'
-	install -Dm 0644 -t '$(DESTDIR)$(SHARE_DIR)/zsh/site-functions' completions/_cni-firewall
-	install -Dm 0644 -t '$(DESTDIR)$(SHARE_DIR)/fish/vendor_completions.d' completions/cni-firewall.fish
+	install -Dm 0644 $(DOOR)/man/cni-firewall.8 '$(DESTDIR)$(SHARE_DIR)/man/man8/cni-firewall.8'
+	install -Dm 0644 $(DOOR)/completions/cni-firewall.bash '$(DESTDIR)$(SHARE_DIR)/bash-completion/completions/cni-firewall'
+	install -Dm 0644 -t '$(DESTDIR)$(SHARE_DIR)/zsh/site-functions' $(DOOR)/completions/_cni-firewall
+	install -Dm 0644 -t '$(DESTDIR)$(SHARE_DIR)/fish/vendor_completions.d' $(DOOR)/completions/cni-firewall.fish
 
 .PHONY: uninstall
 uninstall: ## remove our plugin and bring upstream's back

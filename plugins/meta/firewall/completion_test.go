@@ -15,12 +15,12 @@ import (
 
 // shells are programs that print what a shell offers for what was typed.
 var shells = map[string][]string{
-	"bash": {"bash", "-c", `source ../../../completions/cni-firewall.bash
+	"bash": {"bash", "-c", `source completions/cni-firewall.bash
 COMP_WORDS=(cni-firewall $1) COMP_CWORD=${#COMP_WORDS[@]}
 if [[ -z $1 || $1 == *' ' ]]; then COMP_WORDS+=(''); else COMP_CWORD=$((COMP_CWORD - 1)); fi
 _cni_firewall
 printf '%s\n' "${COMPREPLY[@]}"`, "bash"},
-	"fish": {"fish", "--no-config", "-c", `source ../../../completions/cni-firewall.fish
+	"fish": {"fish", "--no-config", "-c", `source completions/cni-firewall.fish
 complete -C "cni-firewall $argv"`},
 }
 
@@ -110,7 +110,7 @@ func TestZsh(t *testing.T) {
 		{"cni-firewall watch --data-dir /pro", "cni-firewall watch --data-dir /proc/"},
 		{"cni-firewall nonsense --d", "cni-firewall nonsense --d"},
 	}
-	command := []string{"zsh", "-f", "testdata/complete.zsh", "../../../completions"}
+	command := []string{"zsh", "-f", "testdata/complete.zsh", "completions"}
 	want := ""
 	for _, l := range lines {
 		command = append(command, l[0])

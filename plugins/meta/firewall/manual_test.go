@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -46,7 +45,7 @@ var documents = []struct{ path, command, short, long string }{
 func TestDocumented(t *testing.T) {
 	t.Parallel()
 	for _, d := range documents {
-		text, err := os.ReadFile(filepath.Join("../../..", d.path))
+		text, err := os.ReadFile(d.path)
 		if err != nil {
 			t.Fatal(err)
 		}

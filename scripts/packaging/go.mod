@@ -1,4 +1,4 @@
-module github.com/cni-isolation/firewall/release
+module github.com/cni-isolation/firewall/scripts/packaging
 
 go 1.26.0
 
