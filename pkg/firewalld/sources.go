@@ -110,9 +110,9 @@ func (s *Sources) zones(rs policy.RuleSet) (func(netip.Prefix) (string, error), 
 	}, nil
 }
 
-// Apply makes every address a source of its zone. After an error, Undo takes back
+// Apply makes every address a source of its zone. After an error, Rollback removes
 // what was added.
-func (s *Sources) Apply(rs policy.RuleSet) error {
+func (s *Sources) Apply(rs policy.RuleSet, _ []string) error {
 	return s.each(rs, func(zone string, address netip.Prefix) error {
 		added, err := s.conn.addSource(zone, address)
 		// What came of a call that failed, or was never answered, nobody knows.
@@ -123,8 +123,8 @@ func (s *Sources) Apply(rs policy.RuleSet) error {
 	})
 }
 
-// Undo removes what Apply added of a rule set.
-func (s *Sources) Undo(policy.RuleSet, bool) error {
+// Rollback removes what Apply added of a rule set.
+func (s *Sources) Rollback(policy.RuleSet, bool) error {
 	var errs []error
 	for _, a := range s.added {
 		errs = append(errs, s.conn.removeSource(a.zone, a.address))
@@ -133,7 +133,7 @@ func (s *Sources) Undo(policy.RuleSet, bool) error {
 }
 
 // Remove removes the addresses of a rule set from their zones. One that is in
-// another zone by now is somebody else's, and left there: see Left.
+// another zone by now is somebody else's, and left there: see Leftovers.
 func (s *Sources) Remove(rs policy.RuleSet) error {
 	if s.conn == nil {
 		return nil
@@ -148,12 +148,14 @@ func (s *Sources) Remove(rs policy.RuleSet) error {
 	})
 }
 
-// Left returns an error that says what Remove left in other zones.
-func (s *Sources) Left() error { return errors.Join(s.left...) }
+// Leftovers returns an error that says what Remove left in other zones.
+func (s *Sources) Leftovers() error { return errors.Join(s.left...) }
 
-// Strict returns ErrStrict where firewalld drops what other programs redirect to
+// Obstacles returns ErrStrict where firewalld drops what other programs redirect to
 // the containers.
-func (s *Sources) Strict() error {
+func (s *Sources) Obstacles() policy.Obstacles { return policy.Obstacles{Published: s.strict()} }
+
+func (s *Sources) strict() error {
 	if s.conn == nil {
 		return nil
 	}
@@ -163,3 +165,12 @@ func (s *Sources) Strict() error {
 	}
 	return err
 }
+
+// CheckForeign is Check: upstream's plugin adds the same sources.
+func (s *Sources) CheckForeign(rs policy.RuleSet) error { return s.Check(rs) }
+
+// Isolated returns none: zones do not isolate.
+func (s *Sources) Isolated() []policy.Bridge { return nil }
+
+// RemoveForeign has nothing to remove.
+func (s *Sources) RemoveForeign() error { return nil }

@@ -38,11 +38,11 @@ var both = ruleSet("trusted", one, two)
 // verbs are what is done about sources.
 var verbs = map[string]func(s *Sources, rs policy.RuleSet) error{
 	"check":  (*Sources).Check,
-	"apply":  (*Sources).Apply,
+	"apply":  func(s *Sources, rs policy.RuleSet) error { return s.Apply(rs, nil) },
 	"remove": (*Sources).Remove,
 	"apply and undo": func(s *Sources, rs policy.RuleSet) error {
-		err := s.Apply(rs)
-		return errors.Join(err, s.Undo(rs, false))
+		err := s.Apply(rs, nil)
+		return errors.Join(err, s.Rollback(rs, false))
 	},
 }
 
@@ -98,7 +98,7 @@ func TestSources(t *testing.T) {
 		if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if left := fmt.Sprint(s.Left()); test.left == "" && s.Left() != nil || !strings.Contains(left, test.left) {
+		if left := fmt.Sprint(s.Leftovers()); test.left == "" && s.Leftovers() != nil || !strings.Contains(left, test.left) {
 			t.Errorf("%s: left %s", name, left)
 		}
 		var want []string
@@ -121,7 +121,7 @@ func TestMany(t *testing.T) {
 		addresses = append(addresses, fmt.Sprintf("10.4.0.%d/32", i))
 	}
 	rs, s := ruleSet("trusted", addresses...), c.Sources(policy.BothFamilies)
-	if err := s.Apply(rs); err != nil {
+	if err := s.Apply(rs, nil); err != nil {
 		t.Fatal(err)
 	}
 	f.Inject(firewalldtest.None, 0, false)
@@ -210,7 +210,7 @@ func TestNotAsked(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := s.Strict(); err != nil || s.Families() != 0 || s.DropsSameBridge("br0") {
+	if err := s.Obstacles().Published; err != nil || s.Families() != 0 || s.DropsSameBridge("br0") {
 		t.Errorf("%v, %v", err, s)
 	}
 }
@@ -220,12 +220,12 @@ func TestStrict(t *testing.T) {
 	c, f := connect(t)
 	for value, strict := range map[string]bool{"": false, "no": false, "yes": true} {
 		f.SetStrictForwardPorts(value)
-		if err := c.Sources(policy.BothFamilies).Strict(); (err != nil) != strict {
+		if err := c.Sources(policy.BothFamilies).Obstacles().Published; (err != nil) != strict {
 			t.Errorf("StrictForwardPorts=%s: %v", value, err)
 		}
 	}
 	f.Inject(firewalldtest.Hang, 1, false)
-	if err := c.Sources(policy.BothFamilies).Strict(); !errors.Is(err, ErrNoAnswer) {
+	if err := c.Sources(policy.BothFamilies).Obstacles().Published; !errors.Is(err, ErrNoAnswer) {
 		t.Errorf("hanging: %v", err)
 	}
 }

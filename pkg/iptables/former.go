@@ -22,7 +22,7 @@ func formerToStage2(bridge string) rule {
 // Isolated returns the bridges that rules of a plugin isolate: this one's,
 // upstream's, or the former one's. One that sends to stage 2 is isolated, and so
 // it is to stay, whatever else is there of it.
-func (s *State) Isolated() []policy.Bridge {
+func (s *Snapshot) Isolated() []policy.Bridge {
 	found := map[string]policy.Bridge{}
 	for _, name := range s.Families().List() {
 		t := s.families[name].table
@@ -63,9 +63,9 @@ func policyOf(t *table, bridge string) policy.IngressPolicy {
 	return policy.SameBridge
 }
 
-// RemoveFormer removes all rules of the former plugin. Whatever they isolate must
+// RemoveForeign removes all rules of the former plugin. Whatever they isolate must
 // be isolated by others by then.
-func (s *State) RemoveFormer() error {
+func (s *Snapshot) RemoveForeign() error {
 	return s.each(func(f *family) error { return f.make(former) })
 }
 

@@ -23,10 +23,10 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// State is what the tables held when they were read. Its methods expect that no
+// Snapshot is what the tables held when they were read. Its methods expect that no
 // other call of this plugin writes meanwhile; that other programs do is taken
 // care of.
-type State struct {
+type Snapshot struct {
 	families map[policy.Family]*family
 }
 
@@ -37,6 +37,18 @@ type family struct {
 	table  *table
 	before *table // what it was before the first write; nil while there was none
 }
+
+// Driver keeps rule sets in the filter tables of the network namespace in which the
+// process is.
+type Driver struct{}
+
+var _ policy.Driver = Driver{}
+
+// Installed is the function of that name.
+func (Driver) Installed(f policy.Families) (policy.Families, error) { return Installed(f) }
+
+// Read is the function of that name.
+func (Driver) Read(f policy.Families) (policy.Snapshot, error) { return Read(f) }
 
 // Installed returns those of the families whose programs are in PATH, and an
 // error that names the programs of the others.
@@ -54,9 +66,9 @@ func Installed(families policy.Families) (policy.Families, error) {
 }
 
 // Read reads the tables of families. With an error, which wraps ErrNotInstalled
-// where a family's programs are not in PATH, the State has the other families.
-func Read(families policy.Families) (*State, error) {
-	s := &State{families: map[policy.Family]*family{}}
+// where a family's programs are not in PATH, the Snapshot has the other families.
+func Read(families policy.Families) (*Snapshot, error) {
+	s := &Snapshot{families: map[policy.Family]*family{}}
 	for _, name := range families.List() {
 		s.families[name] = &family{name: name}
 	}
@@ -71,7 +83,7 @@ func Read(families policy.Families) (*State, error) {
 }
 
 // Families returns the families whose tables were read.
-func (s *State) Families() policy.Families {
+func (s *Snapshot) Families() policy.Families {
 	var families policy.Families
 	for name := range s.families {
 		families = families.With(name)
@@ -80,7 +92,7 @@ func (s *State) Families() policy.Families {
 }
 
 // each works on all families at once.
-func (s *State) each(do func(*family) error) error {
+func (s *Snapshot) each(do func(*family) error) error {
 	var wg sync.WaitGroup
 	var errs [2]error
 	for _, f := range s.families {
@@ -96,13 +108,13 @@ func (s *State) each(do func(*family) error) error {
 
 // Check returns an error that names the first thing in which the tables differ
 // from a rule set.
-func (s *State) Check(rs policy.RuleSet) error { return s.check(rs, false) }
+func (s *Snapshot) Check(rs policy.RuleSet) error { return s.check(rs, false) }
 
-// CheckPresent is Check for what another plugin wrote: rules of a bridge that
+// CheckForeign is Check for what another plugin wrote: rules of a bridge that
 // contradict the rule set are none of its business.
-func (s *State) CheckPresent(rs policy.RuleSet) error { return s.check(rs, true) }
+func (s *Snapshot) CheckForeign(rs policy.RuleSet) error { return s.check(rs, true) }
 
-func (s *State) check(rs policy.RuleSet, tolerant bool) error {
+func (s *Snapshot) check(rs policy.RuleSet, tolerant bool) error {
 	for _, name := range rs.Families().List() {
 		f := s.families[name]
 		if f == nil {
@@ -119,7 +131,7 @@ func (s *State) check(rs policy.RuleSet, tolerant bool) error {
 
 // DropsSameBridge reports whether a bridge's containers are kept apart by a
 // rule: whether its policy was isolated until now.
-func (s *State) DropsSameBridge(bridge string) bool {
+func (s *Snapshot) DropsSameBridge(bridge string) bool {
 	for _, f := range s.families {
 		if f.table.count(chainStage1, dropSameBridge(bridge)) > 0 {
 			return true
@@ -129,17 +141,18 @@ func (s *State) DropsSameBridge(bridge string) bool {
 }
 
 // Apply makes the tables hold a rule set, isolation and what is forwarded in one
-// transaction a family. After an error, Undo takes back what was written.
-func (s *State) Apply(rs policy.RuleSet) error {
+// transaction a family, whatever the call is about: all of a family's rules were
+// read. After an error, Rollback undoes what was written.
+func (s *Snapshot) Apply(rs policy.RuleSet, _ []string) error {
 	return s.each(func(f *family) error {
 		return f.make(func(t *table) plan { return missing(t, rs.In(f.name)) })
 	})
 }
 
-// Undo brings the addresses and bridges of a rule set back to what the tables
+// Rollback brings the addresses and bridges of a rule set back to what the tables
 // held of them before Apply. With keepIsolation, isolation that was not there
 // then stays: it should have been.
-func (s *State) Undo(rs policy.RuleSet, keepIsolation bool) error {
+func (s *Snapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
 	return s.each(func(f *family) error {
 		if f.before == nil {
 			return nil
@@ -154,8 +167,14 @@ func (s *State) Undo(rs policy.RuleSet, keepIsolation bool) error {
 
 // Remove takes a rule set's addresses and bridges out of the tables that were
 // read. What is not there is no error.
-func (s *State) Remove(rs policy.RuleSet) error {
+func (s *Snapshot) Remove(rs policy.RuleSet) error {
 	return s.each(func(f *family) error {
 		return f.make(func(t *table) plan { return present(t, rs.In(f.name)) })
 	})
 }
+
+// Obstacles returns none. What drops behind an accept of iptables is not looked for.
+func (s *Snapshot) Obstacles() policy.Obstacles { return policy.Obstacles{} }
+
+// Leftovers returns nil: rules are known by what they say, and none is left.
+func (s *Snapshot) Leftovers() error { return nil }

@@ -22,7 +22,7 @@ func apply(t *testing.T, rs policy.RuleSet) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Apply(rs); err != nil {
+	if err := s.Apply(rs, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -32,16 +32,16 @@ func TestCalls(t *testing.T) {
 	f := newFakeDual(t)
 	steps := []struct {
 		name string
-		do   func(*State) error
+		do   func(*Snapshot) error
 		want []string
 	}{
-		{"something to write", func(s *State) error { return s.Apply(dual) },
+		{"something to write", func(s *Snapshot) error { return s.Apply(dual, nil) },
 			[]string{"ip6tables", "ip6tables-restore", "iptables", "iptables-restore"}},
-		{"nothing to write", func(s *State) error { return s.Apply(dual) }, []string{"ip6tables", "iptables"}},
-		{"check", func(s *State) error { return s.Check(dual) }, []string{"ip6tables", "iptables"}},
-		{"remove", func(s *State) error { return s.Remove(dual) },
+		{"nothing to write", func(s *Snapshot) error { return s.Apply(dual, nil) }, []string{"ip6tables", "iptables"}},
+		{"check", func(s *Snapshot) error { return s.Check(dual) }, []string{"ip6tables", "iptables"}},
+		{"remove", func(s *Snapshot) error { return s.Remove(dual) },
 			[]string{"ip6tables", "ip6tables-restore", "iptables", "iptables-restore"}},
-		{"remove again", func(s *State) error { return s.Remove(dual) }, []string{"ip6tables", "iptables"}},
+		{"remove again", func(s *Snapshot) error { return s.Remove(dual) }, []string{"ip6tables", "iptables"}},
 	}
 	for _, step := range steps {
 		s, err := Read(policy.BothFamilies)
@@ -73,7 +73,7 @@ func TestFaults(t *testing.T) {
 				f.fault(program, fault)
 				s, err := Read(dual.Families())
 				if err == nil {
-					err = s.Apply(dual)
+					err = s.Apply(dual, nil)
 				}
 				if err == nil || !strings.Contains(err.Error(), program) && fault != "garbage" {
 					t.Errorf("got error %v, want one that names %s", err, program)
@@ -82,7 +82,7 @@ func TestFaults(t *testing.T) {
 					t.Errorf("got %v, ErrLocked %t", err, errors.Is(err, ErrLocked))
 				}
 				f.repair(program)
-				if err := s.Undo(dual, false); err != nil {
+				if err := s.Rollback(dual, false); err != nil {
 					t.Error(err)
 				}
 				if diff := cmp.Diff(before, f.listing("iptables")+f.listing("ip6tables")); diff != "" {
@@ -108,18 +108,18 @@ func TestFailsDone(t *testing.T) {
 	}
 }
 
-// TestUndoKeeps takes back what was forwarded and keeps what was closed.
-func TestUndoKeeps(t *testing.T) {
+// TestRollbackKeeps takes back what was forwarded and keeps what was closed.
+func TestRollbackKeeps(t *testing.T) {
 	f := newFakeDual(t)
 	f.fault("ip6tables-restore", "fail")
 	s, err := Read(dual.Families())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Apply(dual); err == nil {
+	if err := s.Apply(dual, nil); err == nil {
 		t.Fatal("the fault did not show")
 	}
-	if err := s.Undo(dual, true); err != nil {
+	if err := s.Rollback(dual, true); err != nil {
 		t.Fatal(err)
 	}
 	got := f.listing("iptables")
@@ -181,9 +181,9 @@ func TestRemoveMeanwhile(t *testing.T) {
 	}
 }
 
-// TestUndoPolicy has an ADD fail that was to change a bridge's policy: the former
+// TestRollbackPolicy has an ADD fail that was to change a bridge's policy: the former
 // one is back, and the isolation of another bridge, which that ADD healed, stays.
-func TestUndoPolicy(t *testing.T) {
+func TestRollbackPolicy(t *testing.T) {
 	ports := map[policy.PublishedPorts]policy.PublishedPorts{policy.Deny: policy.Allow, policy.Allow: policy.Deny}
 	for _, change := range changes() {
 		from, to := change[0], change[1]
@@ -203,11 +203,11 @@ func TestUndoPolicy(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if err := s.Apply(policy.Desired(append(others, container("cni0", to, latter, "10.4.0.2", "fd00::2"))...)); err == nil {
+					if err := s.Apply(policy.Desired(append(others, container("cni0", to, latter, "10.4.0.2", "fd00::2"))...), nil); err == nil {
 						t.Fatal("the fault did not show")
 					}
 					f.repair("ip6tables-restore")
-					if err := s.Undo(own, from.Isolates()); err != nil {
+					if err := s.Rollback(own, from.Isolates()); err != nil {
 						t.Fatal(err)
 					}
 					for _, chain := range []string{chainCNIForward, chainAccept} {

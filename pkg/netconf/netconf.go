@@ -37,15 +37,11 @@ const (
 // firewall ahead of it in the same conflist. No network's name has a slash in it.
 const isolationSuffix = "/" + PluginIsolation
 
-// Backends lists the backends that this version has.
-var Backends = []string{"firewalld", "iptables", "nftables"}
-
 // Config is a configuration whose every value is valid.
 type Config struct {
-	Plugin         string // PluginFirewall, or PluginIsolation: isolate, and forward nothing
-	Name           string // of the network; of PluginIsolation another one, of which no network can be
-	CNIVersion     string
-	Backend        string // one of Backends, or empty: choose
+	Plugin         string         // PluginFirewall, or PluginIsolation: isolate, and forward nothing
+	Name           string         // of the network; of PluginIsolation another one, of which no network can be
+	Backend        policy.Backend // one of policy.Backends, or empty: choose
 	IngressPolicy  policy.IngressPolicy
 	PublishedPorts policy.PublishedPorts
 	AdminChain     string
@@ -67,7 +63,6 @@ type GCAttachment struct {
 // written is the configuration as it stands in the conflist.
 type written struct {
 	Type                   string          `json:"type"`
-	CNIVersion             string          `json:"cniVersion"`
 	Name                   string          `json:"name"`
 	Backend                string          `json:"backend"`
 	IngressPolicy          string          `json:"ingressPolicy"`
@@ -97,8 +92,7 @@ func Parse(stdin []byte) (*Config, error) {
 	c := &Config{
 		Plugin:         plugin,
 		Name:           w.Name,
-		CNIVersion:     w.CNIVersion,
-		Backend:        choice(&bad, "backend", w.Backend, "", Backends),
+		Backend:        choice(&bad, "backend", w.Backend, "", policy.Backends),
 		IngressPolicy:  choice(&bad, "ingressPolicy", w.IngressPolicy, unset, accepted),
 		PublishedPorts: choice(&bad, "publishedPorts", w.PublishedPorts, policy.Allow, policy.PublishedPortsValues),
 		AdminChain:     checked(&bad, "iptablesAdminChainName", w.IptablesAdminChainName, DefaultAdminChain, policy.CheckChain),

@@ -25,8 +25,8 @@ func input(keys string) string {
 
 func defaults() *Config {
 	return &Config{
-		Plugin: PluginFirewall,
-		Name:   "net", CNIVersion: "1.0.0",
+		Plugin:        PluginFirewall,
+		Name:          "net",
 		IngressPolicy: policy.Open, PublishedPorts: policy.Allow,
 		AdminChain: "CNI-ADMIN", FirewalldZone: "trusted", DataDir: "/run/cni/firewall",
 	}

@@ -9,13 +9,13 @@ import (
 )
 
 // Apply makes the table hold a rule set, in one transaction. After an error,
-// Undo takes back what was written.
-func (s *State) Apply(rs policy.RuleSet) error {
+// Rollback undoes what was written.
+func (s *Snapshot) Apply(rs policy.RuleSet, about []string) error {
 	if s.table == nil {
 		return errNotRead
 	}
 	return s.make(func() (plan, error) {
-		all, err := s.concerned(rs)
+		all, err := s.concerned(rs, about)
 		if err != nil || len(all) == 0 {
 			return plan{}, err
 		}
@@ -26,15 +26,15 @@ func (s *State) Apply(rs policy.RuleSet) error {
 // concerned returns the members that have to be seen to. Where the rule set is
 // about some bridges, and all others are closed as they must be, those are just
 // theirs.
-func (s *State) concerned(rs policy.RuleSet) ([]member, error) {
-	if len(rs.Concerned) == 0 || !s.table.whole() {
+func (s *Snapshot) concerned(rs policy.RuleSet, bridges []string) ([]member, error) {
+	if len(bridges) == 0 || !s.table.whole() {
 		return members(rs), nil
 	}
-	others := closing(rs.Bridges, rs.Concerned)
+	others := closing(rs.Bridges, bridges)
 	if err := s.conn.find(s.table, others); err != nil {
 		return nil, explained(err)
 	}
-	about := rs.On(rs.Concerned...)
+	about := rs.On(bridges...)
 	own := members(about)
 	if err := s.conn.find(s.table, own); err != nil {
 		return nil, explained(err)

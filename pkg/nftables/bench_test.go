@@ -33,20 +33,20 @@ func BenchmarkCrowded(b *testing.B) {
 			k := newKernel()
 			s, err := read(k.connect())
 			if err == nil {
-				err = s.Apply(policy.Desired(all...))
+				err = s.Apply(policy.Desired(all...), nil)
 			}
 			if err != nil {
 				b.Fatal(err)
 			}
 			rs := policy.Desired(all...).With(policy.Desired(all[0]))
-			rs.Concerned = []string{all[0].Bridge}
+			about := []string{all[0].Bridge}
 			k.commits = nil
 			b.Run("apply", func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					s, err := read(k.connect())
 					if err == nil {
-						err = s.Apply(rs)
+						err = s.Apply(rs, about)
 					}
 					if err != nil || len(k.commits) > 0 {
 						b.Fatal(err, len(k.commits))

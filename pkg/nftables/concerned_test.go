@@ -15,12 +15,8 @@ var three = []policy.Attachment{
 	container("br3", policy.SameBridge, policy.Deny, "10.3.0.2"),
 }
 
-// ofFirst is what an ADD to the first bridge asks for.
-func ofFirst() policy.RuleSet {
-	rs := policy.Desired(three...).With(policy.Desired(three[0]))
-	rs.Concerned = []string{"br1"}
-	return rs
-}
+// ofFirst is what an ADD to the first bridge asks for. It is about that one.
+func ofFirst() policy.RuleSet { return policy.Desired(three...).With(policy.Desired(three[0])) }
 
 // TestConcerned has an ADD about one bridge close what is open of another, and
 // leave alone what is closed.
@@ -54,7 +50,7 @@ func TestConcerned(t *testing.T) {
 			if whole == damaged {
 				t.Fatal("nothing is damaged")
 			}
-			apply(t, k, ofFirst())
+			apply(t, k, ofFirst(), "br1")
 			if !test.heals {
 				k.holds(t, damaged)
 			} else if err := check(t, k, ofFirst()); err != nil {
@@ -87,9 +83,8 @@ func TestConcernedReadsLittle(t *testing.T) {
 		all := crowd(n)
 		k := holding(t, policy.Desired(all...))
 		rs := policy.Desired(all...).With(policy.Desired(all[0]))
-		rs.Concerned = []string{all[0].Bridge}
 		before := k.requests
-		apply(t, k, rs)
+		apply(t, k, rs, all[0].Bridge)
 		counts = append(counts, k.requests-before)
 	}
 	if counts[0] != counts[1] || counts[0] > 20 {

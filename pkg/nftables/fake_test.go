@@ -133,7 +133,7 @@ func (l *line) dump(m told, found []told, interrupted bool) {
 }
 
 // start reads the table as a call of the plugin does.
-func start(t *testing.T, k *kernel) *State {
+func start(t *testing.T, k *kernel) *Snapshot {
 	t.Helper()
 	s, err := read(k.connect())
 	if err != nil {

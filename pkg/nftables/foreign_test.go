@@ -34,16 +34,15 @@ func TestForeign(t *testing.T) {
 			k.other(func(h *host) { fill(h.newTable(unix.NFPROTO_INET, tableName)) })
 			before := k.host.String()
 			s := start(t, k)
-			concerned := ofFirst()
 			for verb, err := range map[string]error{
-				"apply": s.Apply(sample()), "apply of one": s.Apply(concerned),
+				"apply": s.Apply(sample(), nil), "apply of one": s.Apply(ofFirst(), []string{"br1"}),
 				"check": s.Check(sample()), "check of nothing": s.Check(policy.RuleSet{}),
 			} {
 				if !errors.Is(err, ErrForeign) {
 					t.Errorf("%s: got error %v", verb, err)
 				}
 			}
-			if err := errors.Join(s.Remove(sample()), s.Undo(sample(), false)); err != nil {
+			if err := errors.Join(s.Remove(sample()), s.Rollback(sample(), false)); err != nil {
 				t.Errorf("remove: %v", err)
 			}
 			if len(k.commits) > 0 {
@@ -80,7 +79,7 @@ func TestBecomesForeign(t *testing.T) {
 		}
 		return n == 0
 	}
-	if err := start(t, k).Apply(sample()); !errors.Is(err, ErrForeign) {
+	if err := start(t, k).Apply(sample(), nil); !errors.Is(err, ErrForeign) {
 		t.Errorf("got error %v", err)
 	}
 	if len(k.commits) != 1 {

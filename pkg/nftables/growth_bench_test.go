@@ -18,7 +18,7 @@ func listed(tb testing.TB, rs policy.RuleSet) *table {
 	k := newKernel()
 	s, err := read(k.connect())
 	if err == nil {
-		err = s.Apply(policy.RuleSet{AdminChains: rs.AdminChains, Bridges: rs.Bridges[:1]})
+		err = s.Apply(policy.RuleSet{AdminChains: rs.AdminChains, Bridges: rs.Bridges[:1]}, nil)
 	}
 	if err == nil {
 		s, err = read(k.connect())

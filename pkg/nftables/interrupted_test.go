@@ -17,10 +17,10 @@ import (
 func TestElementsInterrupted(t *testing.T) {
 	t.Parallel()
 	rs := policy.Desired(crowd(40)...)
-	for verb, do := range map[string]func(*State) error{
-		"apply":  func(s *State) error { return s.Apply(rs) },
-		"check":  func(s *State) error { return s.Check(rs) },
-		"remove": func(s *State) error { return s.Remove(sample()) },
+	for verb, do := range map[string]func(*Snapshot) error{
+		"apply":  func(s *Snapshot) error { return s.Apply(rs, nil) },
+		"check":  func(s *Snapshot) error { return s.Check(rs) },
+		"remove": func(s *Snapshot) error { return s.Remove(sample()) },
 	} {
 		k := holding(t, sample())
 		apply(t, k, rs)
@@ -42,7 +42,7 @@ func TestInUse(t *testing.T) {
 		setDamages(setIPv4)[3].do(h.table())
 		h.table().chain("CNI-ADMIN").rules = [][]byte{ruleOf(append(in(setIPv4), &expr.Verdict{Kind: expr.VerdictDrop})...)}
 	})
-	err := start(t, k).Apply(sample())
+	err := start(t, k).Apply(sample(), nil)
 	if err == nil || errors.Is(err, ErrBusy) || !errors.Is(err, unix.EBUSY) {
 		t.Errorf("after %d transactions: got error %v", len(k.commits), err)
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestUndoKeeps takes back what is accepted, and keeps closed what was open by
+// TestRollbackKeeps takes back what is accepted, and keeps closed what was open by
 // mistake.
-func TestUndoKeeps(t *testing.T) {
+func TestRollbackKeeps(t *testing.T) {
 	t.Parallel()
 	for _, keep := range []bool{true, false} {
 		was := container("cni0", policy.Isolated, policy.Deny, "10.4.0.2")
@@ -23,10 +23,10 @@ func TestUndoKeeps(t *testing.T) {
 		})
 		newcomer := policy.Desired(container("cni0", policy.Isolated, policy.Deny, "10.4.0.3", "fd00::3"))
 		s := start(t, k)
-		if err := s.Apply(newcomer); err != nil {
+		if err := s.Apply(newcomer, nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Undo(newcomer, keep); err != nil {
+		if err := s.Rollback(newcomer, keep); err != nil {
 			t.Fatal(err)
 		}
 		if got := k.elements(setIPv4); !slices.Equal(got, []string{"10.4.0.2"}) || len(k.elements(setIPv6)) > 0 {
@@ -40,18 +40,18 @@ func TestUndoKeeps(t *testing.T) {
 	}
 }
 
-// TestUndoKeepsWhatWas has an ADD fail that was to open a bridge: what it took
+// TestRollbackKeepsWhatWas has an ADD fail that was to open a bridge: what it took
 // out is back.
-func TestUndoKeepsWhatWas(t *testing.T) {
+func TestRollbackKeepsWhatWas(t *testing.T) {
 	t.Parallel()
 	eachPolicyChange(func(_, to policy.Attachment) {
 		k := holding(t, policy.Desired(container("cni0", policy.Isolated, policy.Allow, "10.4.0.2")))
 		before := k.host.String()
 		s := start(t, k)
-		if err := s.Apply(policy.Desired(to)); err != nil {
+		if err := s.Apply(policy.Desired(to), nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Undo(policy.Desired(to), true); err != nil {
+		if err := s.Rollback(policy.Desired(to), true); err != nil {
 			t.Fatal(err)
 		}
 		k.holds(t, before)

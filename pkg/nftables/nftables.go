@@ -17,6 +17,7 @@ package nftables
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -37,16 +38,48 @@ var (
 
 var errNotRead = errors.New("table inet " + tableName + " could not be read")
 
-// State is what the table held when it was read. Its methods expect that no
+// Snapshot is what the table held when it was read. Its methods expect that no
 // other call of this plugin writes meanwhile; that other programs do is taken
 // care of.
-type State struct {
+type Snapshot struct {
 	conn    *conn
 	table   *table // nil where it was not read
 	changed map[memberKey]bool
 }
 
 type memberKey struct{ set, key string }
+
+// Driver keeps rule sets in the table. It opens its one connection when it is first
+// asked.
+type Driver struct {
+	open func() (*Conn, error)
+}
+
+var _ policy.Driver = (*Driver)(nil)
+
+// NewDriver returns the driver of the network namespace in which the process is.
+func NewDriver() *Driver { return &Driver{sync.OnceValues(Open)} }
+
+// Installed returns all of the families, or none with an error that wraps
+// ErrUnsupported. Another reason why the kernel cannot be asked, Read tells.
+func (d *Driver) Installed(f policy.Families) (policy.Families, error) {
+	if _, err := d.open(); errors.Is(err, ErrUnsupported) {
+		return 0, err
+	}
+	return f, nil
+}
+
+// Read reads the table, which is that of both families; of none, nothing.
+func (d *Driver) Read(f policy.Families) (policy.Snapshot, error) {
+	if f == 0 {
+		return &Snapshot{}, nil
+	}
+	c, err := d.open()
+	if err != nil {
+		return &Snapshot{}, err
+	}
+	return c.Read()
+}
 
 // Conn is a connection to nf_tables, of the network namespace in which the
 // process is.
@@ -79,18 +112,18 @@ func explained(err error) error {
 }
 
 // Read reads the table.
-func (c *Conn) Read() (*State, error) { return read(c.conn) }
+func (c *Conn) Read() (*Snapshot, error) { return read(c.conn) }
 
-func read(c *conn) (*State, error) {
+func read(c *conn) (*Snapshot, error) {
 	t, err := c.read()
 	if err != nil {
-		return &State{}, explained(err)
+		return &Snapshot{}, explained(err)
 	}
-	return &State{conn: c, table: t, changed: map[memberKey]bool{}}, nil
+	return &Snapshot{conn: c, table: t, changed: map[memberKey]bool{}}, nil
 }
 
 // Families returns both, for one table has them, or none where it was not read.
-func (s *State) Families() policy.Families {
+func (s *Snapshot) Families() policy.Families {
 	if s.table == nil {
 		return 0
 	}
@@ -99,7 +132,7 @@ func (s *State) Families() policy.Families {
 
 // Check returns an error that names the first thing in which the table differs
 // from a rule set.
-func (s *State) Check(rs policy.RuleSet) error {
+func (s *Snapshot) Check(rs policy.RuleSet) error {
 	if s.table == nil {
 		return errNotRead
 	}
@@ -117,7 +150,7 @@ func (s *State) Check(rs policy.RuleSet) error {
 	return nil
 }
 
-func (s *State) missing(adminChains []string, all []member) (plan, error) {
+func (s *Snapshot) missing(adminChains []string, all []member) (plan, error) {
 	if s.table.foreign() {
 		return plan{}, ErrForeign
 	}
@@ -134,7 +167,7 @@ func (t *table) foreign() bool { return t.exists && !t.marked && t.objects > 0 }
 
 // DropsSameBridge reports whether a bridge's containers are kept apart by a
 // rule: whether its policy was isolated until now.
-func (s *State) DropsSameBridge(bridge string) bool {
+func (s *Snapshot) DropsSameBridge(bridge string) bool {
 	if s.table == nil {
 		return false
 	}
@@ -143,3 +176,15 @@ func (s *State) DropsSameBridge(bridge string) bool {
 	name := nameKey(bridge)
 	return s.table.has(member{set: setBlockedWithin, key: name + name})
 }
+
+// CheckForeign is Check: upstream's plugin writes nothing here.
+func (s *Snapshot) CheckForeign(rs policy.RuleSet) error { return s.Check(rs) }
+
+// Leftovers returns nil: all that is removed is the plugin's own.
+func (s *Snapshot) Leftovers() error { return nil }
+
+// Isolated returns none: other plugins isolate by iptables.
+func (s *Snapshot) Isolated() []policy.Bridge { return nil }
+
+// RemoveForeign has nothing to remove.
+func (s *Snapshot) RemoveForeign() error { return nil }

@@ -5,24 +5,30 @@ package nftables
 import (
 	"errors"
 	"fmt"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// Overruling is a chain of another table that drops what it does not accept
+// ForwardBlocker is a chain of another table that drops what it does not accept
 // itself, and so what containers send.
-type Overruling struct {
+type ForwardBlocker struct {
 	Family, Table, Chain string
 	Program              string // of iptables, if it is that which keeps the table
 }
 
 // Error names the chain.
-func (o *Overruling) Error() string {
+func (o *ForwardBlocker) Error() string {
 	return fmt.Sprintf("chain %s of table %s %s drops what it does not accept itself", o.Chain, o.Family, o.Table)
 }
 
-// Overruled returns an error that joins an Overruling for each chain that is one.
+// Obstacles returns an error that joins a ForwardBlocker for each chain that is one.
 // An accept holds in its own base chain only: the packet still passes all others
 // on the hook, and any of them can drop it.
-func (s *State) Overruled() error {
+func (s *Snapshot) Obstacles() policy.Obstacles {
+	return policy.Obstacles{Forwarding: s.forwardBlockers()}
+}
+
+func (s *Snapshot) forwardBlockers() error {
 	if s.table == nil {
 		return nil
 	}
@@ -30,7 +36,7 @@ func (s *State) Overruled() error {
 	legacy, err := legacyBlockers()
 	errs := []error{err}
 	for _, b := range append(blockers, legacy...) {
-		errs = append(errs, &Overruling{b.family, b.table, b.chain, b.program()})
+		errs = append(errs, &ForwardBlocker{b.family, b.table, b.chain, b.program()})
 	}
 	return errors.Join(errs...)
 }

@@ -20,19 +20,19 @@ func TestTransactions(t *testing.T) {
 	newcomer := policy.Desired(container("br9", policy.Isolated, policy.Allow, "10.9.0.2"))
 	steps := []struct {
 		name string
-		do   func(*State) error
+		do   func(*Snapshot) error
 		want []string // kinds of changes; nil for no transaction
 	}{
-		{"the same again", func(s *State) error { return s.Apply(sample()) }, nil},
-		{"one more container", func(s *State) error { return s.Apply(lone()) }, []string{"NEWSETELEM"}},
-		{"one more bridge", func(s *State) error { return s.Apply(newcomer) }, []string{"NEWSETELEM"}},
-		{"nothing at all", func(s *State) error { return s.Apply(policy.RuleSet{}) }, nil},
-		{"one bridge less", func(s *State) error { return s.Remove(newcomer) }, []string{"DELSETELEM"}},
-		{"the same less", func(s *State) error { return s.Remove(newcomer) }, nil},
-		{"a check", func(s *State) error { return s.Check(sample()) }, nil},
-		{"all but one", func(s *State) error { return s.Remove(sample()) }, []string{"DELSETELEM"}},
-		{"the last", func(s *State) error { return s.Remove(lone()) }, []string{"DELTABLE"}},
-		{"no table", func(s *State) error { return s.Remove(lone()) }, nil},
+		{"the same again", func(s *Snapshot) error { return s.Apply(sample(), nil) }, nil},
+		{"one more container", func(s *Snapshot) error { return s.Apply(lone(), nil) }, []string{"NEWSETELEM"}},
+		{"one more bridge", func(s *Snapshot) error { return s.Apply(newcomer, nil) }, []string{"NEWSETELEM"}},
+		{"nothing at all", func(s *Snapshot) error { return s.Apply(policy.RuleSet{}, nil) }, nil},
+		{"one bridge less", func(s *Snapshot) error { return s.Remove(newcomer) }, []string{"DELSETELEM"}},
+		{"the same less", func(s *Snapshot) error { return s.Remove(newcomer) }, nil},
+		{"a check", func(s *Snapshot) error { return s.Check(sample()) }, nil},
+		{"all but one", func(s *Snapshot) error { return s.Remove(sample()) }, []string{"DELSETELEM"}},
+		{"the last", func(s *Snapshot) error { return s.Remove(lone()) }, []string{"DELTABLE"}},
+		{"no table", func(s *Snapshot) error { return s.Remove(lone()) }, nil},
 	}
 	for _, step := range steps {
 		k.commits = nil
@@ -131,8 +131,9 @@ func TestAdminChainOfOurs(t *testing.T) {
 			rs := sample()
 			rs.AdminChains = []string{l.name}
 			want := `iptablesAdminChainName "` + l.name + `" is a chain of the plugin's own`
-			for _, do := range []func(policy.RuleSet) error{start(t, k).Apply, start(t, k).Check} {
-				if err := do(rs); err == nil || !strings.HasPrefix(err.Error(), want) {
+			s := start(t, k)
+			for _, err := range []error{s.Apply(rs, nil), s.Check(rs)} {
+				if err == nil || !strings.HasPrefix(err.Error(), want) {
 					t.Errorf("got error %v, want %s", err, want)
 				}
 			}

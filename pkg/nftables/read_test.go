@@ -124,8 +124,8 @@ func TestFamilies(t *testing.T) {
 	if got := start(t, newKernel()).Families(); got != policy.BothFamilies {
 		t.Errorf("got %v", got.List())
 	}
-	unread := new(State)
-	if unread.Families() != 0 || unread.DropsSameBridge("br1") || unread.Remove(sample()) != nil || unread.Overruled() != nil {
+	unread := new(Snapshot)
+	if unread.Families() != 0 || unread.DropsSameBridge("br1") || unread.Remove(sample()) != nil || unread.Obstacles() != (policy.Obstacles{}) {
 		t.Error("a table that was not read has something")
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// Undo brings the addresses and bridges of a rule set back to what the table
+// Rollback brings the addresses and bridges of a rule set back to what the table
 // held of them before Apply. With keepIsolation, isolation that was not there
 // then stays: it should have been.
-func (s *State) Undo(rs policy.RuleSet, keepIsolation bool) error {
+func (s *Snapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
 	var former []member
 	for _, m := range absent(rs) {
 		was, written := s.changed[memberKey{m.set, m.key}]
@@ -31,7 +31,7 @@ func (s *State) Undo(rs policy.RuleSet, keepIsolation bool) error {
 
 // hasIsolated reports whether a member is of a bridge whose isolation was not
 // there before Apply.
-func (s *State) hasIsolated(m member) bool {
+func (s *Snapshot) hasIsolated(m member) bool {
 	if m.set != setIsolated && m.set != setSameBridge && m.set != setBlockedWithin {
 		return false
 	}
@@ -42,7 +42,7 @@ func (s *State) hasIsolated(m member) bool {
 // Remove takes a rule set's addresses and bridges out of the table, and the
 // table with the last of them. What is not there is no error, nor is a table of
 // somebody else's.
-func (s *State) Remove(rs policy.RuleSet) error {
+func (s *Snapshot) Remove(rs policy.RuleSet) error {
 	if s.table == nil {
 		return nil
 	}
@@ -51,7 +51,7 @@ func (s *State) Remove(rs policy.RuleSet) error {
 
 // without returns the plan that makes members as they are wanted, and nothing
 // else, unless nothing is left then.
-func (s *State) without(all []member) (plan, error) {
+func (s *Snapshot) without(all []member) (plan, error) {
 	if !s.table.exists || s.table.foreign() {
 		return plan{}, nil
 	}
@@ -67,7 +67,7 @@ func (s *State) without(all []member) (plan, error) {
 
 // listWhatDecides lists the sets until one is found that keeps the table: most
 // often the bridges', which are fewer than containers.
-func (s *State) listWhatDecides(going []member) error {
+func (s *Snapshot) listWhatDecides(going []member) error {
 	for _, l := range sets {
 		if err := s.conn.list(s.table, l.name); err != nil {
 			return err

@@ -94,7 +94,7 @@ func TestAttempts(t *testing.T) {
 	for _, losses := range []int{0, 1, 7, bound - 1, bound, 10 * bound} {
 		k := newKernel()
 		k.meanwhile = func(n int, _ *host) bool { return n < losses }
-		err := start(t, k).Apply(sample())
+		err := start(t, k).Apply(sample(), nil)
 		if errors.Is(err, ErrBusy) != (losses >= bound) || err != nil && losses < bound {
 			t.Errorf("%d losses: got error %v", losses, err)
 		}
@@ -129,7 +129,7 @@ func TestRefused(t *testing.T) {
 					k.refuse, k.cannotBeSent = nil, once(test.errno)
 				}
 				want := [...]string{"", "set containers_ipv4 lacks 10.1.0.9: ", "set containers_ipv6 lacks fd01::9: ", ""}[place]
-				err := start(t, k).Apply(lone())
+				err := start(t, k).Apply(lone(), nil)
 				if test.again {
 					if err != nil || check(t, k, lone()) != nil {
 						t.Errorf("got error %v, and then %v", err, check(t, k, lone()))

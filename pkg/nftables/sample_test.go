@@ -38,9 +38,9 @@ func lone() policy.RuleSet {
 	return policy.Desired(container("br1", policy.SameBridge, policy.Allow, "10.1.0.9", "fd01::9"))
 }
 
-func apply(t *testing.T, k *kernel, rs policy.RuleSet) {
+func apply(t *testing.T, k *kernel, rs policy.RuleSet, about ...string) {
 	t.Helper()
-	if err := start(t, k).Apply(rs); err != nil {
+	if err := start(t, k).Apply(rs, about); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestUndoKeepsPolicy has an ADD fail that was to change the policy of a bridge
+// TestRollbackKeepsPolicy has an ADD fail that was to change the policy of a bridge
 // which was isolated as it should be: that isolation is to be kept means neither
 // that ports are published which were not, nor that the bridge is stricter.
-func TestUndoKeepsPolicy(t *testing.T) {
+func TestRollbackKeepsPolicy(t *testing.T) {
 	t.Parallel()
 	eachPolicyChange(func(from, to policy.Attachment) {
 		if !from.IngressPolicy.Isolates() {
@@ -22,10 +22,10 @@ func TestUndoKeepsPolicy(t *testing.T) {
 		k := holding(t, policy.Desired(from))
 		before := k.host.String()
 		s := start(t, k)
-		if err := s.Apply(policy.Desired(to)); err != nil {
+		if err := s.Apply(policy.Desired(to), nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Undo(policy.Desired(to), true); err != nil {
+		if err := s.Rollback(policy.Desired(to), true); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(before, k.host.String()); diff != "" {

@@ -32,9 +32,9 @@ var undone = map[string]struct {
 	}, false},
 }
 
-// TestUndoPolicy has an ADD fail that was to change a bridge's policy, in each
+// TestRollbackPolicy has an ADD fail that was to change a bridge's policy, in each
 // way: what was of the bridge is back, and what was not is gone.
-func TestUndoPolicy(t *testing.T) {
+func TestRollbackPolicy(t *testing.T) {
 	t.Parallel()
 	other := container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2")
 	for name, way := range undone {
@@ -47,10 +47,10 @@ func TestUndoPolicy(t *testing.T) {
 				way.fault(k)
 				s := start(t, k)
 				own := policy.Desired(to)
-				if err := s.Apply(policy.Desired(other, to)); (err != nil) != way.fails {
+				if err := s.Apply(policy.Desired(other, to), nil); (err != nil) != way.fails {
 					t.Fatalf("got error %v", err)
 				}
-				if err := s.Undo(own, false); err != nil {
+				if err := s.Rollback(own, false); err != nil {
 					t.Fatal(err)
 				}
 				k.holds(t, before)
@@ -73,12 +73,12 @@ func eachPolicyChange(do func(from, to policy.Attachment)) {
 	}
 }
 
-// TestUndoUnanswered tells the error of a transaction without an answer.
-func TestUndoUnanswered(t *testing.T) {
+// TestRollbackUnanswered tells the error of a transaction without an answer.
+func TestRollbackUnanswered(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
 	k.unanswered = func(n int) (bool, bool) { return n == 0, true }
-	if err := start(t, k).Apply(sample()); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := start(t, k).Apply(sample(), nil); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got error %v", err)
 	}
 	if len(k.commits) != 1 {
@@ -86,8 +86,8 @@ func TestUndoUnanswered(t *testing.T) {
 	}
 }
 
-// TestUndoFirst leaves no table where there was none.
-func TestUndoFirst(t *testing.T) {
+// TestRollbackFirst leaves no table where there was none.
+func TestRollbackFirst(t *testing.T) {
 	t.Parallel()
 	for name, way := range undone {
 		t.Run(name, func(t *testing.T) {
@@ -95,10 +95,10 @@ func TestUndoFirst(t *testing.T) {
 			k := newKernel()
 			way.fault(k)
 			s := start(t, k)
-			if err := s.Apply(sample()); (err != nil) != way.fails {
+			if err := s.Apply(sample(), nil); (err != nil) != way.fails {
 				t.Fatalf("got error %v", err)
 			}
-			if err := s.Undo(sample(), false); err != nil {
+			if err := s.Rollback(sample(), false); err != nil {
 				t.Fatal(err)
 			}
 			k.holds(t, "")
@@ -106,13 +106,13 @@ func TestUndoFirst(t *testing.T) {
 	}
 }
 
-// TestUndoNothing writes nothing where nothing was written.
-func TestUndoNothing(t *testing.T) {
+// TestRollbackNothing writes nothing where nothing was written.
+func TestRollbackNothing(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
 	k.commits = nil
 	s := start(t, k)
-	if err := errors.Join(s.Apply(sample()), s.Undo(sample(), false), new(State).Undo(sample(), true)); err != nil {
+	if err := errors.Join(s.Apply(sample(), nil), s.Rollback(sample(), false), new(Snapshot).Rollback(sample(), true)); err != nil {
 		t.Fatal(err)
 	}
 	if len(k.commits) > 0 {
@@ -120,43 +120,43 @@ func TestUndoNothing(t *testing.T) {
 	}
 }
 
-// TestUndoBringsBack has an ADD take out all that the table held, and be undone:
+// TestRollbackBringsBack has an ADD take out all that the table held, and be undone:
 // the table stays, for what it is to hold again.
-func TestUndoBringsBack(t *testing.T) {
+func TestRollbackBringsBack(t *testing.T) {
 	t.Parallel()
 	k := holding(t, policy.Desired(container("br1", policy.Isolated, policy.Deny))) // without an address
 	before := k.host.String()
 	newcomer := policy.Desired(container("br1", policy.Open, policy.Deny, "10.1.0.9"))
 	s := start(t, k)
-	if err := s.Apply(newcomer); err != nil {
+	if err := s.Apply(newcomer, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := k.elements(setIsolated); len(got) > 0 {
 		t.Fatalf("still isolated: %q", got)
 	}
-	if err := s.Undo(newcomer, false); err != nil {
+	if err := s.Rollback(newcomer, false); err != nil {
 		t.Fatal(err)
 	}
 	k.holds(t, before)
 }
 
-// TestUndoAgain has taking back fail, and done again.
-func TestUndoAgain(t *testing.T) {
+// TestRollbackAgain has taking back fail, and done again.
+func TestRollbackAgain(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
 	before := k.host.String()
 	s := start(t, k)
-	if err := s.Apply(lone()); err != nil {
+	if err := s.Apply(lone(), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, done := range []bool{false, true} {
 		this := len(k.commits)
 		k.unanswered = func(n int) (bool, bool) { return n == this, done || n != this }
-		if err := s.Undo(lone(), false); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := s.Rollback(lone(), false); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("got error %v", err)
 		}
 	}
-	if err := s.Undo(lone(), false); err != nil {
+	if err := s.Rollback(lone(), false); err != nil {
 		t.Fatal(err)
 	}
 	k.holds(t, before)

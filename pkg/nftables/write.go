@@ -17,7 +17,7 @@ import (
 const patienceAlone = 5
 
 // make commits a plan, and tells of it.
-func (s *State) make(planFor func() (plan, error)) error {
+func (s *Snapshot) make(planFor func() (plan, error)) error {
 	began := time.Now()
 	p, err := s.attempt(planFor)
 	journal.Tell("table inet "+tableName, began, p.what, err)
@@ -26,7 +26,7 @@ func (s *State) make(planFor func() (plan, error)) error {
 
 // attempt returns what it committed, or with an error what it could not. A plan
 // that lost against another program is made anew.
-func (s *State) attempt(planFor func() (plan, error)) (done plan, err error) {
+func (s *Snapshot) attempt(planFor func() (plan, error)) (done plan, err error) {
 	for attempt := range attempts {
 		p, err := planFor()
 		if err != nil || len(p.changes) == 0 {
@@ -73,7 +73,7 @@ func (p plan) what() (added, removed []string) {
 
 // note remembers how members were before the first write. It is done ahead of
 // it, for of a write that is never answered nobody knows whether it was done.
-func (s *State) note(p plan) {
+func (s *Snapshot) note(p plan) {
 	for _, c := range p.changes {
 		k := memberKey{c.member.set, c.member.key}
 		if _, noted := s.changed[k]; !noted && k.set != "" {
@@ -82,7 +82,7 @@ func (s *State) note(p plan) {
 	}
 }
 
-func (s *State) reread() error {
+func (s *Snapshot) reread() error {
 	t, err := s.conn.read()
 	if err != nil {
 		return explained(err)

@@ -27,9 +27,9 @@ type Attachment struct {
 	IngressPolicy  IngressPolicy
 	PublishedPorts PublishedPorts
 
-	Backend    string // that its ADD chose
-	AdminChain string // iptables chain of the operator's
-	Zone       string // firewalld zone
+	Backend    Backend // that its ADD chose
+	AdminChain string  // iptables chain of the operator's
+	Zone       string  // firewalld zone
 }
 
 // FamilyOf returns the family of a prefix.

@@ -2,6 +2,8 @@
 
 package policy
 
+import "errors"
+
 // A Driver reads and writes the rule sets of one part of the host: the filter
 // tables of iptables, the plugin's own nftables table, or firewalld's zones.
 type Driver interface {
@@ -65,3 +67,6 @@ type Obstacles struct {
 	Forwarding error // all that the rules accept is dropped elsewhere
 	Published  error // only connections to published ports are
 }
+
+// All returns both, joined.
+func (o Obstacles) All() error { return errors.Join(o.Forwarding, o.Published) }

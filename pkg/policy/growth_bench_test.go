@@ -23,8 +23,6 @@ func crowd(n int) []Attachment {
 	return all
 }
 
-func sameName(backend string) []string { return []string{backend} }
-
 // BenchmarkDesired is what must be there for all containers of a host.
 func BenchmarkDesired(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
@@ -42,8 +40,8 @@ func TestGrowth(t *testing.T) {
 	var rs RuleSet // kept, so that nothing is computed for nobody
 	for name, compute := range map[string]func(all []Attachment){
 		"all":       func(all []Attachment) { rs = Desired(all...) },
-		"by place":  func(all []Attachment) { rs = ByPlace(sameName, all, all)["iptables"] },
-		"one added": func(all []Attachment) { rs = ByPlace(sameName, all, all[:1])["iptables"].On("br0") },
+		"by driver": func(all []Attachment) { rs = ByDriver(all, all)[Filter] },
+		"one added": func(all []Attachment) { rs = ByDriver(all, all[:1])[Filter].On("br0") },
 		"a family":  func(all []Attachment) { rs = Desired(all...).In(IPv4) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,11 +12,6 @@ const (
 	Everything
 )
 
-// String returns the reach in words.
-func (r Reach) String() string {
-	return [...]string{"nothing", "published ports", "everything"}[r]
-}
-
 // Reaches returns how far the containers of one bridge get to those of another,
 // or of the same one.
 func Reaches(from, to Bridge) Reach {

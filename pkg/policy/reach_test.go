@@ -25,7 +25,7 @@ func TestReaches(t *testing.T) {
 	}
 	for _, test := range tests {
 		if got := Reaches(test.from, test.to); got != test.want {
-			t.Errorf("from %+v to %+v: got %s, want %s", test.from, test.to, got, test.want)
+			t.Errorf("from %+v to %+v: got %d, want %d", test.from, test.to, got, test.want)
 		}
 	}
 }

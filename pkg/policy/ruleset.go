@@ -19,11 +19,6 @@ type RuleSet struct {
 
 	Owners map[netip.Prefix]Owner  // of the addresses, as far as known: for who reads the rules
 	Zones  map[netip.Prefix]string // of firewalld, that the addresses are to be in, as far as known
-
-	// Concerned are the bridges that a call is about; none if it is about all. Of
-	// the others must be seen to that they are closed; that they are open where they
-	// may be is for calls of their own.
-	Concerned []string
 }
 
 // Owner is the interface of a container that has an address.
@@ -81,33 +76,36 @@ func (rs *RuleSet) own(a Attachment) {
 	}
 }
 
-// ByPlace returns what each place must hold in which the backends of attachments
-// keep rules. A backend's first place isolates every bridge, whoever uses it, for
-// what passes between the bridges of two backends must be stopped by either; all
-// its places forward its own addresses, and of those the ones of forwarded
-// attachments.
-func ByPlace(placesOf func(backend string) []string, attachments, forwarded []Attachment) map[string]RuleSet {
-	own := map[string][]Attachment{}
-	for _, a := range forwarded {
-		for _, place := range placesOf(a.Backend) {
-			own[place] = append(own[place], a)
+// RuleSets are what the drivers of some backends must hold.
+type RuleSets map[DriverName]RuleSet
+
+// ByDriver returns what each driver must hold that a backend of the attachments
+// uses. The first driver of each backend isolates every bridge, whatever its
+// backend: a packet between the bridges of two backends must be stopped by either.
+// All drivers accept addresses of their own backends only, and of those just the
+// ones of the accepted attachments.
+func ByDriver(attachments, accepted []Attachment) RuleSets {
+	own := map[DriverName][]Attachment{}
+	for _, a := range accepted {
+		for _, driver := range a.Backend.Drivers() {
+			own[driver] = append(own[driver], a)
 		}
 	}
 	isolating := Desired(attachments...)
-	sets := map[string]RuleSet{}
-	seen := map[string]bool{}
+	sets := RuleSets{}
+	seen := map[Backend]bool{}
 	for i := range attachments {
 		backend := attachments[i].Backend
 		if seen[backend] {
 			continue
 		}
 		seen[backend] = true
-		for n, place := range placesOf(backend) {
-			accepted := Desired(own[place]...)
+		for n, driver := range backend.Drivers() {
+			accepts := Desired(own[driver]...)
 			if n == 0 {
-				sets[place] = isolating.With(accepted)
+				sets[driver] = isolating.With(accepts)
 			} else {
-				sets[place] = RuleSet{}.With(accepted)
+				sets[driver] = RuleSet{}.With(accepts)
 			}
 		}
 	}

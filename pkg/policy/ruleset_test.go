@@ -50,17 +50,17 @@ func TestDesired(t *testing.T) {
 		},
 		"twice the same": {
 			[]Attachment{both, both},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", SameBridge, Allow, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil, nil},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", SameBridge, Allow, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil},
 		},
 		"two bridges, sorted": {
 			[]Attachment{attachment("br2", Open, Allow, "10.2.0.2"), attachment("br1", Isolated, Deny, "10.1.0.3", "10.1.0.2")},
 			RuleSet{[]string{"ADMIN"},
 				[]Bridge{{"br1", "", Isolated, Deny, Families(IPv4), true}, {"br2", "", Open, Allow, Families(IPv4), true}},
-				hosts("10.1.0.2", "10.1.0.3", "10.2.0.2"), nil, nil, nil},
+				hosts("10.1.0.2", "10.1.0.3", "10.2.0.2"), nil, nil},
 		},
 		"the stricter of two, in the families of both": {
 			[]Attachment{attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br1", SameBridge, Deny, "fd00::2")},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", Isolated, Deny, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil, nil},
+			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", Isolated, Deny, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil},
 		},
 	}
 	for name, test := range tests {
@@ -76,7 +76,7 @@ func TestDesired(t *testing.T) {
 func TestIn(t *testing.T) {
 	t.Parallel()
 	rs := Desired(attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br2", Open, Deny, "10.2.0.2", "fd00::2"))
-	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", "", Open, Deny, BothFamilies, true}}, hosts("fd00::2"), nil, nil, nil}
+	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", "", Open, Deny, BothFamilies, true}}, hosts("fd00::2"), nil, nil}
 	if diff := cmp.Diff(want, rs.In(IPv6), comparePrefixes); diff != "" {
 		t.Error(diff)
 	}
@@ -88,29 +88,26 @@ func TestIn(t *testing.T) {
 	}
 }
 
-func TestByPlace(t *testing.T) {
+func TestByDriver(t *testing.T) {
 	t.Parallel()
-	of := func(backend string, a Attachment) Attachment {
+	of := func(backend Backend, a Attachment) Attachment {
 		a.Backend, a.Network, a.ContainerID, a.IfName, a.Zone = backend, "net", "id", "eth0", "trusted"
 		return a
 	}
-	one := of("one", attachment("br1", SameBridge, Allow, "10.1.0.2"))
-	two := of("two", attachment("br2", Isolated, Deny, "10.2.0.2"))
-	placesOf := func(backend string) []string {
-		return map[string][]string{"one": {"table"}, "two": {"other table", "zone"}}[backend]
-	}
+	one := of(IPTables, attachment("br1", SameBridge, Allow, "10.1.0.2"))
+	two := of(Firewalld, attachment("br2", Isolated, Deny, "10.2.0.2"))
 	bridges := []Bridge{{"br1", "net", SameBridge, Allow, Families(IPv4), true}, {"br2", "net", Isolated, Deny, Families(IPv4), true}}
 	accepted := RuleSet{
 		AdminChains: []string{"ADMIN"}, Addresses: hosts("10.2.0.2"),
 		Owners: map[netip.Prefix]Owner{hosts("10.2.0.2")[0]: {"net", "id", "eth0"}},
 		Zones:  map[netip.Prefix]string{hosts("10.2.0.2")[0]: "trusted"},
 	}
-	want := map[string]RuleSet{
-		"table":       {Bridges: bridges},
-		"other table": RuleSet{Bridges: bridges}.With(accepted),
-		"zone":        accepted,
+	want := RuleSets{
+		Filter: {Bridges: bridges},
+		Table:  RuleSet{Bridges: bridges}.With(accepted),
+		Zones:  accepted,
 	}
-	if diff := cmp.Diff(want, ByPlace(placesOf, []Attachment{one, two}, []Attachment{two}), comparePrefixes); diff != "" {
+	if diff := cmp.Diff(want, ByDriver([]Attachment{one, two}, []Attachment{two}), comparePrefixes); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -51,7 +51,7 @@ var isolatedIn = map[string]policy.Families{
 func NewEntry(a policy.Attachment) Entry {
 	e := Entry{Key: Key(a.Network, a.ContainerID, a.IfName), NetworkKey: NetworkKey(a.Network), Attachment: brief(a)}
 	e.file = strings.Join([]string{
-		strconv.Itoa(formatVersion), e.Key, e.NetworkKey, a.Backend, url.QueryEscape(a.Bridge),
+		strconv.Itoa(formatVersion), e.Key, e.NetworkKey, string(a.Backend), url.QueryEscape(a.Bridge),
 		string(a.IngressPolicy), string(a.PublishedPorts), cmp.Or(a.IsolatedIn.String(), addressField(a.Addresses)),
 	}, ",") + recordSuffix
 	return e
@@ -98,7 +98,7 @@ func (e *Entry) parse(file string) (whole bool, err error) {
 		return false, errForeign
 	}
 	*e = Entry{Key: f[1], NetworkKey: f[2], file: file, Attachment: policy.Attachment{
-		Backend: f[3], Bridge: bridge,
+		Backend: policy.Backend(f[3]), Bridge: bridge,
 		IngressPolicy: policy.IngressPolicy(f[5]), PublishedPorts: policy.PublishedPorts(f[6]),
 	}}
 	if !e.hasPolicy() {

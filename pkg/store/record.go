@@ -49,7 +49,7 @@ func encode(a policy.Attachment) ([]byte, error) {
 	r := record{
 		Version: formatVersion,
 		Network: a.Network, ContainerID: a.ContainerID, IfName: a.IfName,
-		Backend: a.Backend, Bridge: a.Bridge, Unseen: a.Unseen, Port: a.Port,
+		Backend: string(a.Backend), Bridge: a.Bridge, Unseen: a.Unseen, Port: a.Port,
 		IngressPolicy: string(a.IngressPolicy), PublishedPorts: string(a.PublishedPorts),
 		AdminChain: a.AdminChain, Zone: a.Zone, IsolatedIn: a.IsolatedIn.String(),
 	}
@@ -71,7 +71,7 @@ func decode(content []byte) (policy.Attachment, error) {
 	}
 	a := policy.Attachment{
 		Network: r.Network, ContainerID: r.ContainerID, IfName: r.IfName,
-		Backend: r.Backend, Bridge: r.Bridge, Unseen: r.Unseen, Port: r.Port,
+		Backend: policy.Backend(r.Backend), Bridge: r.Bridge, Unseen: r.Unseen, Port: r.Port,
 		IngressPolicy: policy.IngressPolicy(r.IngressPolicy), PublishedPorts: policy.PublishedPorts(r.PublishedPorts),
 		AdminChain: r.AdminChain, Zone: r.Zone,
 	}

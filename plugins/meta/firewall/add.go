@@ -55,7 +55,7 @@ func (p plugin) attach(l live, conf *netconf.Config, all ...policy.Attachment) e
 	before, sets := l.before(bridgesOf(all)), l.with(all...)
 	h, err := p.readAll(sets, neededFor(own.Backend, familiesOfAll(all)))
 	if err == nil {
-		err = h.apply(sets, before)
+		err = h.apply(sets, before, bridgesOf(all))
 	}
 	if err == nil {
 		err = p.passOn(conf.PrevResult.Raw)
@@ -70,7 +70,7 @@ func (p plugin) attach(l live, conf *netconf.Config, all ...policy.Attachment) e
 	for _, a := range all {
 		p.warn(l.convert(a), p.leaveFormer(l, a))
 	}
-	p.warn(explained(errors.Join(h.overruled(own.Backend), h.strict(own.Backend)), conf.DataDir))
+	p.warn(explained(h.obstacles(own.Backend).All(), conf.DataDir))
 	return nil
 }
 
@@ -176,7 +176,7 @@ func (p plugin) leaveFormer(l live, a policy.Attachment) error {
 func (p plugin) leaveZone(l live, a policy.Attachment) (back func() error, err error) {
 	back = func() error { return nil }
 	for _, e := range l.of(a) {
-		if a.Backend != backendFirewalld || e.Attachment.Backend != backendFirewalld {
+		if a.Backend != policy.Firewalld || e.Attachment.Backend != policy.Firewalld {
 			continue
 		}
 		former, err := l.store.Read(e)
@@ -184,14 +184,14 @@ func (p plugin) leaveZone(l live, a policy.Attachment) (back func() error, err e
 			continue // what cannot be read is left alone
 		}
 		rs := policy.Desired(former)
-		zones, err := p.read(placeZones, former.Families(), former.Families())
+		zones, err := p.read(policy.Zones, former.Families(), former.Families())
 		if err == nil {
 			err = zones.Remove(rs)
 		}
 		if err != nil {
 			return back, err
 		}
-		back = func() error { return zones.Apply(rs) }
+		back = func() error { return zones.Apply(rs, nil) }
 	}
 	return back, nil
 }
@@ -220,9 +220,9 @@ func (h held) undo(all []policy.Attachment, before policy.RuleSet) error {
 			errs = append(errs, flagPorts(b, link.Filtered))
 		}
 	}
-	for _, place := range slices.SortedFunc(maps.Keys(h), openingFirst) {
+	for _, driver := range slices.SortedFunc(maps.Keys(h), openingFirst) {
 		for _, a := range all {
-			errs = append(errs, h[place].Undo(policy.Desired(a), was(a).IngressPolicy.Isolates()))
+			errs = append(errs, h[driver].Rollback(policy.Desired(a), was(a).IngressPolicy.Isolates()))
 		}
 	}
 	return errors.Join(errs...)

@@ -121,9 +121,9 @@ func (found earlier) clean(l live) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{t.RemoveFormer()}
+	errs := []error{t.RemoveForeign()}
 	bridges := found.unused
-	if !slices.Contains(placesOfAll(l.Entries), placeIPTables) {
+	if !slices.Contains(placesOfAll(l.Entries), policy.Filter) {
 		ours, err := l.withoutStrangers(l.Entries, nil)
 		errs = append(errs, err)
 		bridges = append(bridges, ours...)

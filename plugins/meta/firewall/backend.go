@@ -9,123 +9,58 @@ import (
 	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/firewalld"
-	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// place is where rule sets are kept in the kernel, by one means.
-type place interface {
-	// installed returns those of the families that the host has the means for,
-	// and an error that names what the others lack.
-	installed(policy.Families) (policy.Families, error)
-
-	// read reads what the kernel holds for families. With an error, the tables
-	// are those of the families that could be read.
-	read(policy.Families) (tables, error)
-}
-
-// tables is what the kernel held in one place when it was read.
-type tables interface {
-	Families() policy.Families
-
-	// Check returns an error that names the first thing in which they differ from
-	// a rule set.
-	Check(policy.RuleSet) error
-
-	// DropsSameBridge reports whether the containers of a bridge are kept apart by
-	// a rule.
-	DropsSameBridge(bridge string) bool
-
-	Apply(policy.RuleSet) error
-	Undo(rs policy.RuleSet, keepIsolation bool) error
-	Remove(policy.RuleSet) error
-}
-
-// The backends, by the name they have in a conflist and in records.
-const (
-	backendIPTables  = "iptables"
-	backendNFTables  = "nftables"
-	backendFirewalld = "firewalld"
-)
-
-// The places, by name.
-const (
-	placeIPTables = "iptables"
-	placeNFTables = "nftables"
-	placeZones    = "firewalld"
-)
-
-// placesOf returns where a backend keeps rules: first where it isolates. firewalld
-// forgets what it was told at every reload, so that all is in the table, too. A
-// record may name a backend that this version has not; then there is no such
-// place.
-func placesOf(backend string) []string {
-	if backend == backendFirewalld {
-		return []string{placeNFTables, placeZones}
-	}
-	return []string{backend}
-}
-
 // choose returns the backend for a network that names none. A host that has a
 // part of iptables is one that uses it, and learns what is missing. An error says
 // that firewalld runs and does not answer: what is set beside it, it may flush.
-func (p plugin) choose() (string, error) {
-	switch _, err := p.places[placeZones].read(policy.BothFamilies); {
+func (p plugin) choose() (policy.Backend, error) {
+	switch _, err := p.drivers[policy.Zones].Read(policy.BothFamilies); {
 	case err == nil:
-		return backendFirewalld, nil
+		return policy.Firewalld, nil
 	case errors.Is(err, firewalld.ErrNotRunning):
-	case absent(err):
+	case firewalld.Absent(err):
 		p.warn(fmt.Errorf("going on without firewalld: %w", err))
 	default:
 		return "", err
 	}
-	if installed, _ := iptables.Installed(policy.BothFamilies); installed != 0 {
-		return backendIPTables, nil
+	if installed, _ := p.drivers[policy.Filter].Installed(policy.BothFamilies); installed != 0 {
+		return policy.IPTables, nil
 	}
-	return backendNFTables, nil
+	return policy.NFTables, nil
 }
 
-// overruled returns an error that says which tables of other programs' drop what
-// a backend accepts.
-func (h held) overruled(backend string) error {
-	var errs []error
-	for _, name := range placesOf(backend) {
-		if t, is := h[name].(interface{ Overruled() error }); is {
-			errs = append(errs, t.Overruled())
+// obstacles returns what keeps traffic from the containers of a backend although
+// every rule is in place.
+func (h held) obstacles(backend policy.Backend) policy.Obstacles {
+	var forwarding, published []error
+	for _, name := range backend.Drivers() {
+		if snapshot, read := h[name]; read {
+			o := snapshot.Obstacles()
+			forwarding, published = append(forwarding, o.Forwarding), append(published, o.Published)
 		}
 	}
-	return errors.Join(errs...)
-}
-
-// strict returns an error where published ports do not pass because the operator
-// wants them to be let through one by one.
-func (h held) strict(backend string) error {
-	if !slices.Contains(placesOf(backend), placeZones) {
-		return nil
-	}
-	if s, is := h[placeZones].(*firewalld.Sources); is {
-		return s.Strict()
-	}
-	return nil
+	return policy.Obstacles{Forwarding: errors.Join(forwarding...), Published: errors.Join(published...)}
 }
 
 // held is what the kernel holds, by place.
-type held map[string]tables
+type held map[policy.DriverName]policy.Snapshot
 
 // read reads one place's tables of families, of which some are needed: an
 // address has no rules without them. The others are those of other attachments
 // and of bridges; a host that has no use for a family often has no tool for it,
 // or no tables.
-func (p plugin) read(name string, families, needed policy.Families) (tables, error) {
-	at, known := p.places[name]
+func (p plugin) read(name policy.DriverName, families, needed policy.Families) (policy.Snapshot, error) {
+	at, known := p.drivers[name]
 	if !known {
 		return nil, fmt.Errorf("the backend %q of a record is unknown to this version", name)
 	}
-	installed, _ := at.installed(families)
-	t, err := at.read(installed)
+	installed, _ := at.Installed(families)
+	t, err := at.Read(installed)
 	if lacks := needed &^ t.Families(); lacks != 0 {
-		_, missing := at.installed(lacks)
+		_, missing := at.Installed(lacks)
 		return t, errors.Join(missing, err)
 	}
 	p.warn(err)
@@ -134,7 +69,7 @@ func (p plugin) read(name string, families, needed policy.Families) (tables, err
 
 // readAll reads what rule sets are about. A place that is not needed is read as
 // far as it can be.
-func (p plugin) readAll(sets map[string]policy.RuleSet, needed map[string]policy.Families) (held, error) {
+func (p plugin) readAll(sets policy.RuleSets, needed map[policy.DriverName]policy.Families) (held, error) {
 	h := held{}
 	var errs []error
 	for name, rs := range sets {
@@ -152,17 +87,17 @@ func (p plugin) readAll(sets map[string]policy.RuleSet, needed map[string]policy
 }
 
 // neededFor needs families in the places of a backend.
-func neededFor(backend string, f policy.Families) map[string]policy.Families {
-	needed := map[string]policy.Families{}
-	for _, name := range placesOf(backend) {
+func neededFor(backend policy.Backend, f policy.Families) map[policy.DriverName]policy.Families {
+	needed := map[policy.DriverName]policy.Families{}
+	for _, name := range backend.Drivers() {
 		needed[name] = f
 	}
 	return needed
 }
 
 // wholly needs the families of all rule sets.
-func wholly(sets map[string]policy.RuleSet) map[string]policy.Families {
-	needed := map[string]policy.Families{}
+func wholly(sets policy.RuleSets) map[policy.DriverName]policy.Families {
+	needed := map[policy.DriverName]policy.Families{}
 	for name, rs := range sets {
 		needed[name] = rs.Families()
 	}
@@ -171,7 +106,7 @@ func wholly(sets map[string]policy.RuleSet) map[string]policy.Families {
 
 // check returns an error that names the first thing which the kernel does not
 // hold as the rule sets say.
-func (h held) check(sets map[string]policy.RuleSet) error {
+func (h held) check(sets policy.RuleSets) error {
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		if err := h[name].Check(sets[name]); err != nil {
 			return err
@@ -181,8 +116,8 @@ func (h held) check(sets map[string]policy.RuleSet) error {
 }
 
 // backendsOf returns the backends that entries name.
-func backendsOf(entries []store.Entry) []string {
-	names := map[string]bool{}
+func backendsOf(entries []store.Entry) []policy.Backend {
+	names := map[policy.Backend]bool{}
 	for _, e := range entries {
 		names[e.Attachment.Backend] = true
 	}
@@ -190,10 +125,10 @@ func backendsOf(entries []store.Entry) []string {
 }
 
 // placesOfAll returns the places in which the backends of entries keep rules.
-func placesOfAll(entries []store.Entry) []string {
-	var names []string
+func placesOfAll(entries []store.Entry) []policy.DriverName {
+	var names []policy.DriverName
 	for _, backend := range backendsOf(entries) {
-		names = append(names, placesOf(backend)...)
+		names = append(names, backend.Drivers()...)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 
-	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
@@ -30,7 +29,7 @@ func (p plugin) check(args *skel.CmdArgs) error {
 	if isolated := l.adoptedOn(a.Bridge); len(own) == 0 && len(isolated) > 0 && conf.Plugin == netconf.PluginIsolation {
 		own, a = isolated, isolated[0].Attachment // all that there is of it
 	}
-	upstreams := len(own) == 0 && a.Backend != backendNFTables
+	upstreams := len(own) == 0 && a.Backend != policy.NFTables
 	if upstreams { // which has no rules for published ports
 		a.PublishedPorts = policy.Deny
 	}
@@ -52,27 +51,21 @@ func (p plugin) check(args *skel.CmdArgs) error {
 
 // asUpstream returns where upstream's plugin keeps an attachment's rules: with
 // firewalld too, it isolates by iptables.
-func asUpstream(sets map[string]policy.RuleSet, a policy.Attachment) map[string]policy.RuleSet {
-	if a.Backend == backendIPTables {
-		return map[string]policy.RuleSet{placeIPTables: sets[placeIPTables]}
+func asUpstream(sets policy.RuleSets, a policy.Attachment) policy.RuleSets {
+	if a.Backend == policy.IPTables {
+		return policy.RuleSets{policy.Filter: sets[policy.Filter]}
 	}
-	upstreams := map[string]policy.RuleSet{placeZones: sets[placeZones]}
+	upstreams := policy.RuleSets{policy.Zones: sets[policy.Zones]}
 	if a.IngressPolicy.Isolates() {
-		upstreams[placeIPTables] = sets[placeNFTables].With(policy.RuleSet{})
+		upstreams[policy.Filter] = sets[policy.Table].With(policy.RuleSet{})
 	}
 	return upstreams
 }
 
 // checkPresent is check for what upstream's plugin wrote.
-func (h held) checkPresent(sets map[string]policy.RuleSet) error {
+func (h held) checkPresent(sets policy.RuleSets) error {
 	for name, rs := range sets {
-		var err error
-		if s, is := h[name].(*iptables.State); is {
-			err = s.CheckPresent(rs)
-		} else {
-			err = h[name].Check(rs)
-		}
-		if err != nil {
+		if err := h[name].CheckForeign(rs); err != nil {
 			return err
 		}
 	}
@@ -81,7 +74,7 @@ func (h held) checkPresent(sets map[string]policy.RuleSet) error {
 
 // backendOf returns the backend that the ADD chose which wrote the records of an
 // attachment. A call that died while it changed the backend left two.
-func backendOf(own []store.Entry, configured string) string {
+func backendOf(own []store.Entry, configured policy.Backend) policy.Backend {
 	names := backendsOf(own)
 	if len(names) == 0 || slices.Contains(names, configured) {
 		return configured

@@ -18,7 +18,7 @@ import (
 
 // departure is the attachments that go in one call.
 type departure struct {
-	places    []string // that may have something of them
+	drivers   []policy.DriverName // that may have something of them
 	addresses []netip.Prefix
 	zones     map[netip.Prefix]string // of firewalld, that the addresses are in
 	bridges   []string
@@ -36,7 +36,7 @@ func newDeparture() *departure {
 // leave adds an attachment.
 func (d *departure) leave(a policy.Attachment) {
 	if a.Backend != "" {
-		d.places = append(d.places, placesOf(a.Backend)...)
+		d.drivers = append(d.drivers, a.Backend.Drivers()...)
 	}
 	d.addresses = append(d.addresses, a.Addresses...)
 	for _, address := range a.Addresses {
@@ -92,7 +92,7 @@ func (p plugin) depart(l live, d *departure) error {
 		p.warn(missing)
 		complete = complete && missing == nil
 		errs = append(errs, err)
-		if err != nil && opens(name) {
+		if err != nil && name.Opens() {
 			break // what is still trusted must stay isolated
 		}
 	}
@@ -111,14 +111,14 @@ func (p plugin) depart(l live, d *departure) error {
 // concerned returns the places that have something of a departure: those in use,
 // as all isolate all bridges. Where nothing is recorded it may be any that the
 // host has.
-func (p plugin) concerned(l live, d *departure) []string {
+func (p plugin) concerned(l live, d *departure) []policy.DriverName {
 	names := placesOfAll(l.Entries)
 	if !d.unrecorded {
 		return names
 	}
-	for name, at := range p.places {
-		if installed, _ := at.installed(policy.BothFamilies); installed != 0 {
-			d.places = append(d.places, name)
+	for name, at := range p.drivers {
+		if installed, _ := at.Installed(policy.BothFamilies); installed != 0 {
+			d.drivers = append(d.drivers, name)
 			names = append(names, name)
 		}
 	}
@@ -128,10 +128,10 @@ func (p plugin) concerned(l live, d *departure) []string {
 
 // take removes a rule set from one place. missing says what the host lacks to do
 // so.
-func (p plugin) take(name string, rs policy.RuleSet) (missing, err error) {
+func (p plugin) take(name policy.DriverName, rs policy.RuleSet) (missing, err error) {
 	needed := familiesOf(rs.Addresses)
-	if at, known := p.places[name]; known {
-		needed, missing = at.installed(needed)
+	if at, known := p.drivers[name]; known {
+		needed, missing = at.Installed(needed)
 	}
 	if errors.Is(missing, firewalld.ErrNotRunning) {
 		return nil, nil // what it held went with it
@@ -141,9 +141,7 @@ func (p plugin) take(name string, rs policy.RuleSet) (missing, err error) {
 		return missing, err
 	}
 	err = errors.Join(err, t.Remove(rs))
-	if s, is := t.(*firewalld.Sources); is {
-		p.warn(s.Left())
-	}
+	p.warn(t.Leftovers())
 	return missing, err
 }
 
@@ -154,22 +152,22 @@ func familiesOf(addresses []netip.Prefix) policy.Families {
 // gone returns the rule set that goes from one place: the addresses that no other
 // attachment has there meanwhile, and the bridges with nobody left, in both
 // families. A place that nobody uses any more loses all bridges.
-func (l live) gone(d *departure, place string, empty []string) (policy.RuleSet, error) {
+func (l live) gone(d *departure, driver policy.DriverName, empty []string) (policy.RuleSet, error) {
 	var rs policy.RuleSet
 	var err error
 	staying := l.staying(d)
 	bridges := empty
-	if !slices.Contains(placesOfAll(staying), place) {
+	if !slices.Contains(placesOfAll(staying), driver) {
 		var left []string
 		left, err = l.withoutStrangers(staying, d.ports)
 		bridges = slices.Concat(empty, left)
 	}
-	if !opens(place) {
+	if !driver.Opens() {
 		rs = wholeBridges(bridges)
 	}
 	rs.Zones = d.zones
-	if slices.Contains(d.places, place) {
-		rs.Addresses = d.freed(place, staying)
+	if slices.Contains(d.drivers, driver) {
+		rs.Addresses = d.freed(driver, staying)
 	}
 	return rs, err
 }
@@ -184,10 +182,10 @@ func wholeBridges(names []string) policy.RuleSet {
 }
 
 // freed returns the addresses that nobody who stays has in a place.
-func (d *departure) freed(place string, staying []store.Entry) []netip.Prefix {
+func (d *departure) freed(driver policy.DriverName, staying []store.Entry) []netip.Prefix {
 	taken := map[netip.Prefix]bool{}
 	for _, e := range staying {
-		if d.damaged[e.File()] || !slices.Contains(placesOf(e.Attachment.Backend), place) {
+		if d.damaged[e.File()] || !slices.Contains(e.Attachment.Backend.Drivers(), driver) {
 			continue
 		}
 		for _, a := range e.Attachment.Addresses {

@@ -128,7 +128,7 @@ func is(kind error) func(error) ([]string, bool) {
 }
 
 func isForward(err error) ([]string, bool) {
-	var o *nftables.Overruling
+	var o *nftables.ForwardBlocker
 	if !errors.As(err, &o) || o.Program == "" {
 		return nil, false
 	}
@@ -136,7 +136,7 @@ func isForward(err error) ([]string, bool) {
 }
 
 func isOverruling(err error) ([]string, bool) {
-	var o *nftables.Overruling
+	var o *nftables.ForwardBlocker
 	if !errors.As(err, &o) {
 		return nil, false
 	}

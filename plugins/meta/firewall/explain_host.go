@@ -110,13 +110,11 @@ func bridgeGone(name string) error { return fmt.Errorf("bridge %q is %w", name, 
 // cutOff returns an error that names the chains FORWARD which drop what no rule of
 // iptables accepts.
 func (p plugin) cutOff() error {
-	t, _ := p.places[placeNFTables].read(policy.BothFamilies) // nothing on a kernel without nf_tables
+	t, _ := p.drivers[policy.Table].Read(policy.BothFamilies) // nothing on a kernel without nf_tables
 	var errs []error
-	if o, is := t.(interface{ Overruled() error }); is {
-		for _, err := range separate(o.Overruled()) {
-			if _, is := isForward(err); is {
-				errs = append(errs, kin(errCutOff, err))
-			}
+	for _, err := range separate(t.Obstacles().Forwarding) {
+		if _, is := isForward(err); is {
+			errs = append(errs, kin(errCutOff, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -18,7 +18,7 @@ func crowd(n int) live {
 	for i := range n {
 		l.Entries = append(l.Entries, store.NewEntry(policy.Attachment{
 			Network: fmt.Sprintf("net%d", i/2), ContainerID: fmt.Sprintf("container%d", i), IfName: "eth0",
-			Bridge: fmt.Sprintf("br%d", i/2), IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, AdminChain: "CNI-ADMIN", Backend: backendIPTables,
+			Bridge: fmt.Sprintf("br%d", i/2), IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, AdminChain: "CNI-ADMIN", Backend: policy.IPTables,
 			Addresses: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)},
 		}))
 	}
@@ -28,7 +28,7 @@ func crowd(n int) live {
 // another is an attachment that is added to a crowd.
 var another = policy.Attachment{
 	Network: "net0", ContainerID: "another", IfName: "eth0",
-	Bridge: "br0", IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, AdminChain: "CNI-ADMIN", Backend: backendIPTables,
+	Bridge: "br0", IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, AdminChain: "CNI-ADMIN", Backend: policy.IPTables,
 	Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")},
 }
 
@@ -52,7 +52,7 @@ func TestGrowth(t *testing.T) {
 			d := newDeparture()
 			d.leave(l.Entries[0].Attachment)
 			d.records[l.Entries[0].File()] = l.Entries[0]
-			return len(d.freed(placeIPTables, l.staying(d)))
+			return len(d.freed(policy.Filter, l.staying(d)))
 		},
 		"places": func(l live) int { return len(placesOfAll(l.Entries)) },
 	} {

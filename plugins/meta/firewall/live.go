@@ -68,7 +68,7 @@ func keyOf(a policy.Attachment) string { return store.Key(a.Network, a.Container
 // with returns, by place, the rule sets of all bridges in use, and of some
 // attachments. What their configuration says of their network's bridge holds for
 // the containers that were attached under a former one.
-func (l live) with(added ...policy.Attachment) map[string]policy.RuleSet {
+func (l live) with(added ...policy.Attachment) policy.RuleSets {
 	// Of a thousand containers most say the same of their bridge.
 	all := append(make([]policy.Attachment, 0, len(l.Entries)+len(added)), added...)
 	first := make(map[string]int, len(l.Entries)/2) // of a bridge's, in all
@@ -95,12 +95,7 @@ func (l live) with(added ...policy.Attachment) map[string]policy.RuleSet {
 			all = append(all, *b)
 		}
 	}
-	sets, concerned := policy.ByPlace(placesOf, all, added), bridgesOf(added)
-	for name, rs := range sets {
-		rs.Concerned = concerned
-		sets[name] = rs
-	}
-	return sets
+	return policy.ByDriver(all, added)
 }
 
 // saysAs reports whether two attachments say the same of one bridge.

@@ -131,7 +131,7 @@ func (l *callLog) line(message string, err error, took time.Duration, attrs ...s
 	all := []slog.Attr{slog.String("verb", l.verb)}
 	for _, a := range []struct{ key, value string }{
 		{"network", l.about.Network}, {"container", l.about.ContainerID}, {"interface", l.about.IfName},
-		{"bridge", l.about.Bridge}, {"backend", l.about.Backend},
+		{"bridge", l.about.Bridge}, {"backend", string(l.about.Backend)},
 	} {
 		if a.value != "" {
 			all = append(all, slog.String(a.key, a.value))

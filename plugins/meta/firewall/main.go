@@ -27,7 +27,7 @@ import (
 var buildVersion = "v2.0.0"
 
 func main() {
-	p := plugin{os.Stdout, os.Stderr, newPlaces(), newCallLog(os.Stderr)}
+	p := plugin{os.Stdout, os.Stderr, newDrivers(), newCallLog(os.Stderr)}
 	if len(os.Args) > 1 {
 		os.Exit(p.operate(os.Args[1:]))
 	}

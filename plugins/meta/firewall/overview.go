@@ -33,7 +33,7 @@ type network struct {
 	Bridge         string                `json:"bridge,omitempty"`
 	IngressPolicy  policy.IngressPolicy  `json:"ingressPolicy"`
 	PublishedPorts policy.PublishedPorts `json:"publishedPorts"`
-	Backend        string                `json:"backend"`
+	Backend        policy.Backend        `json:"backend"`
 	Containers     []container           `json:"containers"`
 }
 
@@ -53,17 +53,17 @@ func (p plugin) look(dataDir string) (overview, error) {
 	all, unreadable := l.attachments()
 	v := overview{Networks: networks(all), InForce: true, Problems: []problem{}, dataDir: dataDir}
 	known := append(l.briefs(), all...) // a damaged record's name says something too
-	sets := policy.ByPlace(placesOf, known, known)
+	sets := policy.ByDriver(known, known)
 	h, difference, err := p.confirmed(sets, held.inForce)
 	backends := backendsOf(l.Entries)
 	wrong := []error{err, bridgesGone(all), kin(errDiffers, difference)}
-	if difference != nil && slices.Contains(backends, backendIPTables) {
+	if difference != nil && slices.Contains(backends, policy.IPTables) {
 		wrong = append(wrong, p.cutOff())
 	}
 	warnings := append([]error{unreadable}, l.Problems...)
 	for _, name := range backends {
-		wrong = append(wrong, h.overruled(name))
-		warnings = append(warnings, h.strict(name))
+		o := h.obstacles(name)
+		wrong, warnings = append(wrong, o.Forwarding), append(warnings, o.Published)
 	}
 	v.wrong(append(wrong, forwards(all))...)
 	v.warn(warnings...)
@@ -92,8 +92,8 @@ func networks(all []policy.Attachment) []network {
 	list := []network{}
 	slices.SortFunc(all, func(a, b policy.Attachment) int {
 		return slices.Compare(
-			[]string{a.Network, a.Bridge, string(a.IngressPolicy), string(a.PublishedPorts), a.Backend, a.ContainerID, a.IfName},
-			[]string{b.Network, b.Bridge, string(b.IngressPolicy), string(b.PublishedPorts), b.Backend, b.ContainerID, b.IfName})
+			[]string{a.Network, a.Bridge, string(a.IngressPolicy), string(a.PublishedPorts), string(a.Backend), a.ContainerID, a.IfName},
+			[]string{b.Network, b.Bridge, string(b.IngressPolicy), string(b.PublishedPorts), string(b.Backend), b.ContainerID, b.IfName})
 	})
 	for _, a := range all {
 		n := network{Name: a.Network, Bridge: a.Bridge, IngressPolicy: a.IngressPolicy, PublishedPorts: a.PublishedPorts, Backend: a.Backend, Containers: []container{}}

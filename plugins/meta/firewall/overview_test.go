@@ -17,56 +17,57 @@ import (
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// lacking is a place that the host has not, or that does not answer.
+// lacking is a driver that the host has no means for, or that does not answer.
 type lacking struct {
 	err    error
 	absent bool
-	tables
+	policy.Snapshot
 }
 
-func (l lacking) installed(f policy.Families) (policy.Families, error) {
+func (l lacking) Installed(f policy.Families) (policy.Families, error) {
 	if l.absent {
 		return 0, l.err
 	}
 	return f, nil
 }
 
-func (l lacking) read(f policy.Families) (tables, error) {
+func (l lacking) Read(f policy.Families) (policy.Snapshot, error) {
 	if f == 0 {
-		return l.tables, nil
+		return l.Snapshot, nil
 	}
-	return l.tables, l.err
+	return l.Snapshot, l.err
 }
 
-// well is a place that holds all that it should.
-type well struct{ tables }
+// well is a driver that holds all that it should.
+type well struct{ policy.Snapshot }
 
-func (well) installed(f policy.Families) (policy.Families, error) { return f, nil }
-func (w well) read(policy.Families) (tables, error)               { return w, nil }
+func (well) Installed(f policy.Families) (policy.Families, error) { return f, nil }
+func (w well) Read(policy.Families) (policy.Snapshot, error)      { return w, nil }
 func (well) Families() policy.Families                            { return policy.BothFamilies }
 func (well) Check(policy.RuleSet) error                           { return nil }
 func (well) DropsSameBridge(string) bool                          { return false }
+func (well) Obstacles() policy.Obstacles                          { return policy.Obstacles{} }
 
 // TestLookWithout looks at a host with a record and without what its backend
 // needs, in the ways that a test cannot bring about on a real one.
 func TestLookWithout(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		backend string
-		places  map[string]place
+		backend policy.Backend
+		drivers map[policy.DriverName]policy.Driver
 		want    []problem
 	}{
 		"no nf_tables": {
-			backendNFTables,
-			map[string]place{placeNFTables: lacking{fmt.Errorf("%w: why", nftables.ErrUnsupported), true, &nftables.State{}}},
+			policy.NFTables,
+			map[policy.DriverName]policy.Driver{policy.Table: lacking{fmt.Errorf("%w: why", nftables.ErrUnsupported), true, &nftables.Snapshot{}}},
 			[]problem{{
 				"the kernel lacks nf_tables, which the backends nftables and firewalld need: " + nftables.ErrUnsupported.Error() + ": why",
 				"modprobe nf_tables",
 			}},
 		},
 		"firewalld of another network namespace": {
-			backendFirewalld,
-			map[string]place{placeNFTables: well{}, placeZones: lacking{firewalld.ErrElsewhere, true, &firewalld.Sources{}}},
+			policy.Firewalld,
+			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrElsewhere, true, &firewalld.Sources{}}},
 			[]problem{{
 				`firewalld does not filter this network namespace (set "backend": "nftables" in the conflist and add the containers again): ` +
 					firewalld.ErrElsewhere.Error(),
@@ -74,8 +75,8 @@ func TestLookWithout(t *testing.T) {
 			}},
 		},
 		"firewalld for others": {
-			backendFirewalld,
-			map[string]place{placeNFTables: well{}, placeZones: lacking{firewalld.ErrNotAuthorized, true, &firewalld.Sources{}}},
+			policy.Firewalld,
+			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrNotAuthorized, true, &firewalld.Sources{}}},
 			[]problem{{
 				`firewalld does not serve this user (set "backend": "nftables" in the conflist and add the containers again): ` +
 					firewalld.ErrNotAuthorized.Error(),
@@ -83,16 +84,16 @@ func TestLookWithout(t *testing.T) {
 			}},
 		},
 		"a firewalld that hangs": {
-			backendFirewalld,
-			map[string]place{placeNFTables: well{}, placeZones: lacking{firewalld.ErrNoAnswer, false, &firewalld.Sources{}}},
+			policy.Firewalld,
+			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrNoAnswer, false, &firewalld.Sources{}}},
 			[]problem{{"firewalld runs and does not answer: no answer in time", "systemctl restart firewalld"}},
 		},
 		"something that is not common": {
-			backendNFTables,
-			map[string]place{placeNFTables: lacking{errors.New("no more memory"), false, &nftables.State{}}},
+			policy.NFTables,
+			map[policy.DriverName]policy.Driver{policy.Table: lacking{errors.New("no more memory"), false, &nftables.Snapshot{}}},
 			[]problem{{"no more memory", ""}},
 		},
-		"nothing": {backendNFTables, map[string]place{placeNFTables: well{}}, []problem{}},
+		"nothing": {policy.NFTables, map[policy.DriverName]policy.Driver{policy.Table: well{}}, []problem{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -109,7 +110,7 @@ func TestLookWithout(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v, err := plugin{places: test.places}.look(dataDir)
+			v, err := plugin{drivers: test.drivers}.look(dataDir)
 			if err != nil {
 				t.Fatal(err)
 			}

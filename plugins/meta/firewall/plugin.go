@@ -10,8 +10,11 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/cni-isolation/firewall/pkg/firewalld"
+	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/netconf"
+	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
@@ -21,11 +24,11 @@ const (
 	verbDel = "DEL"
 )
 
-// plugin is the verbs, where they write to and where they keep rules. It serves
+// plugin is the verbs, where they write to and the drivers of rules. It serves
 // one call.
 type plugin struct {
 	stdout, stderr io.Writer
-	places         map[string]place
+	drivers        map[policy.DriverName]policy.Driver
 	log            *callLog
 }
 
@@ -71,4 +74,14 @@ func kindOf(name string) (netconf.LinkKind, error) {
 		return netconf.BridgeLink, nil
 	}
 	return netconf.OtherLink, nil
+}
+
+// newDrivers returns the host's drivers. Each opens the one connection that a call
+// needs when it is first asked.
+func newDrivers() map[policy.DriverName]policy.Driver {
+	return map[policy.DriverName]policy.Driver{
+		policy.Filter: iptables.Driver{},
+		policy.Table:  nftables.NewDriver(),
+		policy.Zones:  firewalld.NewDriver(),
+	}
 }

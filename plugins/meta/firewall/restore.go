@@ -31,10 +31,10 @@ func (p plugin) restore(dataDir string, adopting bool) error {
 	all, unreadable := l.attachments()
 	// Bridges whose records are damaged are isolated all the same.
 	isolated := append(l.briefs(), all...)
-	sets, before := policy.ByPlace(placesOf, isolated, all), policy.Desired(isolated...)
+	sets, before := policy.ByDriver(isolated, all), policy.Desired(isolated...)
 	h, err := p.readAll(sets, wholly(sets))
 	// What cannot be read keeps nothing else from being isolated.
-	err = errors.Join(err, h.apply(sets, before), adoptErr)
+	err = errors.Join(err, h.apply(sets, before, nil), adoptErr)
 	if err == nil { // else what is there may be all that isolates
 		err = found.clean(l)
 	}

@@ -25,7 +25,7 @@ func (p plugin) status(args *skel.CmdArgs) error {
 		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
 	}
 	all := p.remember(s).briefs()
-	sets := policy.ByPlace(placesOf, all, all)
+	sets := policy.ByDriver(all, all)
 	h, difference, err := p.confirmed(sets, held.inForce)
 	backend := conf.Backend
 	if err == nil && backend == "" {
@@ -37,17 +37,18 @@ func (p plugin) status(args *skel.CmdArgs) error {
 	if err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, explained(err, conf.DataDir).Error(), "")
 	}
-	p.warn(explained(h.strict(backend), conf.DataDir))
-	if err := errors.Join(kin(errDiffers, difference), h.overruled(backend)); err != nil {
+	o := h.obstacles(backend)
+	p.warn(explained(o.Published, conf.DataDir))
+	if err := errors.Join(kin(errDiffers, difference), o.Forwarding); err != nil {
 		return types.NewError(types.ErrLimitedConnectivity, explained(err, conf.DataDir).Error(), "")
 	}
 	return nil
 }
 
 // available returns an error where an ADD cannot work with a backend.
-func (p plugin) available(backend string, h held) error {
+func (p plugin) available(backend policy.Backend, h held) error {
 	var errs []error
-	for _, name := range placesOf(backend) {
+	for _, name := range backend.Drivers() {
 		errs = append(errs, p.availableAt(name, h))
 	}
 	return errors.Join(errs...)
@@ -55,13 +56,13 @@ func (p plugin) available(backend string, h held) error {
 
 // availableAt returns an error where an ADD cannot work with a place. What was
 // read of it is proof enough that it can; else it is read.
-func (p plugin) availableAt(name string, h held) error {
+func (p plugin) availableAt(name policy.DriverName, h held) error {
 	if t, read := h[name]; read && t.Families() != 0 {
 		return nil
 	}
-	at := p.places[name]
-	installed, missing := at.installed(policy.BothFamilies)
-	t, err := at.read(installed)
+	at := p.drivers[name]
+	installed, missing := at.Installed(policy.BothFamilies)
+	t, err := at.Read(installed)
 	if t.Families() == 0 {
 		return errors.Join(missing, err)
 	}
@@ -72,7 +73,7 @@ func (p plugin) availableAt(name string, h held) error {
 
 // inForce returns an error that names the first thing which the kernel does not
 // hold as the rule sets say.
-func (h held) inForce(sets map[string]policy.RuleSet) error {
+func (h held) inForce(sets policy.RuleSets) error {
 	if err := h.check(sets); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 // in a row. A listing of iptables-nft is not taken at one moment: rules that
 // another call writes meanwhile may be in it twice, or not at all.
 func (p plugin) confirmed(
-	sets map[string]policy.RuleSet, compare func(held, map[string]policy.RuleSet) error,
+	sets policy.RuleSets, compare func(held, policy.RuleSets) error,
 ) (h held, difference, err error) {
 	const attempts = 5
 	seen := ""
@@ -38,25 +38,25 @@ func (p plugin) confirmed(
 // place's tables in one transaction, then zones, if all of that was done. A bridge that was isolated until now, as
 // its records or its rules tell, loses the flags of its ports ahead of them, so
 // that a crash between the two is healed by the next call.
-func (h held) apply(sets map[string]policy.RuleSet, before policy.RuleSet) error {
+func (h held) apply(sets policy.RuleSets, before policy.RuleSet, about []string) error {
 	if err := h.flagPorts(isolating(sets), before); err != nil {
 		return err
 	}
 	var errs []error
 	for _, name := range closingFirst(sets) {
 		t, read := h[name]
-		if !read || opens(name) && (errors.Join(errs...) != nil || t.Families() == 0) {
+		if !read || name.Opens() && (errors.Join(errs...) != nil || t.Families() == 0) {
 			continue // why it could not be read was told
 		}
-		errs = append(errs, t.Apply(sets[name]))
+		errs = append(errs, t.Apply(sets[name], about))
 	}
 	return errors.Join(errs...)
 }
 
 // closingFirst returns the places of rule sets, first those that only isolate,
 // last the one that only opens.
-func closingFirst(sets map[string]policy.RuleSet) []string {
-	return slices.SortedFunc(maps.Keys(sets), func(a, b string) int {
+func closingFirst(sets policy.RuleSets) []policy.DriverName {
+	return slices.SortedFunc(maps.Keys(sets), func(a, b policy.DriverName) int {
 		return cmp.Or(
 			openingLast(a, b),
 			cmp.Compare(len(sets[a].Addresses), len(sets[b].Addresses)),
@@ -64,17 +64,14 @@ func closingFirst(sets map[string]policy.RuleSet) []string {
 	})
 }
 
-// opens reports whether a place isolates nothing.
-func opens(place string) bool { return place == placeZones }
-
 // openingFirst orders places for what goes: first the one that only opens.
-func openingFirst(a, b string) int { return cmp.Or(openingLast(b, a), cmp.Compare(a, b)) }
+func openingFirst(a, b policy.DriverName) int { return cmp.Or(openingLast(b, a), cmp.Compare(a, b)) }
 
-func openingLast(a, b string) int {
+func openingLast(a, b policy.DriverName) int {
 	switch {
-	case opens(a) == opens(b):
+	case a.Opens() == b.Opens():
 		return 0
-	case opens(a):
+	case a.Opens():
 		return 1
 	}
 	return -1
@@ -82,7 +79,7 @@ func openingLast(a, b string) int {
 
 // isolating returns a rule set with the bridges, which are the same wherever
 // there are any.
-func isolating(sets map[string]policy.RuleSet) policy.RuleSet {
+func isolating(sets policy.RuleSets) policy.RuleSet {
 	for _, rs := range sets {
 		if len(rs.Bridges) > 0 {
 			return rs
