@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cni-isolation/firewall/internal/growth"
+	"github.com/cni-isolation/firewall/pkg/internal/growth"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 

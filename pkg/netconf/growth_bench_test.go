@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cni-isolation/firewall/internal/growth"
+	"github.com/cni-isolation/firewall/pkg/internal/growth"
 )
 
 // crowded returns the configuration of a GC of a network with n containers.

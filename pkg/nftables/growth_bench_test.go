@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/cni-isolation/firewall/internal/growth"
+	"github.com/cni-isolation/firewall/pkg/internal/growth"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 

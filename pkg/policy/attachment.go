@@ -32,6 +32,10 @@ type Attachment struct {
 	Zone       string  // firewalld zone
 }
 
+// IsStandalone reports whether the attachment is one of the plugin called as
+// "isolation", which forwards nothing and so needs no chain of the operator's.
+func (a Attachment) IsStandalone() bool { return a.AdminChain == "" }
+
 // FamilyOf returns the family of a prefix.
 func FamilyOf(p netip.Prefix) Family {
 	if p.Addr().Is4() {

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/cni-isolation/firewall/internal/growth"
+	"github.com/cni-isolation/firewall/pkg/internal/growth"
 )
 
 // crowd returns n attachments, two on each bridge.

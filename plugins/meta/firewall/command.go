@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cni-isolation/firewall/pkg/firewall"
 	"github.com/cni-isolation/firewall/pkg/netconf"
 )
 
@@ -64,6 +65,19 @@ func (p plugin) command(args []string) error {
 	return errUsage
 }
 
+func (p plugin) restore(dataDir string, adopting bool) error {
+	r, err := p.engine(dataDir).Restore(adopting)
+	if err != nil {
+		return err
+	}
+	more := ""
+	if r.Adopted > 0 {
+		more = fmt.Sprintf(", %d adopted", r.Adopted)
+	}
+	_, err = fmt.Fprintf(p.stdout, "restored %s on %s%s\n", count(r.Attachments, "attachment"), count(r.Bridges, "bridge"), more)
+	return err
+}
+
 // errNotInForce ends "cni-firewall status" with exit code 1; what is wrong stands in
 // the overview.
 var errNotInForce = errors.New("the rules are not in force")
@@ -75,7 +89,7 @@ func (p plugin) commandStatus(args []string) error {
 	if err := parseFlags(flags, args); err != nil {
 		return err
 	}
-	write := map[string]func(overview, io.Writer) error{"table": overview.writeTable, "json": overview.writeJSON}[*output]
+	write := map[string]func(firewall.Survey, io.Writer) error{"table": writeTable, "json": writeJSON}[*output]
 	if write == nil {
 		return p.badFlag(flags, "o", *output, []string{"json", "table"})
 	}
@@ -84,19 +98,19 @@ func (p plugin) commandStatus(args []string) error {
 		if !ok {
 			return p.badFlag(flags, "graph", *graph, slices.Sorted(maps.Keys(graphs)))
 		}
-		write = func(v overview, w io.Writer) error { return v.writeGraph(w, lang) }
+		write = func(v firewall.Survey, w io.Writer) error { return writeGraph(v, w, lang) }
 	}
-	v, err := p.look(*dataDir)
+	v, err := p.engine(*dataDir).Survey()
 	if err != nil {
 		return err
 	}
 	for _, warning := range v.Warnings {
-		p.warn(errors.New(warning))
+		p.warn(warning)
 	}
 	if err := write(v, p.stdout); err != nil {
 		return err
 	}
-	if !v.InForce {
+	if !v.InForce() {
 		return errNotInForce
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/cni-isolation/firewall/pkg/firewall"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
@@ -32,10 +33,10 @@ type graphLanguage struct {
 
 // writeGraph draws networks as boxes and an arrow for each direction in which
 // their containers reach each other.
-func (v overview) writeGraph(w io.Writer, lang graphLanguage) error {
+func writeGraph(v firewall.Survey, w io.Writer, lang graphLanguage) error {
 	var b strings.Builder
 	b.WriteString(lang.head)
-	boxes := v.boxes()
+	boxes := boxesOf(v)
 	for i, box := range boxes {
 		label := []string{box.Name}
 		if !box.outside {
@@ -64,16 +65,16 @@ func (v overview) writeGraph(w io.Writer, lang graphLanguage) error {
 
 // box is a network, or the world beyond the host.
 type box struct {
-	network
+	firewall.Network
 	outside bool
 }
 
-func (v overview) boxes() []box {
+func boxesOf(v firewall.Survey) []box {
 	var list []box
 	for _, n := range v.Networks {
-		list = append(list, box{network: n})
+		list = append(list, box{Network: n})
 	}
-	return append(list, box{network{Name: "outside"}, true})
+	return append(list, box{firewall.Network{Name: "outside"}, true})
 }
 
 // reach returns how far traffic gets from one box to another. Nobody isolates
@@ -85,7 +86,7 @@ func reach(from, to box) policy.Reach {
 	case from.outside || to.outside:
 		return policy.Everything
 	}
-	return policy.Reaches(from.bridge(), to.bridge())
+	return policy.Reaches(bridgeOf(from), bridgeOf(to))
 }
 
 func count(n int, noun string) string {
@@ -95,9 +96,9 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// bridge returns the network's bridge as the model sees it. A network without
+// bridgeOf returns the network's bridge as the model sees it. A network without
 // one stands for itself.
-func (n network) bridge() policy.Bridge {
+func bridgeOf(n box) policy.Bridge {
 	name := n.Bridge
 	if name == "" {
 		name = "network " + n.Name

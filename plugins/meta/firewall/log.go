@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/cni-isolation/firewall/pkg/journal"
 	"github.com/cni-isolation/firewall/pkg/policy"
-	"github.com/cni-isolation/firewall/pkg/store"
 )
 
 // logVariable says where a call logs what it changes: an absolute path, or stderr.
@@ -58,7 +56,7 @@ func newCallLog(stderr io.Writer) *callLog {
 }
 
 // changing are the calls that change something.
-var changing = []string{verbAdd, verbDel, "GC", "restore"}
+var changing = []string{"ADD", "DEL", "GC", "restore"}
 
 // call does a call, and logs what came of it.
 func (l *callLog) call(verb string, do func() error) error {
@@ -81,7 +79,7 @@ func (p plugin) logged(verb string, do func(*skel.CmdArgs) error) func(*skel.Cmd
 	}
 	return func(args *skel.CmdArgs) error {
 		return p.log.call(verb, func() error {
-			p.log.concerns(ofCall(args))
+			p.log.setAbout(ofCall(args))
 			return do(args)
 		})
 	}
@@ -96,17 +94,8 @@ func ofCall(args *skel.CmdArgs) policy.Attachment {
 	return policy.Attachment{Network: conf.Name, ContainerID: args.ContainerID, IfName: args.IfName}
 }
 
-// asRecorded returns an attachment with what its records say and a DEL need not.
-func asRecorded(a policy.Attachment, own []store.Entry) policy.Attachment {
-	a.Backend = backendOf(own, a.Backend)
-	if len(own) > 0 {
-		a.Bridge = cmp.Or(a.Bridge, own[0].Attachment.Bridge)
-	}
-	return a
-}
-
-// concerns has lines from now on name an attachment.
-func (l *callLog) concerns(a policy.Attachment) {
+// setAbout has lines from now on name an attachment.
+func (l *callLog) setAbout(a policy.Attachment) {
 	if l == nil {
 		return
 	}

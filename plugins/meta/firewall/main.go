@@ -3,22 +3,22 @@
 // Firewall is a CNI meta plugin: chained after a plugin that made the
 // interfaces, it forwards a container's traffic and isolates its bridge from
 // the other isolated bridges. With an argument it is the operator's tool.
+//
+// This package is the door: it parses, calls the engine (pkg/firewall) and prints.
 package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/containernetworking/cni/pkg/skel"
-	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 
-	"github.com/cni-isolation/firewall/pkg/firewalld"
-	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/firewall"
 	"github.com/cni-isolation/firewall/pkg/netconf"
-	"github.com/cni-isolation/firewall/pkg/nftables"
-	"github.com/cni-isolation/firewall/pkg/store"
 )
 
 // buildVersion is set by the release's linker flags. nerdctl reads it from the
@@ -26,15 +26,21 @@ import (
 // "go build" must have a full one too.
 var buildVersion = "v2.0.0"
 
+// plugin is where the verbs and commands write to. It serves one call.
+type plugin struct {
+	stdout, stderr io.Writer
+	log            *callLog
+}
+
 func main() {
-	p := plugin{os.Stdout, os.Stderr, newDrivers(), newCallLog(os.Stderr)}
+	p := plugin{os.Stdout, os.Stderr, newCallLog(os.Stderr)}
 	if len(os.Args) > 1 {
 		os.Exit(p.operate(os.Args[1:]))
 	}
 	skel.PluginMainFuncs(skel.CNIFuncs{
-		Add:    coded(p.logged(verbAdd, p.add)),
+		Add:    coded(p.logged("ADD", p.add)),
 		Check:  coded(p.check),
-		Del:    coded(p.logged(verbDel, p.del)),
+		Del:    coded(p.logged("DEL", p.del)),
 		GC:     coded(p.logged("GC", p.gc)),
 		Status: coded(p.status),
 	}, version.VersionsStartingFrom("0.4.0"), about(os.Args[0]))
@@ -50,17 +56,18 @@ func about(path string) string {
 	return "CNI " + name + " plugin " + buildVersion
 }
 
-// coded gives a verb's errors the CNI code that tells the runtime what to do.
-func coded(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
-	return func(args *skel.CmdArgs) error {
-		err := verb(args)
-		if errors.Is(err, store.ErrLocked) || errors.Is(err, iptables.ErrLocked) || errors.Is(err, nftables.ErrBusy) ||
-			errors.Is(err, firewalld.ErrNoAnswer) {
-			return types.NewError(types.ErrTryAgainLater, err.Error(), "")
-		}
-		if errors.Is(err, firewalld.ErrUnknownZone) {
-			return types.NewError(types.ErrInvalidNetworkConfig, err.Error(), "")
-		}
-		return err
+// engine returns the engine for the records below a data directory.
+func (p plugin) engine(dataDir string) *firewall.Engine {
+	host := firewall.ThisHost()
+	host.Warn, host.About = func(err error) { p.warn(err) }, p.log.setAbout
+	return firewall.New(dataDir, host)
+}
+
+// warn tells the operator what did not stop the call.
+func (p plugin) warn(errs ...error) { warn(p.stderr, errs...) }
+
+func warn(stderr io.Writer, errs ...error) {
+	if err := errors.Join(errs...); err != nil {
+		_, _ = fmt.Fprintln(stderr, "firewall: warning:", err)
 	}
 }

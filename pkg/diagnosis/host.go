@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package diagnosis
 
 import (
 	"errors"
@@ -27,9 +27,9 @@ var forwardingOf = map[policy.Family]notForwarding{
 	policy.IPv6: "net.ipv6.conf.all.forwarding",
 }
 
-// forwards returns an error where the host forwards nothing in a family in which
+// Forwards returns an error where the host forwards nothing in a family in which
 // it has to.
-func forwards(all []policy.Attachment) error {
+func Forwards(all []policy.Attachment) error {
 	var errs []error
 	for _, f := range routed(all).List() {
 		name := forwardingOf[f]
@@ -83,9 +83,9 @@ func addressed(bridge string) policy.Families {
 	return families
 }
 
-// bridgesGone returns an error that names the bridges which attachments have, and the
+// BridgesGone returns an error that names the bridges which attachments have, and the
 // host has not any more.
-func bridgesGone(all []policy.Attachment) error {
+func BridgesGone(all []policy.Attachment) error {
 	var names []string
 	for _, a := range all {
 		if a.Bridge != "" && !a.Unseen {
@@ -99,22 +99,22 @@ func bridgesGone(all []policy.Attachment) error {
 	var errs []error
 	for _, name := range names {
 		if found[name] == 0 {
-			errs = append(errs, bridgeGone(name))
+			errs = append(errs, BridgeGone(name))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func bridgeGone(name string) error { return fmt.Errorf("bridge %q is %w", name, errGone) }
+// BridgeGone returns the error that a bridge is gone.
+func BridgeGone(name string) error { return fmt.Errorf("bridge %q is %w", name, ErrGone) }
 
-// cutOff returns an error that names the chains FORWARD which drop what no rule of
-// iptables accepts.
-func (p plugin) cutOff() error {
-	t, _ := p.drivers[policy.Table].Read(policy.BothFamilies) // nothing on a kernel without nf_tables
+// CutOff returns an error that names the chains FORWARD, among those that block what
+// is forwarded, which drop what no rule of iptables accepts.
+func CutOff(blockers error) error {
 	var errs []error
-	for _, err := range separate(t.Obstacles().Forwarding) {
+	for _, err := range separate(blockers) {
 		if _, is := isForward(err); is {
-			errs = append(errs, kin(errCutOff, err))
+			errs = append(errs, WithKind(ErrCutOff, err))
 		}
 	}
 	return errors.Join(errs...)

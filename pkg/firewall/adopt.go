@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package firewall
 
 import (
 	"errors"
@@ -12,16 +12,16 @@ import (
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// adoptedNetwork stands for the network in the record of a bridge that an earlier
+// AdoptedNetwork stands for the network in the record of a bridge that an earlier
 // plugin isolated by iptables: upstream's, or the standalone isolation. Its
 // containers have no record. No network can have that name.
-const adoptedNetwork = "(adopted)"
+const AdoptedNetwork = "(adopted)"
 
 func adopted(bridge string) policy.Attachment {
-	return policy.Attachment{Network: adoptedNetwork, ContainerID: bridge, IfName: "-", Bridge: bridge}
+	return policy.Attachment{Network: AdoptedNetwork, ContainerID: bridge, IfName: "-", Bridge: bridge}
 }
 
-var adoptedKey = store.NetworkKey(adoptedNetwork)
+var adoptedKey = store.NetworkKey(AdoptedNetwork)
 
 func isAdopted(e *store.Entry) bool { return e.NetworkKey == adoptedKey }
 
@@ -53,7 +53,7 @@ type earlier struct {
 // backend that the host has for a network which names none, so that they are
 // isolated in the place of every backend. Published ports were closed between
 // bridges, and stay so until an ADD says otherwise.
-func (p plugin) adopt(l *live) (earlier, error) {
+func (fw *Engine) adopt(l *live) (earlier, error) {
 	installed, _ := iptables.Installed(policy.BothFamilies)
 	if installed == 0 {
 		return earlier{}, nil
@@ -63,7 +63,7 @@ func (p plugin) adopt(l *live) (earlier, error) {
 		return earlier{}, fmt.Errorf("adopting what iptables holds: %w", err)
 	}
 	found := earlier{families: installed}
-	backend, err := p.choose()
+	backend, err := fw.Choose()
 	if err != nil {
 		return earlier{}, err
 	}

@@ -1,64 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package firewall
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
-
-	"github.com/containernetworking/cni/pkg/ns"
-	"github.com/containernetworking/cni/pkg/skel"
-	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/cni-isolation/firewall/pkg/link"
-	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// add records the attachment, isolates all bridges in use and forwards the
+// Verbs whose work one call can do for others that wait.
+const (
+	verbAdd = "ADD"
+	verbDel = "DEL"
+)
+
+// Add records the attachment, isolates all bridges in use and forwards the
 // attachment's addresses. Repeated, it changes nothing, or puts right what
 // somebody changed.
-func (p plugin) add(args *skel.CmdArgs) error {
-	if err := checkSandbox(args); err != nil {
-		return err
-	}
-	conf, a, err := p.attachment(args)
+// deliver hands the result to the runtime, ahead of what a failure could still undo.
+func (fw *Engine) Add(a policy.Attachment, deliver func() error) error {
+	a, err := fw.withBackend(a)
 	if err != nil {
 		return err
 	}
-	l, unlock, done, err := p.lockedFor(conf.DataDir, verbAdd, a)
+	l, unlock, done, err := fw.lockedFor(verbAdd, a)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	if done {
-		if err := p.passOn(conf.PrevResult.Raw); err != nil {
-			return errors.Join(err, p.detach(p.remember(l.store), a))
+		if err := deliver(); err != nil {
+			return errors.Join(err, fw.detach(fw.remember(l.store), a))
 		}
 		return nil
 	}
-	return l.newcomers(a).share(a, func(all ...policy.Attachment) error { return p.attach(l, conf, all...) })
+	return l.newcomers(a).share(a, func(all ...policy.Attachment) error { return fw.attach(l, deliver, all...) })
 }
 
 // attach adds the attachment of a call, which comes first, and those of its
 // companions, or none.
-func (p plugin) attach(l live, conf *netconf.Config, all ...policy.Attachment) error {
-	takeBack, err := p.record(l, all)
+func (fw *Engine) attach(l live, deliver func() error, all ...policy.Attachment) error {
+	takeBack, err := fw.record(l, all)
 	if err != nil {
 		return err
 	}
 	own := all[0]
 	before, sets := l.before(bridgesOf(all)), l.with(all...)
-	h, err := p.readAll(sets, neededFor(own.Backend, familiesOfAll(all)))
+	h, err := fw.readAll(sets, neededFor(own.Backend, familiesOfAll(all)))
 	if err == nil {
 		err = h.apply(sets, before, bridgesOf(all))
 	}
 	if err == nil {
-		err = p.passOn(conf.PrevResult.Raw)
+		err = deliver()
 	}
 	if err != nil {
 		undoErr := h.undo(all, before)
@@ -68,9 +65,9 @@ func (p plugin) attach(l live, conf *netconf.Config, all ...policy.Attachment) e
 		return errors.Join(err, undoErr)
 	}
 	for _, a := range all {
-		p.warn(l.convert(a), p.leaveFormer(l, a))
+		fw.warn(l.convert(a), fw.leaveFormer(l, a))
 	}
-	p.warn(explained(h.obstacles(own.Backend).All(), conf.DataDir))
+	fw.warn(fw.explained(h.obstacles(own.Backend).All()))
 	return nil
 }
 
@@ -92,26 +89,10 @@ func familiesOfAll(all []policy.Attachment) policy.Families {
 	return families
 }
 
-// checkSandbox refuses the host's own network namespace before anything is
-// done; skel finds out after the call.
-func checkSandbox(args *skel.CmdArgs) error {
-	if override := strings.ToUpper(args.NetnsOverride); override == "TRUE" || override == "1" {
-		return nil
-	}
-	own, err := ns.CheckNetNS(args.Netns)
-	if err != nil {
-		return err
-	}
-	if own {
-		return types.NewError(types.ErrInvalidNetNS, "CNI_NETNS is the network namespace that the plugin runs in", "")
-	}
-	return nil
-}
-
 // record writes the attachments' records, before any rule, so that whatever happens
 // next there is something that can be finished or undone. takeBack brings the
 // former state back.
-func (p plugin) record(l live, all []policy.Attachment) (takeBack func() error, err error) {
+func (fw *Engine) record(l live, all []policy.Attachment) (takeBack func() error, err error) {
 	var undo []func() error
 	takeBack = func() error {
 		var errs []error
@@ -121,8 +102,8 @@ func (p plugin) record(l live, all []policy.Attachment) (takeBack func() error, 
 		return errors.Join(errs...)
 	}
 	for _, a := range all {
-		p.warn(l.forgetLeaving(a.Port))
-		returnToZone, err := p.leaveZone(l, a)
+		fw.warn(l.forgetLeaving(a.Port))
+		returnToZone, err := fw.leaveZone(l, a)
 		if err != nil {
 			return nil, errors.Join(err, takeBack())
 		}
@@ -152,13 +133,13 @@ func (l live) record(a policy.Attachment) (takeBack func() error, err error) {
 
 // leaveFormer takes away what the attachment has in other backends, now that it
 // is in the one of its configuration, and what was adopted of its bridge.
-func (p plugin) leaveFormer(l live, a policy.Attachment) error {
+func (fw *Engine) leaveFormer(l live, a policy.Attachment) error {
 	key := keyOf(a)
 	d := newDeparture()
 	for _, e := range l.Entries {
 		if e.Key == key && e.Attachment.Backend != a.Backend || supersedes(a, &e) {
 			former, err := l.store.Read(e)
-			p.warn(err)
+			fw.warn(err)
 			d.leave(policy.Attachment{Backend: e.Attachment.Backend, Addresses: e.Attachment.Addresses, Zone: former.Zone})
 			d.records[e.File()] = e
 		}
@@ -167,13 +148,13 @@ func (p plugin) leaveFormer(l live, a policy.Attachment) error {
 		return nil
 	}
 	l.Entries = append(l.Entries, store.NewEntry(a))
-	return p.depart(l, d)
+	return fw.depart(l, d)
 }
 
 // leaveZone takes the attachment out of the firewalld zone that it was in until
 // now, where its network names another one. It goes ahead of the record, which
 // from then on knows only the new one. back undoes it.
-func (p plugin) leaveZone(l live, a policy.Attachment) (back func() error, err error) {
+func (fw *Engine) leaveZone(l live, a policy.Attachment) (back func() error, err error) {
 	back = func() error { return nil }
 	for _, e := range l.of(a) {
 		if a.Backend != policy.Firewalld || e.Attachment.Backend != policy.Firewalld {
@@ -184,7 +165,7 @@ func (p plugin) leaveZone(l live, a policy.Attachment) (back func() error, err e
 			continue // what cannot be read is left alone
 		}
 		rs := policy.Desired(former)
-		zones, err := p.read(policy.Zones, former.Families(), former.Families())
+		zones, err := fw.read(policy.Zones, former.Families(), former.Families())
 		if err == nil {
 			err = zones.Remove(rs)
 		}
@@ -194,14 +175,6 @@ func (p plugin) leaveZone(l live, a policy.Attachment) (back func() error, err e
 		back = func() error { return zones.Apply(rs, nil) }
 	}
 	return back, nil
-}
-
-// passOn writes the prevResult, which is the plugin's result, as it came.
-func (p plugin) passOn(prevResult []byte) error {
-	if _, err := p.stdout.Write(append(prevResult, '\n')); err != nil {
-		return fmt.Errorf("writing the result: %w", err)
-	}
-	return nil
 }
 
 // undo takes back what a failed ADD did to the bridges' ports, to zones and to the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package firewall
 
 import (
 	"errors"
@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/cni-isolation/firewall/pkg/diagnosis"
 	"github.com/cni-isolation/firewall/pkg/firewalld"
 	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/policy"
@@ -55,45 +57,45 @@ func TestLookWithout(t *testing.T) {
 	for name, test := range map[string]struct {
 		backend policy.Backend
 		drivers map[policy.DriverName]policy.Driver
-		want    []problem
+		want    []diagnosis.Problem
 	}{
 		"no nf_tables": {
 			policy.NFTables,
 			map[policy.DriverName]policy.Driver{policy.Table: lacking{fmt.Errorf("%w: why", nftables.ErrUnsupported), true, &nftables.Snapshot{}}},
-			[]problem{{
-				"the kernel lacks nf_tables, which the backends nftables and firewalld need: " + nftables.ErrUnsupported.Error() + ": why",
-				"modprobe nf_tables",
+			[]diagnosis.Problem{{
+				Problem: "the kernel lacks nf_tables, which the backends nftables and firewalld need: " + nftables.ErrUnsupported.Error() + ": why",
+				Cure:    "modprobe nf_tables",
 			}},
 		},
 		"firewalld of another network namespace": {
 			policy.Firewalld,
 			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrElsewhere, true, &firewalld.Sources{}}},
-			[]problem{{
-				`firewalld does not filter this network namespace (set "backend": "nftables" in the conflist and add the containers again): ` +
+			[]diagnosis.Problem{{
+				Problem: `firewalld does not filter this network namespace (set "backend": "nftables" in the conflist and add the containers again): ` +
 					firewalld.ErrElsewhere.Error(),
-				"podman network reload --all",
+				Cure: "podman network reload --all",
 			}},
 		},
 		"firewalld for others": {
 			policy.Firewalld,
 			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrNotAuthorized, true, &firewalld.Sources{}}},
-			[]problem{{
-				`firewalld does not serve this user (set "backend": "nftables" in the conflist and add the containers again): ` +
+			[]diagnosis.Problem{{
+				Problem: `firewalld does not serve this user (set "backend": "nftables" in the conflist and add the containers again): ` +
 					firewalld.ErrNotAuthorized.Error(),
-				"podman network reload --all",
+				Cure: "podman network reload --all",
 			}},
 		},
 		"a firewalld that hangs": {
 			policy.Firewalld,
 			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrNoAnswer, false, &firewalld.Sources{}}},
-			[]problem{{"firewalld runs and does not answer: no answer in time", "systemctl restart firewalld"}},
+			[]diagnosis.Problem{{Problem: "firewalld runs and does not answer: no answer in time", Cure: "systemctl restart firewalld"}},
 		},
 		"something that is not common": {
 			policy.NFTables,
 			map[policy.DriverName]policy.Driver{policy.Table: lacking{errors.New("no more memory"), false, &nftables.Snapshot{}}},
-			[]problem{{"no more memory", ""}},
+			[]diagnosis.Problem{{Problem: "no more memory"}},
 		},
-		"nothing": {policy.NFTables, map[policy.DriverName]policy.Driver{policy.Table: well{}}, []problem{}},
+		"nothing": {policy.NFTables, map[policy.DriverName]policy.Driver{policy.Table: well{}}, []diagnosis.Problem{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -110,12 +112,14 @@ func TestLookWithout(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v, err := plugin{drivers: test.drivers}.look(dataDir)
+			host := ThisHost()
+			host.Drivers = test.drivers
+			v, err := New(dataDir, host).Survey()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, v.Problems); diff != "" || v.InForce != (len(test.want) == 0) {
-				t.Errorf("in force %t (-want +got):\n%s", v.InForce, diff)
+			if diff := cmp.Diff(test.want, v.Problems, cmpopts.EquateEmpty()); diff != "" || v.InForce() != (len(test.want) == 0) {
+				t.Errorf("in force %t (-want +got):\n%s", v.InForce(), diff)
 			}
 		})
 	}

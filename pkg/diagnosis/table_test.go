@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package diagnosis
 
 import (
 	"errors"
@@ -29,15 +29,15 @@ var common = []error{
 	firewalld.ErrElsewhere,
 	firewalld.ErrNotAuthorized,
 	firewalld.ErrStrict,
-	kin(errCutOff, &nftables.ForwardBlocker{Family: "ip", Table: "filter", Chain: "FORWARD", Program: "iptables"}),
+	WithKind(ErrCutOff, &nftables.ForwardBlocker{Family: "ip", Table: "filter", Chain: "FORWARD", Program: "iptables"}),
 	&nftables.ForwardBlocker{Family: "ip6", Table: "filter", Chain: "FORWARD", Program: "ip6tables-legacy"},
 	&nftables.ForwardBlocker{Family: "inet", Table: "guard", Chain: "passing"},
-	bridgeGone("br0"),
+	BridgeGone("br0"),
 	fmt.Errorf("port has %w", link.ErrFlag),
 	notForwarding("net.ipv4.ip_forward"),
 	fmt.Errorf("record: %w", store.ErrNewer),
 	&store.FileError{File: "/run/x y"},
-	kin(errDiffers, errors.New("IPv4: chain is missing")),
+	WithKind(ErrDiffers, errors.New("IPv4: chain is missing")),
 }
 
 var placeholder = regexp.MustCompile(`\b(DETAIL|PROGRAM|FAMILY|TABLE|CHAIN|SYSCTL|FILE)\b`)
@@ -99,7 +99,7 @@ func TestExplainJoined(t *testing.T) {
 		"joined, wrapped": {fmt.Errorf("both: %w", errors.Join(one, two)), []string{"both: one; two"}},
 	} {
 		var got []string
-		for _, p := range explain(test.err, "") {
+		for _, p := range Explain(test.err, "") {
 			got = append(got, p.Problem)
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
@@ -111,7 +111,7 @@ func TestExplainJoined(t *testing.T) {
 // TestReadmeExplains compares the table with the README's.
 func TestReadmeExplains(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../../README.md")
+	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package firewall
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/cni-isolation/firewall/pkg/diagnosis"
 	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -16,13 +17,13 @@ import (
 // confirmed reads and compares until it sees no difference, or the same one twice
 // in a row. A listing of iptables-nft is not taken at one moment: rules that
 // another call writes meanwhile may be in it twice, or not at all.
-func (p plugin) confirmed(
+func (fw *Engine) confirmed(
 	sets policy.RuleSets, compare func(held, policy.RuleSets) error,
 ) (h held, difference, err error) {
 	const attempts = 5
 	seen := ""
 	for range attempts {
-		if h, err = p.readAll(sets, wholly(sets)); err != nil {
+		if h, err = fw.readAll(sets, wholly(sets)); err != nil {
 			return h, nil, err
 		}
 		difference = compare(h, sets)
@@ -146,7 +147,7 @@ func checkPorts(rs policy.RuleSet) error {
 		}
 		bridge, needed, err := needsFlag(b, filtered)
 		if errors.Is(err, link.ErrNotFound) {
-			return bridgeGone(b.Name)
+			return diagnosis.BridgeGone(b.Name)
 		}
 		if err != nil {
 			return err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package firewall
 
 import (
 	"errors"
@@ -19,34 +19,34 @@ type live struct {
 }
 
 // locked opens the store for a call that writes, when no other call does.
-func (p plugin) locked(dataDir string) (l live, unlock func(), err error) {
-	s, err := store.Open(dataDir)
+func (fw *Engine) locked() (l live, unlock func(), err error) {
+	s, err := store.Open(fw.dataDir)
 	if err != nil {
 		return live{}, nil, err
 	}
 	if unlock, err = s.Lock(); err != nil {
 		return live{}, nil, err
 	}
-	return p.remember(s), unlock, nil
+	return fw.remember(s), unlock, nil
 }
 
 // lockedFor is locked for a call that does something for an attachment. done says
 // that another call has done it; then nothing is listed.
-func (p plugin) lockedFor(dataDir, verb string, a policy.Attachment) (l live, unlock func(), done bool, err error) {
-	s, err := store.Open(dataDir)
+func (fw *Engine) lockedFor(verb string, a policy.Attachment) (l live, unlock func(), done bool, err error) {
+	s, err := store.Open(fw.dataDir)
 	if err != nil {
 		return live{}, nil, false, err
 	}
 	if unlock, done, err = s.LockFor(verb, a); err != nil || done {
 		return live{store: s}, unlock, done, err
 	}
-	return p.remember(s), unlock, false, nil
+	return fw.remember(s), unlock, false, nil
 }
 
 // remember lists the records, and tells of files that are none.
-func (p plugin) remember(s *store.Store) live {
+func (fw *Engine) remember(s *store.Store) live {
 	l := live{s, s.List()}
-	p.warn(l.Problems...)
+	fw.warn(l.Problems...)
 	return l
 }
 

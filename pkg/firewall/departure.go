@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package firewall
 
 import (
 	"cmp"
@@ -81,15 +81,15 @@ func (l live) staying(d *departure) []store.Entry {
 // addresses and the isolation in one transaction, and the records when that is
 // done. After an
 // error the records stay, and the next call finishes.
-func (p plugin) depart(l live, d *departure) error {
+func (fw *Engine) depart(l live, d *departure) error {
 	empty, err := l.emptyBridges(d)
 	errs := []error{err}
 	complete := true
-	for _, name := range p.concerned(l, d) {
+	for _, name := range fw.concerned(l, d) {
 		rs, err := l.gone(d, name, empty)
-		p.warn(err) // what cannot be told stays isolated
-		missing, err := p.take(name, rs)
-		p.warn(missing)
+		fw.warn(err) // what cannot be told stays isolated
+		missing, err := fw.take(name, rs)
+		fw.warn(missing)
 		complete = complete && missing == nil
 		errs = append(errs, err)
 		if err != nil && name.Opens() {
@@ -99,10 +99,10 @@ func (p plugin) depart(l live, d *departure) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	p.warn(l.markLeaving(d.ports))
+	fw.warn(l.markLeaving(d.ports))
 	if complete { // else the rules may be there all the same, for a call that finds the tool
 		for _, e := range d.records {
-			p.warn(l.store.Remove(e))
+			fw.warn(l.store.Remove(e))
 		}
 	}
 	return nil
@@ -111,12 +111,12 @@ func (p plugin) depart(l live, d *departure) error {
 // concerned returns the places that have something of a departure: those in use,
 // as all isolate all bridges. Where nothing is recorded it may be any that the
 // host has.
-func (p plugin) concerned(l live, d *departure) []policy.DriverName {
+func (fw *Engine) concerned(l live, d *departure) []policy.DriverName {
 	names := placesOfAll(l.Entries)
 	if !d.unrecorded {
 		return names
 	}
-	for name, at := range p.drivers {
+	for name, at := range fw.host.Drivers {
 		if installed, _ := at.Installed(policy.BothFamilies); installed != 0 {
 			d.drivers = append(d.drivers, name)
 			names = append(names, name)
@@ -128,20 +128,20 @@ func (p plugin) concerned(l live, d *departure) []policy.DriverName {
 
 // take removes a rule set from one place. missing says what the host lacks to do
 // so.
-func (p plugin) take(name policy.DriverName, rs policy.RuleSet) (missing, err error) {
+func (fw *Engine) take(name policy.DriverName, rs policy.RuleSet) (missing, err error) {
 	needed := familiesOf(rs.Addresses)
-	if at, known := p.drivers[name]; known {
+	if at, known := fw.host.Drivers[name]; known {
 		needed, missing = at.Installed(needed)
 	}
 	if errors.Is(missing, firewalld.ErrNotRunning) {
 		return nil, nil // what it held went with it
 	}
-	t, err := p.read(name, rs.Families(), needed)
+	t, err := fw.read(name, rs.Families(), needed)
 	if t == nil {
 		return missing, err
 	}
 	err = errors.Join(err, t.Remove(rs))
-	p.warn(t.Leftovers())
+	fw.warn(t.Leftovers())
 	return missing, err
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package firewall
 
 import (
 	"errors"
@@ -10,58 +10,57 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// restore replays all records of the network namespace, after a flush or a
+// Restore replays all records of the network namespace, after a flush or a
 // restart of the firewall. The error says what could not be restored.
 // With adopting, what an earlier plugin isolates is recorded first, and its rules
 // go last.
-func (p plugin) restore(dataDir string, adopting bool) error {
-	l, unlock, err := p.locked(dataDir)
+func (fw *Engine) Restore(adopting bool) (Restored, error) {
+	l, unlock, err := fw.locked()
 	if err != nil {
-		return err
+		return Restored{}, err
 	}
 	defer unlock()
 
-	p.warn(l.forgetLeaving(""))
-	l, buryErr := p.bury(l)
+	fw.warn(l.forgetLeaving(""))
+	l, buryErr := fw.bury(l)
 	var found earlier
 	var adoptErr error
 	if adopting {
-		found, adoptErr = p.adopt(&l)
+		found, adoptErr = fw.adopt(&l)
 	}
 	all, unreadable := l.attachments()
 	// Bridges whose records are damaged are isolated all the same.
 	isolated := append(l.briefs(), all...)
 	sets, before := policy.ByDriver(isolated, all), policy.Desired(isolated...)
-	h, err := p.readAll(sets, wholly(sets))
+	h, err := fw.readAll(sets, wholly(sets))
 	// What cannot be read keeps nothing else from being isolated.
 	err = errors.Join(err, h.apply(sets, before, nil), adoptErr)
 	if err == nil { // else what is there may be all that isolates
 		err = found.clean(l)
 	}
 	if err := errors.Join(err, buryErr, unreadable, errors.Join(l.Problems...)); err != nil {
-		return fmt.Errorf("not everything could be restored: %w", err)
+		return Restored{}, fmt.Errorf("not everything could be restored: %w", err)
 	}
-	return p.tell(l, len(before.Bridges))
+	return restored(l, len(before.Bridges)), nil
 }
 
-func (p plugin) tell(l live, bridges int) error {
-	adopted := 0
+// Restored counts what Restore put back.
+type Restored struct{ Attachments, Bridges, Adopted int }
+
+func restored(l live, bridges int) Restored {
+	r := Restored{Bridges: bridges}
 	for _, e := range l.Entries {
 		if isAdopted(&e) {
-			adopted++
+			r.Adopted++
 		}
 	}
-	more := ""
-	if adopted > 0 {
-		more = fmt.Sprintf(", %d adopted", adopted)
-	}
-	_, err := fmt.Fprintf(p.stdout, "restored %s on %s%s\n", count(len(l.Entries)-adopted, "attachment"), count(bridges, "bridge"), more)
-	return err
+	r.Attachments = len(l.Entries) - r.Adopted
+	return r
 }
 
 // bury removes the attachments whose bridge or port no longer exists: those of a
 // host's past, and of a DEL that died after the rules were gone.
-func (p plugin) bury(l live) (live, error) {
+func (fw *Engine) bury(l live) (live, error) {
 	d := newDeparture()
 	err := l.partStale(d)
 	for _, e := range l.Entries {
@@ -76,7 +75,7 @@ func (p plugin) bury(l live) (live, error) {
 		err = errors.Join(err, existErr)
 	}
 	if len(d.records) > 0 {
-		err = errors.Join(err, p.depart(l, d))
+		err = errors.Join(err, fw.depart(l, d))
 	}
 	l.Entries = l.staying(d)
 	return l, err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package firewall
 
 import (
 	"errors"
@@ -13,23 +13,35 @@ import (
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// choose returns the backend for a network that names none. A host that has a
+// Choose returns the backend for a network that names none. A host that has a
 // part of iptables is one that uses it, and learns what is missing. An error says
 // that firewalld runs and does not answer: what is set beside it, it may flush.
-func (p plugin) choose() (policy.Backend, error) {
-	switch _, err := p.drivers[policy.Zones].Read(policy.BothFamilies); {
+func (fw *Engine) Choose() (policy.Backend, error) {
+	switch _, err := fw.host.Drivers[policy.Zones].Read(policy.BothFamilies); {
 	case err == nil:
 		return policy.Firewalld, nil
 	case errors.Is(err, firewalld.ErrNotRunning):
 	case firewalld.Absent(err):
-		p.warn(fmt.Errorf("going on without firewalld: %w", err))
+		fw.warn(fmt.Errorf("going on without firewalld: %w", err))
 	default:
 		return "", err
 	}
-	if installed, _ := p.drivers[policy.Filter].Installed(policy.BothFamilies); installed != 0 {
+	if installed, _ := fw.host.Drivers[policy.Filter].Installed(policy.BothFamilies); installed != 0 {
 		return policy.IPTables, nil
 	}
 	return policy.NFTables, nil
+}
+
+// withBackend returns an attachment with the backend that its network uses.
+func (fw *Engine) withBackend(a policy.Attachment) (policy.Attachment, error) {
+	var err error
+	if a.Backend == "" {
+		a.Backend, err = fw.Choose()
+	}
+	if err == nil {
+		fw.host.About(a)
+	}
+	return a, err
 }
 
 // obstacles returns what keeps traffic from the containers of a backend although
@@ -52,8 +64,8 @@ type held map[policy.DriverName]policy.Snapshot
 // address has no rules without them. The others are those of other attachments
 // and of bridges; a host that has no use for a family often has no tool for it,
 // or no tables.
-func (p plugin) read(name policy.DriverName, families, needed policy.Families) (policy.Snapshot, error) {
-	at, known := p.drivers[name]
+func (fw *Engine) read(name policy.DriverName, families, needed policy.Families) (policy.Snapshot, error) {
+	at, known := fw.host.Drivers[name]
 	if !known {
 		return nil, fmt.Errorf("the backend %q of a record is unknown to this version", name)
 	}
@@ -63,24 +75,24 @@ func (p plugin) read(name policy.DriverName, families, needed policy.Families) (
 		_, missing := at.Installed(lacks)
 		return t, errors.Join(missing, err)
 	}
-	p.warn(err)
+	fw.warn(err)
 	return t, nil
 }
 
 // readAll reads what rule sets are about. A place that is not needed is read as
 // far as it can be.
-func (p plugin) readAll(sets policy.RuleSets, needed map[policy.DriverName]policy.Families) (held, error) {
+func (fw *Engine) readAll(sets policy.RuleSets, needed map[policy.DriverName]policy.Families) (held, error) {
 	h := held{}
 	var errs []error
 	for name, rs := range sets {
-		t, err := p.read(name, rs.Families(), needed[name])
+		t, err := fw.read(name, rs.Families(), needed[name])
 		if t != nil {
 			h[name] = t
 		}
 		if _, isNeeded := needed[name]; isNeeded {
 			errs = append(errs, err)
 		} else {
-			p.warn(err)
+			fw.warn(err)
 		}
 	}
 	return h, errors.Join(errs...)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package firewall
 
 import (
 	"fmt"
 	"net/netip"
 	"testing"
 
-	"github.com/cni-isolation/firewall/internal/growth"
+	"github.com/cni-isolation/firewall/pkg/internal/growth"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )

@@ -1,72 +1,77 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package firewall
 
 import (
 	"errors"
 
-	"github.com/containernetworking/cni/pkg/skel"
-	"github.com/containernetworking/cni/pkg/types"
-
-	"github.com/cni-isolation/firewall/pkg/netconf"
+	"github.com/cni-isolation/firewall/pkg/diagnosis"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// status tells the runtime whether an ADD can work (else code 50), and whether
-// what was added is still in force (else 51).
-func (p plugin) status(args *skel.CmdArgs) error {
-	conf, err := netconf.Parse(args.StdinData)
+// Unavailable says that an ADD cannot work.
+type Unavailable struct{ error }
+
+// Unwrap returns why.
+func (u Unavailable) Unwrap() error { return u.error }
+
+// Limited says that what was added is not in force.
+type Limited struct{ error }
+
+// Unwrap returns why.
+func (l Limited) Unwrap() error { return l.error }
+
+// Status returns an Unavailable error where an ADD of a network cannot work whose
+// configuration names a backend, or none; and a Limited one where what was added is
+// no longer in force.
+func (fw *Engine) Status(backend policy.Backend) error {
+	s, err := store.Peek(fw.dataDir)
 	if err != nil {
-		return err
+		return Unavailable{err}
 	}
-	s, err := store.Peek(conf.DataDir)
-	if err != nil {
-		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
-	}
-	all := p.remember(s).briefs()
+	all := fw.remember(s).briefs()
 	sets := policy.ByDriver(all, all)
-	h, difference, err := p.confirmed(sets, held.inForce)
-	backend := conf.Backend
+	h, difference, err := fw.confirmed(sets, held.inForce)
 	if err == nil && backend == "" {
-		backend, err = p.choose()
+		backend, err = fw.Choose()
 	}
 	if err == nil {
-		err = p.available(backend, h)
+		err = fw.available(backend, h)
 	}
 	if err != nil {
-		return types.NewError(types.ErrPluginNotAvailable, explained(err, conf.DataDir).Error(), "")
+		return Unavailable{fw.explained(err)}
 	}
 	o := h.obstacles(backend)
-	p.warn(explained(o.Published, conf.DataDir))
-	if err := errors.Join(kin(errDiffers, difference), o.Forwarding); err != nil {
-		return types.NewError(types.ErrLimitedConnectivity, explained(err, conf.DataDir).Error(), "")
+	fw.warn(fw.explained(o.Published))
+	if err := errors.Join(diagnosis.WithKind(diagnosis.ErrDiffers, difference), o.Forwarding); err != nil {
+		return Limited{fw.explained(err)}
 	}
 	return nil
 }
 
 // available returns an error where an ADD cannot work with a backend.
-func (p plugin) available(backend policy.Backend, h held) error {
+func (fw *Engine) available(backend policy.Backend, h held) error {
 	var errs []error
 	for _, name := range backend.Drivers() {
-		errs = append(errs, p.availableAt(name, h))
+		errs = append(errs, fw.availableAt(name, h))
 	}
 	return errors.Join(errs...)
 }
 
 // availableAt returns an error where an ADD cannot work with a place. What was
 // read of it is proof enough that it can; else it is read.
-func (p plugin) availableAt(name policy.DriverName, h held) error {
+func (fw *Engine) availableAt(name policy.DriverName, h held) error {
 	if t, read := h[name]; read && t.Families() != 0 {
 		return nil
 	}
-	at := p.drivers[name]
+	at := fw.host.Drivers[name]
 	installed, missing := at.Installed(policy.BothFamilies)
 	t, err := at.Read(installed)
 	if t.Families() == 0 {
 		return errors.Join(missing, err)
 	}
-	p.warn(err)
+	fw.warn(err)
 	h[name] = t
 	return t.Check(policy.RuleSet{}) // whether it may be written to at all
 }

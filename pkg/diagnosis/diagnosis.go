@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package diagnosis puts errors into words for the operator: what is wrong with the
+// host, and the command that cures it.
+package diagnosis
 
 import (
 	"cmp"
@@ -10,24 +12,25 @@ import (
 	"github.com/cni-isolation/firewall/pkg/netconf"
 )
 
-// problem is what is wrong, in words. Its JSON is an interface.
-type problem struct {
+// Problem is what is wrong, in words. Its JSON is an interface.
+type Problem struct {
 	Problem string `json:"problem"`
 	Cure    string `json:"cure,omitempty"` // a command; none is known for what is not common
 }
 
-func (p problem) Error() string {
+// Error returns the problem and its cure in one line.
+func (p Problem) Error() string {
 	if p.Cure == "" {
 		return p.Problem
 	}
 	return p.Problem + `: run "` + p.Cure + `"`
 }
 
-// explain returns what an error says, one problem for each that is joined in it,
+// Explain returns what an error says, one problem for each that is joined in it,
 // and none of them twice. Cures are for a data directory.
-func explain(err error, dataDir string) []problem {
-	var all []problem
-	seen := map[problem]bool{}
+func Explain(err error, dataDir string) []Problem {
+	var all []Problem
+	seen := map[Problem]bool{}
 	for _, single := range separate(err) {
 		p := explainOne(single, dataDir)
 		if !seen[p] {
@@ -38,15 +41,15 @@ func explain(err error, dataDir string) []problem {
 	return all
 }
 
-func explainOne(err error, dataDir string) problem {
+func explainOne(err error, dataDir string) Problem {
 	detail := strings.ReplaceAll(err.Error(), "\n", "; ")
 	for _, e := range explanations {
 		if operands, is := e.of(err); is {
 			words := strings.NewReplacer(append(operands, "DETAIL", detail)...)
-			return problem{words.Replace(e.sentence), inDirectory(words.Replace(e.cure), dataDir)}
+			return Problem{words.Replace(e.sentence), inDirectory(words.Replace(e.cure), dataDir)}
 		}
 	}
-	return problem{Problem: detail}
+	return Problem{Problem: detail}
 }
 
 // inDirectory makes a cure one for records in another directory than the usual.
@@ -57,10 +60,10 @@ func inDirectory(cure, dataDir string) string {
 	return strings.ReplaceAll(cure, cureRestore, cureRestore+" --data-dir "+quoted(dataDir))
 }
 
-// explained returns an error in words, for who takes just an error.
-func explained(err error, dataDir string) error {
+// Explained returns an error in words, for who takes just an error.
+func Explained(err error, dataDir string) error {
 	var errs []error
-	for _, p := range explain(err, dataDir) {
+	for _, p := range Explain(err, dataDir) {
 		errs = append(errs, p)
 	}
 	return errors.Join(errs...)

@@ -1,32 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package firewall
 
 import (
 	"errors"
 	"slices"
 
-	"github.com/containernetworking/cni/pkg/skel"
-
-	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// check compares what the kernel holds for the attachment and its bridge with
-// what add would make it hold. It writes nothing, and so takes no lock.
-func (p plugin) check(args *skel.CmdArgs) error {
-	conf, a, err := p.attachment(args)
+// Check compares what the kernel holds for the attachment and its bridge with
+// what Add would make it hold. It writes nothing, and so takes no lock.
+func (fw *Engine) Check(a policy.Attachment) error {
+	a, err := fw.withBackend(a)
 	if err != nil {
 		return err
 	}
-	s, err := store.Peek(conf.DataDir)
+	s, err := store.Peek(fw.dataDir)
 	if err != nil {
 		return err
 	}
-	l := p.remember(s)
+	l := fw.remember(s)
 	own := l.of(a)
-	if isolated := l.adoptedOn(a.Bridge); len(own) == 0 && len(isolated) > 0 && conf.Plugin == netconf.PluginIsolation {
+	if isolated := l.adoptedOn(a.Bridge); len(own) == 0 && len(isolated) > 0 && a.IsStandalone() {
 		own, a = isolated, isolated[0].Attachment // all that there is of it
 	}
 	upstreams := len(own) == 0 && a.Backend != policy.NFTables
@@ -42,7 +39,7 @@ func (p plugin) check(args *skel.CmdArgs) error {
 	if upstreams {
 		compare, sets = held.checkPresent, asUpstream(sets, a)
 	}
-	_, difference, err := p.confirmed(sets, compare)
+	_, difference, err := fw.confirmed(sets, compare)
 	if err := errors.Join(err, difference); err != nil {
 		return err
 	}

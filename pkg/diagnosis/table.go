@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package diagnosis
 
 import (
 	"errors"
@@ -56,7 +56,7 @@ var explanations = []explanation{
 		"firewalld lets through no published port that it does not know: DETAIL",
 		"sed -i 's/^StrictForwardPorts=.*/StrictForwardPorts=no/' /etc/firewalld/firewalld.conf && firewall-cmd --reload && " + cureRestore,
 	}, {
-		is(errCutOff),
+		is(ErrCutOff),
 		"chain FORWARD has the policy DROP, as ufw and Docker set it, so that containers without rules are cut off: DETAIL",
 		cureRestore,
 	}, {
@@ -69,7 +69,7 @@ var explanations = []explanation{
 		"another table drops what the plugin accepts (or accept it there as well): DETAIL",
 		"nft chain FAMILY TABLE CHAIN '{ policy accept; }'",
 	}, {
-		is(errGone),
+		is(ErrGone),
 		"a bridge is gone, with the network of its containers, and their records and rules are left: DETAIL",
 		cureRestore,
 	}, {
@@ -89,7 +89,7 @@ var explanations = []explanation{
 		"a record is damaged, or the file is none; its bridge stays isolated, and its container has to be added again (if it is gone, remove the file): DETAIL",
 		"rm FILE",
 	}, {
-		is(errDiffers),
+		is(ErrDiffers),
 		"rules were flushed, or changed by somebody else: DETAIL",
 		cureRestore,
 	},
@@ -102,9 +102,9 @@ const (
 
 // Kinds of errors that are found on the host as a whole.
 var (
-	errGone    = errors.New("gone")
-	errDiffers = errors.New("the kernel does not hold what it should")
-	errCutOff  = errors.New("cut off")
+	ErrGone    = errors.New("gone")
+	ErrDiffers = errors.New("the kernel does not hold what it should")
+	ErrCutOff  = errors.New("cut off")
 )
 
 // kindred is an error of a kind that its words need not tell.
@@ -115,8 +115,8 @@ type kindred struct {
 
 func (k kindred) Unwrap() []error { return []error{k.error, k.kind} }
 
-// kin gives an error, if it is one, a kind.
-func kin(kind, err error) error {
+// WithKind gives an error, if it is one, a kind.
+func WithKind(kind, err error) error {
 	if err == nil {
 		return nil
 	}

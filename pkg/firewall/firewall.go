@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package firewall is the engine: what each CNI verb and each of the operator's
+// commands does to the host, in which order, and how it goes back where that fails.
+// It reads no flags and no JSON, and writes to no standard stream.
+//
+// Every verb works on the same three things. The records say which attachments there
+// are; package policy says what the rules of these must be; drivers say what is there,
+// and make it so. ADD, CHECK, DEL, GC and restore differ in the verb alone. The order
+// of work, which keeps closed what must be closed, stands in order.go.
+package firewall
+
+import (
+	"errors"
+
+	"github.com/cni-isolation/firewall/pkg/diagnosis"
+	"github.com/cni-isolation/firewall/pkg/firewalld"
+	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/nftables"
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// Engine serves one call.
+type Engine struct {
+	dataDir string
+	host    Host
+}
+
+// Host is what an Engine works on, and whom it tells.
+type Host struct {
+	Drivers map[policy.DriverName]policy.Driver
+
+	// Warn is told of what did not stop the call.
+	Warn func(error)
+
+	// About is told which attachment the call is about, as soon as that is known.
+	About func(policy.Attachment)
+}
+
+// New returns the engine for the records below a data directory.
+func New(dataDir string, host Host) *Engine { return &Engine{dataDir, host} }
+
+// ThisHost returns the network namespace that the process runs in. A driver opens its
+// one connection when it is first asked.
+func ThisHost() Host {
+	return Host{
+		Drivers: map[policy.DriverName]policy.Driver{
+			policy.Filter: iptables.Driver{},
+			policy.Table:  nftables.NewDriver(),
+			policy.Zones:  firewalld.NewDriver(),
+		},
+		Warn:  func(error) {},
+		About: func(policy.Attachment) {},
+	}
+}
+
+// warn tells of errors that do not stop the call.
+func (fw *Engine) warn(errs ...error) {
+	if err := errors.Join(errs...); err != nil {
+		fw.host.Warn(err)
+	}
+}
+
+// explained returns an error in words for the operator.
+func (fw *Engine) explained(err error) error { return diagnosis.Explained(err, fw.dataDir) }
+
+// IsTemporary reports whether an error may be gone at the next try: another call, or
+// another program, was in the way.
+func IsTemporary(err error) bool {
+	return errors.Is(err, store.ErrLocked) || errors.Is(err, iptables.ErrLocked) ||
+		errors.Is(err, nftables.ErrBusy) || errors.Is(err, firewalld.ErrNoAnswer)
+}
+
+// IsConfiguration reports whether an error is in what the network's configuration asks
+// for, and only the host could tell.
+func IsConfiguration(err error) bool { return errors.Is(err, firewalld.ErrUnknownZone) }

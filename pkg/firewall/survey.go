@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/diagnosis"
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// Survey is what there is on the host, and what is wrong with it.
+type Survey struct {
+	Networks []Network
+	Problems []diagnosis.Problem // why what the networks ask for is not in force
+	Warnings []diagnosis.Problem // what else the operator should know
+}
+
+// InForce reports whether the kernel holds what the networks ask for, and nothing
+// else is in their way.
+func (v Survey) InForce() bool { return len(v.Problems) == 0 }
+
+// Network is the containers of one network on one bridge, under one policy.
+type Network struct {
+	Name           string
+	Bridge         string // empty where it has none
+	IngressPolicy  policy.IngressPolicy
+	PublishedPorts policy.PublishedPorts
+	Backend        policy.Backend
+	Containers     []Container
+}
+
+// Container is one interface of a container.
+type Container struct {
+	ID        string
+	IfName    string
+	Addresses []netip.Addr
+}
+
+// Survey reads the records and the tables, and changes nothing.
+func (fw *Engine) Survey() (Survey, error) {
+	s, err := store.Peek(fw.dataDir)
+	if err != nil {
+		return Survey{}, err
+	}
+	l := live{s, s.List()}
+	all, unreadable := l.attachments()
+	known := append(l.briefs(), all...) // a damaged record's name says something too
+	sets := policy.ByDriver(known, known)
+	h, difference, err := fw.confirmed(sets, held.inForce)
+	backends := backendsOf(l.Entries)
+	wrong := []error{err, diagnosis.BridgesGone(all), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
+	if difference != nil && slices.Contains(backends, policy.IPTables) {
+		wrong = append(wrong, fw.cutOff())
+	}
+	warnings := append([]error{unreadable}, l.Problems...)
+	for _, name := range backends {
+		o := h.obstacles(name)
+		wrong, warnings = append(wrong, o.Forwarding), append(warnings, o.Published)
+	}
+	return Survey{
+		Networks: networks(all),
+		Problems: diagnosis.Explain(errors.Join(append(wrong, diagnosis.Forwards(all))...), fw.dataDir),
+		Warnings: diagnosis.Explain(errors.Join(warnings...), fw.dataDir),
+	}, nil
+}
+
+// networks groups attachments, sorted by everything that tells them apart.
+func networks(all []policy.Attachment) []Network {
+	var list []Network
+	slices.SortFunc(all, func(a, b policy.Attachment) int {
+		return slices.Compare(
+			[]string{a.Network, a.Bridge, string(a.IngressPolicy), string(a.PublishedPorts), string(a.Backend), a.ContainerID, a.IfName},
+			[]string{b.Network, b.Bridge, string(b.IngressPolicy), string(b.PublishedPorts), string(b.Backend), b.ContainerID, b.IfName})
+	})
+	for _, a := range all {
+		n := Network{Name: a.Network, Bridge: a.Bridge, IngressPolicy: a.IngressPolicy, PublishedPorts: a.PublishedPorts, Backend: a.Backend}
+		if len(list) == 0 || !list[len(list)-1].sameAs(n) {
+			list = append(list, n)
+		}
+		if a.Network == AdoptedNetwork {
+			continue // what is on the bridge is not known
+		}
+		last := &list[len(list)-1]
+		last.Containers = append(last.Containers, newContainer(a))
+	}
+	return list
+}
+
+func (n Network) sameAs(other Network) bool {
+	return n.Name == other.Name && n.Bridge == other.Bridge && n.IngressPolicy == other.IngressPolicy &&
+		n.PublishedPorts == other.PublishedPorts && n.Backend == other.Backend
+}
+
+func newContainer(a policy.Attachment) Container {
+	c := Container{ID: a.ContainerID, IfName: a.IfName}
+	for _, p := range a.Addresses {
+		c.Addresses = append(c.Addresses, p.Addr())
+	}
+	return c
+}
+
+// cutOff returns an error that names the chains FORWARD which drop what no rule of
+// iptables accepts.
+func (fw *Engine) cutOff() error {
+	t, _ := fw.host.Drivers[policy.Table].Read(policy.BothFamilies) // nothing on a kernel without nf_tables
+	return diagnosis.CutOff(t.Obstacles().Forwarding)
+}

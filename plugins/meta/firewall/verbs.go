@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/ns"
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/cni-isolation/firewall/pkg/firewall"
+	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/netconf"
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+func (p plugin) add(args *skel.CmdArgs) error {
+	if err := checkSandbox(args); err != nil {
+		return err
+	}
+	conf, a, err := attachment(args)
+	if err != nil {
+		return err
+	}
+	return p.engine(conf.DataDir).Add(a, func() error { return p.deliver(conf.PrevResult.Raw) })
+}
+
+func (p plugin) check(args *skel.CmdArgs) error {
+	conf, a, err := attachment(args)
+	if err != nil {
+		return err
+	}
+	return p.engine(conf.DataDir).Check(a)
+}
+
+// del goes on with a configuration that add would refuse: the container is gone either
+// way, and refusing would leave its rules to whoever gets its address next.
+func (p plugin) del(args *skel.CmdArgs) error {
+	conf, err := netconf.Parse(args.StdinData)
+	if conf == nil {
+		return err
+	}
+	p.warn(err)
+	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
+	p.warn(err)
+	return p.engine(conf.DataDir).Del(a)
+}
+
+// gc removes nothing for a configuration that is not valid: a list that cannot be
+// read must not pass for an empty one.
+func (p plugin) gc(args *skel.CmdArgs) error {
+	conf, err := netconf.Parse(args.StdinData)
+	if err != nil || conf.Valid == nil {
+		return err
+	}
+	var valid []policy.Owner
+	for _, v := range conf.Valid {
+		valid = append(valid, policy.Owner{Network: conf.Name, ContainerID: v.ContainerID, IfName: v.IfName})
+	}
+	return p.engine(conf.DataDir).GC(conf.Name, valid)
+}
+
+func (p plugin) status(args *skel.CmdArgs) error {
+	conf, err := netconf.Parse(args.StdinData)
+	if err != nil {
+		return err
+	}
+	return p.engine(conf.DataDir).Status(conf.Backend)
+}
+
+// coded gives a verb's errors the CNI code that tells the runtime what to do.
+func coded(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
+	return func(args *skel.CmdArgs) error {
+		err := verb(args)
+		var unavailable firewall.Unavailable
+		var limited firewall.Limited
+		switch {
+		case errors.As(err, &unavailable):
+			return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
+		case errors.As(err, &limited):
+			return types.NewError(types.ErrLimitedConnectivity, err.Error(), "")
+		case firewall.IsTemporary(err):
+			return types.NewError(types.ErrTryAgainLater, err.Error(), "")
+		case firewall.IsConfiguration(err):
+			return types.NewError(types.ErrInvalidNetworkConfig, err.Error(), "")
+		}
+		return err
+	}
+}
+
+// attachment reads a call that must be valid and have a prevResult.
+func attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) {
+	conf, err := netconf.Parse(args.StdinData)
+	if err != nil {
+		return nil, policy.Attachment{}, err
+	}
+	if conf.PrevResult == nil {
+		return nil, policy.Attachment{}, types.NewError(types.ErrInvalidNetworkConfig,
+			"prevResult is missing: chain \"firewall\" after the plugin that makes the interface", "")
+	}
+	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
+	return conf, a, err
+}
+
+func kindOf(name string) (netconf.LinkKind, error) {
+	l, err := link.ByName(name)
+	switch {
+	case errors.Is(err, link.ErrNotFound):
+		return netconf.NoLink, nil
+	case err != nil:
+		return netconf.NoLink, err
+	case l.IsBridge():
+		return netconf.BridgeLink, nil
+	}
+	return netconf.OtherLink, nil
+}
+
+// checkSandbox refuses the host's own network namespace before anything is
+// done; skel finds out after the call.
+func checkSandbox(args *skel.CmdArgs) error {
+	if override := strings.ToUpper(args.NetnsOverride); override == "TRUE" || override == "1" {
+		return nil
+	}
+	own, err := ns.CheckNetNS(args.Netns)
+	if err != nil {
+		return err
+	}
+	if own {
+		return types.NewError(types.ErrInvalidNetNS, "CNI_NETNS is the network namespace that the plugin runs in", "")
+	}
+	return nil
+}
+
+// deliver writes the prevResult, which is the plugin's result, as it came.
+func (p plugin) deliver(prevResult []byte) error {
+	if _, err := p.stdout.Write(append(prevResult, '\n')); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return nil
+}
