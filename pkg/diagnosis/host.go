@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
@@ -81,28 +80,6 @@ func addressed(bridge string) policy.Families {
 		}
 	}
 	return families
-}
-
-// BridgesGone returns an error that names the bridges which attachments have, and the
-// host has not any more.
-func BridgesGone(all []policy.Attachment) error {
-	var names []string
-	for _, a := range all {
-		if a.Bridge != "" && !a.Unseen {
-			names = append(names, a.Bridge)
-		}
-	}
-	found, err := link.Existing(names)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, name := range names {
-		if found[name] == 0 {
-			errs = append(errs, BridgeGone(name))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // BridgeGone returns the error that a bridge is gone.

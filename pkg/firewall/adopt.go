@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// AdoptedNetwork stands for the network in the record of a bridge that an earlier
-// plugin isolated by iptables: upstream's, or the standalone isolation. Its
-// containers have no record. No network can have that name.
+// AdoptedNetwork stands for the network in the record of a bridge that another plugin
+// isolated by iptables: upstream's, or the standalone "isolation". Its containers have
+// no record. No network can have that name.
 const AdoptedNetwork = "(adopted)"
 
 func adopted(bridge string) policy.Attachment {
@@ -26,9 +25,9 @@ var adoptedKey = store.NetworkKey(AdoptedNetwork)
 func isAdopted(e *store.Entry) bool { return e.NetworkKey == adoptedKey }
 
 // adoptedOn returns the entry of a bridge that was adopted, if it was.
-func (l live) adoptedOn(bridge string) []store.Entry {
+func (r records) adoptedOn(bridge string) []store.Entry {
 	var found []store.Entry
-	for _, e := range l.Entries {
+	for _, e := range r.Entries {
 		if e.Attachment.Bridge == bridge && isAdopted(&e) {
 			found = append(found, e)
 		}
@@ -43,46 +42,46 @@ func supersedes(a policy.Attachment, e *store.Entry) bool {
 	return e.Attachment.Bridge == a.Bridge && a.IngressPolicy.Isolates() && isAdopted(e)
 }
 
-// earlier is what the filter tables hold of earlier plugins.
-type earlier struct {
+// foreign is what the filter tables hold of other plugins.
+type foreign struct {
 	families policy.Families // none: not asked for, or no iptables
 	unused   []string        // bridges that are isolated, and nobody is on them
 }
 
-// adopt records the bridges that only rules of an earlier plugin isolate, in the
-// backend that the host has for a network which names none, so that they are
-// isolated in the place of every backend. Published ports were closed between
-// bridges, and stay so until an ADD says otherwise.
-func (fw *Engine) adopt(l *live) (earlier, error) {
-	installed, _ := iptables.Installed(policy.BothFamilies)
+// adopt records the bridges that only rules of another plugin isolate, so that every
+// driver in use isolates them. Their backend is the one that the host has for a
+// network which names none. Published ports were closed between bridges, and stay so
+// until an ADD says otherwise.
+func (fw *Engine) adopt(r *records) (foreign, error) {
+	installed, _ := fw.host.Drivers[policy.Filter].Installed(policy.BothFamilies)
 	if installed == 0 {
-		return earlier{}, nil
+		return foreign{}, nil
 	}
-	t, err := iptables.Read(installed)
+	actual, err := fw.host.Drivers[policy.Filter].Read(installed)
 	if err != nil {
-		return earlier{}, fmt.Errorf("adopting what iptables holds: %w", err)
+		return foreign{}, fmt.Errorf("adopting what iptables holds: %w", err)
 	}
-	found := earlier{families: installed}
 	backend, err := fw.Choose()
 	if err != nil {
-		return earlier{}, err
+		return foreign{}, err
 	}
+	found := foreign{families: installed}
 	var errs []error
-	for _, b := range t.Isolated() {
+	for _, b := range actual.Isolated() {
 		a := adopted(b.Name)
 		a.IngressPolicy, a.PublishedPorts, a.Backend = b.IngressPolicy, policy.Deny, backend
 		if b.Families != policy.BothFamilies {
 			a.IsolatedIn = b.Families
 		}
-		errs = append(errs, found.adopt(l, a))
+		errs = append(errs, found.adopt(r, a))
 	}
 	return found, errors.Join(errs...)
 }
 
 // adopt records one bridge, in the families in which no record isolates it.
-func (found *earlier) adopt(l *live, a policy.Attachment) error {
+func (f *foreign) adopt(r *records, a policy.Attachment) error {
 	all, left := a.Families(), a.Families()
-	for _, e := range l.Entries {
+	for _, e := range r.Entries {
 		if e.Attachment.Bridge == a.Bridge && e.Attachment.IngressPolicy.Isolates() {
 			left &^= e.Attachment.Families()
 			a.PublishedPorts = e.Attachment.PublishedPorts // which is for both families
@@ -94,55 +93,77 @@ func (found *earlier) adopt(l *live, a policy.Attachment) error {
 	if left != all {
 		a.IsolatedIn = left
 	}
-	used, err := l.inUse(a.Bridge, nil, nil)
+	used, err := r.inUse(a.Bridge, nil, nil)
 	if err != nil {
 		return err
 	}
 	if !used {
-		found.unused = append(found.unused, a.Bridge)
+		f.unused = append(f.unused, a.Bridge)
 		return nil
 	}
-	if err := l.store.Put(a, nil); err != nil {
+	if err := r.store.Put(a, nil); err != nil {
 		return err
 	}
-	l.Entries = append(l.Entries, store.NewEntry(a))
+	r.Entries = append(r.Entries, store.NewEntry(a))
 	return nil
 }
 
-// clean removes what earlier plugins left: all rules of the former one, those of
-// bridges on which nobody is, and, where no record is of iptables, those of
-// bridges whose containers all have records. It comes when the kernel holds all
-// that the records say.
-func (found earlier) clean(l live) error {
+// removeForeign removes what other plugins left: all rules of the standalone one,
+// those of bridges on which nobody is, and, where no record is of iptables, those of
+// bridges whose containers all have records. It comes when the kernel holds all that
+// the records say.
+func (fw *Engine) removeForeign(found foreign, r records) error {
 	if found.families == 0 {
 		return nil
 	}
-	t, err := iptables.Read(found.families)
+	actual, err := fw.host.Drivers[policy.Filter].Read(found.families)
 	if err != nil {
 		return err
 	}
-	errs := []error{t.RemoveForeign()}
+	errs := []error{actual.RemoveForeign()}
 	bridges := found.unused
-	if !slices.Contains(placesOfAll(l.Entries), policy.Filter) {
-		ours, err := l.withoutStrangers(l.Entries, nil)
+	if !slices.Contains(driversOf(r.Entries), policy.Filter) {
+		recorded, err := r.withoutUnrecorded(r.Entries, nil)
 		errs = append(errs, err)
-		bridges = append(bridges, ours...)
+		bridges = append(bridges, recorded...)
 	}
-	return errors.Join(append(errs, t.Remove(wholeBridges(bridges)))...)
+	return errors.Join(append(errs, actual.Remove(wholeBridges(bridges)))...)
 }
 
-// partNeedless makes the adopted bridges leave on which nobody is any more.
-func (l live) partNeedless(d *departure) error {
+// addUnusedAdopted adds to a removal the adopted bridges on which nobody is any more.
+func (r records) addUnusedAdopted(d *removal) error {
 	var errs []error
-	for _, e := range l.Entries {
+	for _, e := range r.Entries {
 		if !isAdopted(&e) {
 			continue
 		}
-		used, err := l.inUse(e.Attachment.Bridge, nil, d.ports)
+		used, err := r.inUse(e.Attachment.Bridge, nil, d.ports)
 		if err == nil && !used {
-			err = l.part(d, e)
+			err = r.addTo(d, e)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// removeReplaced removes what an added attachment has in other backends, now that it
+// is in the one of its configuration, and what was adopted of its bridge.
+func (fw *Engine) removeReplaced(r records, a policy.Attachment) error {
+	key := keyOf(a)
+	d := newRemoval()
+	for _, e := range r.Entries {
+		if e.Key == key && e.Attachment.Backend != a.Backend || supersedes(a, &e) {
+			previous, err := r.store.Read(e)
+			fw.warn(err)
+			d.add(policy.Attachment{
+				Backend: e.Attachment.Backend, Addresses: e.Attachment.Addresses, Zone: previous.Zone,
+			})
+			d.records[e.File()] = e
+		}
+	}
+	if len(d.records) == 0 {
+		return nil
+	}
+	r.Entries = append(r.Entries, store.NewEntry(a))
+	return fw.remove(r, d)
 }

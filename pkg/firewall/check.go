@@ -4,14 +4,13 @@ package firewall
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// Check compares what the kernel holds for the attachment and its bridge with
-// what Add would make it hold. It writes nothing, and so takes no lock.
+// Check compares what the kernel holds for an attachment and its bridge with what
+// Add would make it hold. It writes nothing, and so takes no lock.
 func (fw *Engine) Check(a policy.Attachment) error {
 	a, err := fw.withBackend(a)
 	if err != nil {
@@ -21,60 +20,46 @@ func (fw *Engine) Check(a policy.Attachment) error {
 	if err != nil {
 		return err
 	}
-	l := fw.remember(s)
-	own := l.of(a)
-	if isolated := l.adoptedOn(a.Bridge); len(own) == 0 && len(isolated) > 0 && a.IsStandalone() {
-		own, a = isolated, isolated[0].Attachment // all that there is of it
+	r := fw.list(s)
+	own := r.of(a)
+	if on := r.adoptedOn(a.Bridge); len(own) == 0 && len(on) > 0 && a.IsStandalone() {
+		own, a = on, on[0].Attachment // all that there is of it
 	}
-	upstreams := len(own) == 0 && a.Backend != policy.NFTables
-	if upstreams { // which has no rules for published ports
+	foreign := len(own) == 0 && a.Backend != policy.NFTables
+	if foreign { // upstream's plugin has no rules for published ports
 		a.PublishedPorts = policy.Deny
 	}
 	a.Backend = backendOf(own, a.Backend)
-	sets := l.with(a)
-	for name, rs := range sets {
-		sets[name] = rs.On(a.Bridge)
+	desired := r.desiredOn(a)
+	compare := snapshots.check
+	if foreign {
+		compare, desired = snapshots.checkForeign, asUpstream(desired, a)
 	}
-	compare := held.check
-	if upstreams {
-		compare, sets = held.checkPresent, asUpstream(sets, a)
-	}
-	_, difference, err := fw.confirmed(sets, compare)
+	_, difference, err := fw.settled(desired, func(actual snapshots) error { return compare(actual, desired) })
 	if err := errors.Join(err, difference); err != nil {
 		return err
 	}
-	return checkPorts(isolating(sets))
+	return fw.checkPorts(bridgesIn(desired))
+}
+
+// desiredOn returns what is desired for an attachment, on its own bridge.
+func (r records) desiredOn(a policy.Attachment) policy.RuleSets {
+	desired := r.desired([]policy.Attachment{a}, nil)
+	for name, rs := range desired {
+		desired[name] = rs.On(a.Bridge)
+	}
+	return desired
 }
 
 // asUpstream returns where upstream's plugin keeps an attachment's rules: with
 // firewalld too, it isolates by iptables.
-func asUpstream(sets policy.RuleSets, a policy.Attachment) policy.RuleSets {
+func asUpstream(desired policy.RuleSets, a policy.Attachment) policy.RuleSets {
 	if a.Backend == policy.IPTables {
-		return policy.RuleSets{policy.Filter: sets[policy.Filter]}
+		return policy.RuleSets{policy.Filter: desired[policy.Filter]}
 	}
-	upstreams := policy.RuleSets{policy.Zones: sets[policy.Zones]}
+	upstreams := policy.RuleSets{policy.Zones: desired[policy.Zones]}
 	if a.IngressPolicy.Isolates() {
-		upstreams[policy.Filter] = sets[policy.Table].With(policy.RuleSet{})
+		upstreams[policy.Filter] = desired[policy.Table].With(policy.RuleSet{})
 	}
 	return upstreams
-}
-
-// checkPresent is check for what upstream's plugin wrote.
-func (h held) checkPresent(sets policy.RuleSets) error {
-	for name, rs := range sets {
-		if err := h[name].CheckForeign(rs); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// backendOf returns the backend that the ADD chose which wrote the records of an
-// attachment. A call that died while it changed the backend left two.
-func backendOf(own []store.Entry, configured policy.Backend) policy.Backend {
-	names := backendsOf(own)
-	if len(names) == 0 || slices.Contains(names, configured) {
-		return configured
-	}
-	return names[0]
 }

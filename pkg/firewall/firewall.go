@@ -16,6 +16,7 @@ import (
 	"github.com/cni-isolation/firewall/pkg/diagnosis"
 	"github.com/cni-isolation/firewall/pkg/firewalld"
 	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
@@ -30,12 +31,24 @@ type Engine struct {
 // Host is what an Engine works on, and whom it tells.
 type Host struct {
 	Drivers map[policy.DriverName]policy.Driver
+	Links   Links
 
 	// Warn is told of what did not stop the call.
 	Warn func(error)
 
 	// About is told which attachment the call is about, as soon as that is known.
 	About func(policy.Attachment)
+}
+
+// Links is what the kernel says of interfaces. See link.Kernel.
+type Links interface {
+	ByName(name string) (link.Link, error)
+	Ports(bridge link.Link) ([]link.Link, error)
+	Existing(names []string) (map[string]int, error)
+	ExistsIndex(index int) (bool, error)
+	Filtered() (policy.Families, error)
+	FlagPorts(bridge link.Link, on bool) error
+	CheckPorts(bridge link.Link, on bool) error
 }
 
 // New returns the engine for the records below a data directory.
@@ -50,6 +63,7 @@ func ThisHost() Host {
 			policy.Table:  nftables.NewDriver(),
 			policy.Zones:  firewalld.NewDriver(),
 		},
+		Links: link.Kernel{},
 		Warn:  func(error) {},
 		About: func(policy.Attachment) {},
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// GC removes the attachments of a network but those that are valid.
+// GC removes the attachments of a network, except the valid ones.
 func (fw *Engine) GC(network string, valid []policy.Owner) error {
-	l, unlock, err := fw.evenWithout(fw.locked())
+	r, unlock, err := fw.orNone(fw.lock())
 	if err != nil {
 		return err
 	}
@@ -19,11 +19,11 @@ func (fw *Engine) GC(network string, valid []policy.Owner) error {
 	for _, v := range valid {
 		keep[store.Key(network, v.ContainerID, v.IfName)] = true
 	}
-	d := newDeparture()
-	for _, e := range l.Entries {
+	d := newRemoval()
+	for _, e := range r.Entries {
 		if e.NetworkKey == store.NetworkKey(network) && !keep[e.Key] {
-			fw.warn(l.part(d, e))
+			fw.warn(r.addTo(d, e))
 		}
 	}
-	return fw.depart(l, d)
+	return fw.remove(r, d)
 }

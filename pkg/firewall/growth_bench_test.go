@@ -13,16 +13,16 @@ import (
 )
 
 // crowd returns what is remembered of n attachments, two on each bridge.
-func crowd(n int) live {
-	var l live
+func crowd(n int) records {
+	var r records
 	for i := range n {
-		l.Entries = append(l.Entries, store.NewEntry(policy.Attachment{
+		r.Entries = append(r.Entries, store.NewEntry(policy.Attachment{
 			Network: fmt.Sprintf("net%d", i/2), ContainerID: fmt.Sprintf("container%d", i), IfName: "eth0",
 			Bridge: fmt.Sprintf("br%d", i/2), IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, AdminChain: "CNI-ADMIN", Backend: policy.IPTables,
 			Addresses: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)},
 		}))
 	}
-	return l
+	return r
 }
 
 // another is an attachment that is added to a crowd.
@@ -32,34 +32,34 @@ var another = policy.Attachment{
 	Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")},
 }
 
-// BenchmarkWith is what an ADD makes of the records.
-func BenchmarkWith(b *testing.B) {
+// BenchmarkDesired is what an ADD makes of the records.
+func BenchmarkDesired(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("containers=%d", n), func(b *testing.B) {
-			l := crowd(n)
+			r := crowd(n)
 			b.ReportAllocs()
 			for b.Loop() {
-				l.with(another)
+				r.desired([]policy.Attachment{another}, nil)
 			}
 		})
 	}
 }
 
 func TestGrowth(t *testing.T) {
-	for name, compute := range map[string]func(l live) int{
-		"ADD": func(l live) int { return len(l.with(another)) },
-		"DEL": func(l live) int {
-			d := newDeparture()
-			d.leave(l.Entries[0].Attachment)
-			d.records[l.Entries[0].File()] = l.Entries[0]
-			return len(d.freed(policy.Filter, l.staying(d)))
+	for name, compute := range map[string]func(r records) int{
+		"ADD": func(r records) int { return len(r.desired([]policy.Attachment{another}, nil)) },
+		"DEL": func(r records) int {
+			d := newRemoval()
+			d.add(r.Entries[0].Attachment)
+			d.records[r.Entries[0].File()] = r.Entries[0]
+			return len(d.freed(policy.Filter, r.remaining(d)))
 		},
-		"places": func(l live) int { return len(placesOfAll(l.Entries)) },
+		"drivers": func(r records) int { return len(inOrder(driversOf(r.Entries))) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			growth.LinearCount(t, func(n int) func() int {
-				l := crowd(n)
-				return func() int { return compute(l) }
+				r := crowd(n)
+				return func() int { return compute(r) }
 			})
 		})
 	}

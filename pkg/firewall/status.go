@@ -22,74 +22,57 @@ type Limited struct{ error }
 // Unwrap returns why.
 func (l Limited) Unwrap() error { return l.error }
 
-// Status returns an Unavailable error where an ADD of a network cannot work whose
-// configuration names a backend, or none; and a Limited one where what was added is
-// no longer in force.
+// Status returns an Unavailable error where an ADD cannot work for a network whose
+// configuration names this backend, or none, and a Limited one where what was
+// added is no longer in force.
 func (fw *Engine) Status(backend policy.Backend) error {
 	s, err := store.Peek(fw.dataDir)
 	if err != nil {
 		return Unavailable{err}
 	}
-	all := fw.remember(s).briefs()
-	sets := policy.ByDriver(all, all)
-	h, difference, err := fw.confirmed(sets, held.inForce)
+	r := fw.list(s)
+	desired := r.desired(nil, r.briefs())
+	actual, difference, err := fw.settled(desired, func(actual snapshots) error { return fw.inForce(actual, desired) })
 	if err == nil && backend == "" {
 		backend, err = fw.Choose()
 	}
 	if err == nil {
-		err = fw.available(backend, h)
+		err = fw.available(backend, actual)
 	}
 	if err != nil {
 		return Unavailable{fw.explained(err)}
 	}
-	o := h.obstacles(backend)
-	fw.warn(fw.explained(o.Published))
-	if err := errors.Join(diagnosis.WithKind(diagnosis.ErrDiffers, difference), o.Forwarding); err != nil {
+	obstacles := actual.obstacles(backend)
+	fw.warn(fw.explained(obstacles.Published))
+	err = errors.Join(diagnosis.WithKind(diagnosis.ErrDiffers, difference), obstacles.Forwarding)
+	if err != nil {
 		return Limited{fw.explained(err)}
 	}
 	return nil
 }
 
 // available returns an error where an ADD cannot work with a backend.
-func (fw *Engine) available(backend policy.Backend, h held) error {
+func (fw *Engine) available(backend policy.Backend, actual snapshots) error {
 	var errs []error
 	for _, name := range backend.Drivers() {
-		errs = append(errs, fw.availableAt(name, h))
+		errs = append(errs, fw.availableAt(name, actual))
 	}
 	return errors.Join(errs...)
 }
 
-// availableAt returns an error where an ADD cannot work with a place. What was
-// read of it is proof enough that it can; else it is read.
-func (fw *Engine) availableAt(name policy.DriverName, h held) error {
-	if t, read := h[name]; read && t.Families() != 0 {
+// availableAt returns an error where an ADD cannot work with a driver. What was read
+// of it is proof enough that it can; else it is read.
+func (fw *Engine) availableAt(name policy.DriverName, actual snapshots) error {
+	if snapshot, read := actual[name]; read && snapshot.Families() != 0 {
 		return nil
 	}
-	at := fw.host.Drivers[name]
-	installed, missing := at.Installed(policy.BothFamilies)
-	t, err := at.Read(installed)
-	if t.Families() == 0 {
+	driver := fw.host.Drivers[name]
+	installed, missing := driver.Installed(policy.BothFamilies)
+	snapshot, err := driver.Read(installed)
+	if snapshot.Families() == 0 {
 		return errors.Join(missing, err)
 	}
 	fw.warn(err)
-	h[name] = t
-	return t.Check(policy.RuleSet{}) // whether it may be written to at all
-}
-
-// inForce returns an error that names the first thing which the kernel does not
-// hold as the rule sets say.
-func (h held) inForce(sets policy.RuleSets) error {
-	if err := h.check(sets); err != nil {
-		return err
-	}
-	return checkPorts(isolating(sets))
-}
-
-// briefs returns all attachments as far as the names of their records say.
-func (l live) briefs() []policy.Attachment {
-	var all []policy.Attachment
-	for _, e := range l.Entries {
-		all = append(all, e.Attachment)
-	}
-	return all
+	actual[name] = snapshot
+	return snapshot.Check(policy.RuleSet{}) // whether it may be written to at all
 }

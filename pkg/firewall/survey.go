@@ -40,25 +40,24 @@ type Container struct {
 	Addresses []netip.Addr
 }
 
-// Survey reads the records and the tables, and changes nothing.
+// Survey reads the records and the rules, and changes nothing.
 func (fw *Engine) Survey() (Survey, error) {
 	s, err := store.Peek(fw.dataDir)
 	if err != nil {
 		return Survey{}, err
 	}
-	l := live{s, s.List()}
-	all, unreadable := l.attachments()
-	known := append(l.briefs(), all...) // a damaged record's name says something too
-	sets := policy.ByDriver(known, known)
-	h, difference, err := fw.confirmed(sets, held.inForce)
-	backends := backendsOf(l.Entries)
-	wrong := []error{err, diagnosis.BridgesGone(all), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
+	r := records{s, s.List(), fw.host.Links}
+	all, unreadable := r.attachments()
+	desired := r.desired(nil, append(r.briefs(), all...)) // a damaged record's name tells something, too
+	actual, difference, err := fw.settled(desired, func(actual snapshots) error { return fw.inForce(actual, desired) })
+	backends := backendsOf(r.Entries)
+	wrong := []error{err, fw.bridgesGone(all), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
 	if difference != nil && slices.Contains(backends, policy.IPTables) {
-		wrong = append(wrong, fw.cutOff())
+		wrong = append(wrong, fw.forwardBlockers())
 	}
-	warnings := append([]error{unreadable}, l.Problems...)
+	warnings := append([]error{unreadable}, r.Problems...)
 	for _, name := range backends {
-		o := h.obstacles(name)
+		o := actual.obstacles(name)
 		wrong, warnings = append(wrong, o.Forwarding), append(warnings, o.Published)
 	}
 	return Survey{
@@ -66,6 +65,35 @@ func (fw *Engine) Survey() (Survey, error) {
 		Problems: diagnosis.Explain(errors.Join(append(wrong, diagnosis.Forwards(all))...), fw.dataDir),
 		Warnings: diagnosis.Explain(errors.Join(warnings...), fw.dataDir),
 	}, nil
+}
+
+// bridgesGone returns an error that names the bridges which attachments have, and
+// which no longer exist.
+func (fw *Engine) bridgesGone(all []policy.Attachment) error {
+	var names []string
+	for _, a := range all {
+		if a.Bridge != "" && !a.Unseen {
+			names = append(names, a.Bridge)
+		}
+	}
+	found, err := fw.host.Links.Existing(names)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		if found[name] == 0 {
+			errs = append(errs, diagnosis.BridgeGone(name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// forwardBlockers returns an error that names the chains FORWARD which drop what no
+// rule of iptables accepts. There is none on a kernel without nf_tables.
+func (fw *Engine) forwardBlockers() error {
+	actual, _ := fw.host.Drivers[policy.Table].Read(policy.BothFamilies)
+	return diagnosis.CutOff(actual.Obstacles().Forwarding)
 }
 
 // networks groups attachments, sorted by everything that tells them apart.
@@ -101,11 +129,4 @@ func newContainer(a policy.Attachment) Container {
 		c.Addresses = append(c.Addresses, p.Addr())
 	}
 	return c
-}
-
-// cutOff returns an error that names the chains FORWARD which drop what no rule of
-// iptables accepts.
-func (fw *Engine) cutOff() error {
-	t, _ := fw.host.Drivers[policy.Table].Read(policy.BothFamilies) // nothing on a kernel without nf_tables
-	return diagnosis.CutOff(t.Obstacles().Forwarding)
 }

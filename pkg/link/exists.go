@@ -11,7 +11,7 @@ import (
 
 // Existing returns those of the names that interfaces of this network namespace
 // have, with their indices. It costs one system call a name.
-func Existing(names []string) (map[string]int, error) {
+func (Kernel) Existing(names []string) (map[string]int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("opening a socket to ask for interfaces: %w", err)
@@ -37,7 +37,7 @@ func Existing(names []string) (map[string]int, error) {
 
 // ExistsIndex reports whether an interface of this network namespace has an
 // index.
-func ExistsIndex(index int) (bool, error) {
+func (Kernel) ExistsIndex(index int) (bool, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false, fmt.Errorf("opening a socket to ask for interfaces: %w", err)

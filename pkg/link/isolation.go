@@ -19,7 +19,7 @@ import (
 // Filtered returns the families whose frames between two ports of any bridge pass
 // the rules, because br_netfilter is on. A bridge of which it is not may have it
 // on by itself.
-func Filtered() (policy.Families, error) {
+func (Kernel) Filtered() (policy.Families, error) {
 	var s policy.Families
 	for f, name := range map[policy.Family]string{policy.IPv4: "bridge-nf-call-iptables", policy.IPv6: "bridge-nf-call-ip6tables"} {
 		on, err := sysctl(name)
@@ -68,8 +68,8 @@ func NeedsFlag(bridge Link, families, everywhere policy.Families) bool {
 
 // FlagPorts gives all container ports of a bridge the flag isolated, or takes
 // it from them. Only those that have it otherwise are written.
-func FlagPorts(bridge Link, on bool) error {
-	ports, err := Ports(bridge)
+func (k Kernel) FlagPorts(bridge Link, on bool) error {
+	ports, err := k.Ports(bridge)
 	if err != nil {
 		return err
 	}
@@ -100,8 +100,8 @@ var ErrFlag = errors.New("the flag isolated")
 
 // CheckPorts returns an error that names the first container port of a bridge
 // whose flag isolated is not as it should be. It wraps ErrFlag.
-func CheckPorts(bridge Link, on bool) error {
-	ports, err := Ports(bridge)
+func (k Kernel) CheckPorts(bridge Link, on bool) error {
+	ports, err := k.Ports(bridge)
 	if err != nil {
 		return err
 	}

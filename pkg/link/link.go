@@ -45,9 +45,12 @@ func (l Link) IsBridge() bool { return l.Kind == "bridge" }
 // namespace. An uplink enslaved to the bridge does not, and must not be cut off.
 func (l Link) IsContainerPort() bool { return l.Kind == "veth" && l.otherEndAway }
 
+// Kernel answers for the network namespace that the process runs in.
+type Kernel struct{}
+
 // ByName returns an interface of this network namespace. The error is
 // ErrNotFound where there is none of that name.
-func ByName(name string) (Link, error) {
+func (Kernel) ByName(name string) (Link, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
@@ -65,7 +68,7 @@ func ByName(name string) (Link, error) {
 }
 
 // Ports returns the interfaces that are enslaved to a bridge.
-func Ports(bridge Link) ([]Link, error) {
+func (Kernel) Ports(bridge Link) ([]Link, error) {
 	// A link that comes or goes meanwhile, of whatever container, spoils the list.
 	const attempts = 100
 	var ports []Link

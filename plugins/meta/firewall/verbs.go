@@ -106,7 +106,7 @@ func attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) 
 }
 
 func kindOf(name string) (netconf.LinkKind, error) {
-	l, err := link.ByName(name)
+	l, err := link.Kernel{}.ByName(name)
 	switch {
 	case errors.Is(err, link.ErrNotFound):
 		return netconf.NoLink, nil

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// The order of work. Whatever fails or dies between two steps leaves traffic
+// blocked, and something that the next call finishes.
+//
+//	ADD   record, port flags, rules (isolation and accepts in one transaction), zones, result
+//	DEL   zones, rules, record
+//
+// The record comes first and goes last: it is what tells a later call of rules
+// that may be there. Zones, which accept and isolate nothing, come last and go
+// first: what firewalld trusts is isolated as long as it does.
+
+// closing lists the drivers in the order in which they close. The table's drop
+// holds whatever any other table accepts, so that it comes first; the filter
+// tables come next; the zones only open. Removal goes the other way round.
+var closing = []policy.DriverName{policy.Table, policy.Filter, policy.Zones}
+
+// add records attachments, isolates every bridge, and accepts what the attachments
+// send. If anything fails, it rolls back.
+func (fw *Engine) add(r records, deliver func() error, added []policy.Attachment) error {
+	about := bridgesOf(added)
+	before, desired := r.before(about), r.desired(added, nil)
+	forget, err := fw.record(r, added)
+	if err != nil {
+		return err
+	}
+	actual, err := fw.readAll(desired, needs(added[0].Backend, familiesOf(added)))
+	if err == nil {
+		err = fw.apply(actual, desired, before, about)
+	}
+	if err == nil {
+		err = deliver()
+	}
+	if err != nil {
+		return errors.Join(err, fw.rollback(actual, added, before, forget))
+	}
+	for _, a := range added {
+		fw.warn(r.convert(a), fw.removeReplaced(r, a))
+	}
+	fw.warn(fw.explained(actual.obstacles(added[0].Backend).All()))
+	return nil
+}
+
+// apply closes before it opens: the ports of isolated bridges, then each driver's
+// rules, then zones if all of that succeeded. A bridge that was isolated until
+// now, as its records or rules tell, loses the flags of its ports ahead of them:
+// a crash between the two is healed by the next call.
+func (fw *Engine) apply(actual snapshots, desired policy.RuleSets, before policy.RuleSet, about []string) error {
+	if err := fw.flagPorts(bridgesIn(desired), before, actual); err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range closing {
+		snapshot, read := actual[name]
+		if !read || name.Opens() && (errors.Join(errs...) != nil || snapshot.Families() == 0) {
+			continue // why it could not be read was told
+		}
+		errs = append(errs, snapshot.Apply(desired[name], about))
+	}
+	return errors.Join(errs...)
+}
+
+// remove takes the rules away: zones, then of each driver accepted addresses and
+// isolation in one transaction; then the records. After an error the records
+// stay, and the next call finishes.
+func (fw *Engine) remove(r records, d *removal) error {
+	empty, err := r.emptyBridges(d)
+	errs := []error{err}
+	complete := true
+	for _, name := range slices.Backward(fw.driversOf(r, d)) {
+		rs, err := r.removed(d, name, empty)
+		fw.warn(err) // what cannot be told stays isolated
+		missing, err := fw.removeFrom(name, rs)
+		fw.warn(missing)
+		complete = complete && missing == nil
+		errs = append(errs, err)
+		if err != nil && name.Opens() {
+			break // what is still trusted must stay isolated
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	fw.warn(r.markLeaving(d.ports))
+	if complete { // else the rules may be there all the same, for a call that finds the program
+		for _, e := range d.records {
+			fw.warn(r.store.Remove(e))
+		}
+	}
+	return nil
+}
+
+// inOrder returns the drivers of backends that this version has, in the order in
+// which they close.
+func inOrder(used []policy.DriverName) []policy.DriverName {
+	return slices.DeleteFunc(slices.Clone(closing), func(name policy.DriverName) bool {
+		return !slices.Contains(used, name)
+	})
+}

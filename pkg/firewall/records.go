@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// records are what the store remembers of the attachments of this network namespace.
+type records struct {
+	store *store.Store // nil where there is no place for one
+	store.Listing
+
+	links Links
+}
+
+// lock opens the store for a call that writes, once no other call does.
+func (fw *Engine) lock() (r records, unlock func(), err error) {
+	s, err := store.Open(fw.dataDir)
+	if err != nil {
+		return records{}, nil, err
+	}
+	if unlock, err = s.Lock(); err != nil {
+		return records{}, nil, err
+	}
+	return fw.list(s), unlock, nil
+}
+
+// lockFor is lock for a call that adds or deletes an attachment. done says that
+// another call did the work meanwhile; then nothing is listed.
+func (fw *Engine) lockFor(verb string, a policy.Attachment) (r records, unlock func(), done bool, err error) {
+	s, err := store.Open(fw.dataDir)
+	if err != nil {
+		return records{}, nil, false, err
+	}
+	if unlock, done, err = s.LockFor(verb, a); err != nil || done {
+		return records{store: s, links: fw.host.Links}, unlock, done, err
+	}
+	return fw.list(s), unlock, false, nil
+}
+
+// list lists the records. Files that are no records cause a warning.
+func (fw *Engine) list(s *store.Store) records {
+	r := records{s, s.List(), fw.host.Links}
+	fw.warn(r.Problems...)
+	return r
+}
+
+// orNone goes on without a lock and records where there is no place for them: a
+// disk that is full or read-only must not keep a container from being deleted.
+func (fw *Engine) orNone(r records, unlock func(), err error) (records, func(), error) {
+	if errors.Is(err, store.ErrLocked) {
+		return records{}, nil, err
+	}
+	if err != nil {
+		fw.warn(err)
+		return records{links: fw.host.Links}, func() {}, nil
+	}
+	fw.warn(r.forgetLeaving(""))
+	return r, unlock, nil
+}
+
+// of returns the entries of an attachment. There is one, or two after a call died
+// that was replacing a changed record, or was moving it to another backend.
+func (r records) of(a policy.Attachment) []store.Entry {
+	var own []store.Entry
+	for i, key := 0, keyOf(a); i < len(r.Entries); i++ {
+		if r.Entries[i].Key == key {
+			own = append(own, r.Entries[i])
+		}
+	}
+	return own
+}
+
+func keyOf(a policy.Attachment) string { return store.Key(a.Network, a.ContainerID, a.IfName) }
+
+// attachments reads all records. The error names those that cannot be read.
+func (r records) attachments() ([]policy.Attachment, error) {
+	var all []policy.Attachment
+	var errs []error
+	for _, e := range r.Entries {
+		a, err := r.store.Read(e)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		all = append(all, a)
+	}
+	return all, errors.Join(errs...)
+}
+
+// briefs returns all attachments as far as the names of their records tell.
+func (r records) briefs() []policy.Attachment {
+	var all []policy.Attachment
+	for _, e := range r.Entries {
+		all = append(all, e.Attachment)
+	}
+	return all
+}
+
+// convert rewrites the records of an attachment's network that still have its
+// previous policy. If the call dies halfway, the stricter policy holds.
+func (r records) convert(a policy.Attachment) error {
+	var errs []error
+	key := keyOf(a)
+	for _, e := range r.Entries {
+		b := &e.Attachment
+		if e.Key == key || !isSameNetwork(a, &e) ||
+			b.IngressPolicy == a.IngressPolicy && b.PublishedPorts == a.PublishedPorts {
+			continue
+		}
+		whole, err := r.store.Read(e)
+		if err == nil {
+			whole.IngressPolicy, whole.PublishedPorts = a.IngressPolicy, a.PublishedPorts
+			err = r.store.Put(whole, []store.Entry{e})
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// inUse reports whether anybody is left on a bridge: an attachment among the
+// entries, or a port that is neither removed now nor remembered as leaving.
+// Containers of another plugin have no record.
+func (r records) inUse(bridge string, entries []store.Entry, removed []string) (bool, error) {
+	if slices.ContainsFunc(entries, func(e store.Entry) bool { return e.Attachment.Bridge == bridge }) {
+		return true, nil
+	}
+	found, err := r.links.ByName(bridge)
+	if errors.Is(err, link.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	ports, err := r.links.Ports(found)
+	return slices.ContainsFunc(ports, func(p link.Link) bool {
+		return !slices.Contains(removed, p.Name) && !slices.Contains(r.Leaving, p.Index)
+	}), err
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// A rollback returns the host to what it was before a failed ADD, in the reverse
+// of the order of work: port flags, zones, rules, records. It never opens: missing
+// isolation that the records asked for, and that the ADD put back, stays.
+
+// undo is a step of a rollback.
+type undo func() error
+
+// undoAll does steps last to first, and goes on after an error.
+func undoAll(steps []undo) error {
+	var errs []error
+	for _, step := range slices.Backward(steps) {
+		errs = append(errs, step())
+	}
+	return errors.Join(errs...)
+}
+
+// rollback undoes what a failed ADD did to ports and drivers. forget undoes the
+// records, unless something is left that they have to speak of.
+func (fw *Engine) rollback(actual snapshots, added []policy.Attachment, before policy.RuleSet, forget undo) error {
+	var errs []error
+	for _, a := range added {
+		errs = append(errs, fw.rollbackPorts(a, bridgeBefore(a, before)))
+	}
+	for _, name := range slices.Backward(closing) {
+		snapshot, read := actual[name]
+		if !read {
+			continue
+		}
+		for _, a := range added {
+			isolated := bridgeBefore(a, before).IngressPolicy.Isolates()
+			errs = append(errs, snapshot.Rollback(policy.Desired(a), isolated))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return forget()
+}
+
+// bridgeBefore returns what the records asked for of an attachment's bridge.
+func bridgeBefore(a policy.Attachment, before policy.RuleSet) policy.Bridge {
+	if known := before.On(a.Bridge).Bridges; len(known) > 0 {
+		return known[0]
+	}
+	return policy.Bridge{Name: a.Bridge, IngressPolicy: policy.Open}
+}
+
+// rollbackPorts gives a bridge's ports back the flags of its previous policy.
+func (fw *Engine) rollbackPorts(a policy.Attachment, before policy.Bridge) error {
+	if a.IngressPolicy != policy.Isolated && before.IngressPolicy != policy.Isolated {
+		return nil
+	}
+	return fw.flagPortsOf(before, fw.host.Links.Filtered)
+}
+
+// record writes the attachments' records, and takes their addresses out of zones
+// that they were in. forget undoes both.
+func (fw *Engine) record(r records, added []policy.Attachment) (forget undo, err error) {
+	var steps []undo
+	forget = func() error { return undoAll(steps) }
+	for _, a := range added {
+		fw.warn(r.forgetLeaving(a.Port))
+		for _, step := range []func() (undo, error){
+			func() (undo, error) { return fw.leaveZone(r, a) },
+			func() (undo, error) { return r.write(a) },
+		} {
+			back, err := step()
+			if err != nil {
+				return nil, errors.Join(err, forget())
+			}
+			steps = append(steps, back)
+		}
+	}
+	return forget, nil
+}
+
+// write writes one record. One of another backend stays until that one's rules
+// are gone.
+func (r records) write(a policy.Attachment) (undo, error) {
+	own := slices.DeleteFunc(r.of(a), func(e store.Entry) bool { return e.Attachment.Backend != a.Backend })
+	back := func() error { return r.store.Remove(store.NewEntry(a)) }
+	if len(own) > 0 {
+		if before, err := r.store.Read(own[0]); err == nil {
+			back = func() error { return r.store.Put(before, []store.Entry{store.NewEntry(a)}) }
+		}
+	}
+	return back, r.store.Put(a, own)
+}
+
+// leaveZone takes the attachment out of its firewalld zone, where its network
+// names another one by now. That goes ahead of the record, which from then on
+// knows only the new zone.
+func (fw *Engine) leaveZone(r records, a policy.Attachment) (undo, error) {
+	back := func() error { return nil }
+	for _, e := range r.of(a) {
+		if a.Backend != policy.Firewalld || e.Attachment.Backend != policy.Firewalld {
+			continue
+		}
+		previous, err := r.store.Read(e)
+		if err != nil || previous.Zone == a.Zone {
+			continue // what cannot be read is left alone
+		}
+		rs := policy.Desired(previous)
+		zones, err := fw.read(policy.Zones, previous.Families(), previous.Families())
+		if err == nil {
+			err = zones.Remove(rs)
+		}
+		if err != nil {
+			return back, err
+		}
+		back = func() error { return zones.Apply(rs, nil) }
+	}
+	return back, nil
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// emptyBridges returns the removal's bridges with nobody left. With an error a bridge
+// stays, because it cannot be told.
+func (r records) emptyBridges(d *removal) ([]string, error) {
+	var empty []string
+	var errs []error
+	rest := r.remaining(d)
+	for _, name := range d.bridges {
+		used, err := r.inUse(name, rest, d.ports)
+		if err == nil && !used {
+			empty = append(empty, name)
+		}
+		errs = append(errs, err)
+	}
+	return empty, errors.Join(errs...)
+}
+
+// withoutUnrecorded returns the bridges of entries on which there is nobody else, but
+// for the ports that are removed. A container that upstream's plugin isolated has
+// no record, and its rules may be in a driver that records no longer name.
+func (r records) withoutUnrecorded(entries []store.Entry, removed []string) ([]string, error) {
+	ports := map[string][]string{}
+	var errs []error
+	for _, e := range entries {
+		if e.Attachment.Bridge == "" {
+			continue
+		}
+		a, err := r.store.Read(e)
+		errs = append(errs, err)
+		ports[e.Attachment.Bridge] = append(ports[e.Attachment.Bridge], a.Port)
+	}
+	var recorded []string
+	for _, bridge := range slices.Sorted(maps.Keys(ports)) {
+		others, err := r.inUse(bridge, nil, append(ports[bridge], removed...))
+		if err == nil && !others {
+			recorded = append(recorded, bridge)
+		}
+		errs = append(errs, err)
+	}
+	return recorded, errors.Join(errs...)
+}
+
+// addStale adds to a removal the attachments whose bridge no longer exists: their
+// containers have no network, and nobody will delete them. A bridge that was never
+// seen is one of a kind that the kernel does not show.
+func (r records) addStale(d *removal) error {
+	names := map[string]bool{}
+	for _, e := range r.Entries {
+		if e.Attachment.Bridge != "" {
+			names[e.Attachment.Bridge] = true
+		}
+	}
+	found, err := r.links.Existing(slices.Collect(maps.Keys(names)))
+	if err != nil {
+		return err
+	}
+	errs := []error{r.addUnusedAdopted(d)}
+	for _, e := range r.Entries {
+		if bridge := e.Attachment.Bridge; bridge == "" || found[bridge] != 0 {
+			continue
+		}
+		if a, err := r.store.Read(e); err == nil && !a.Unseen {
+			errs = append(errs, r.addTo(d, e))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeStale removes the attachments whose bridge or port no longer exists: those of
+// a host's past, and of a DEL that died after the rules were gone.
+func (fw *Engine) removeStale(r records) (records, error) {
+	d := newRemoval()
+	err := r.addStale(d)
+	for _, e := range r.Entries {
+		a, readErr := r.store.Read(e)
+		if readErr != nil || a.Port == "" {
+			continue // told of when it is restored
+		}
+		found, existErr := r.links.Existing([]string{a.Port})
+		if existErr == nil && len(found) == 0 {
+			existErr = r.addTo(d, e)
+		}
+		err = errors.Join(err, existErr)
+	}
+	if len(d.records) > 0 {
+		err = errors.Join(err, fw.remove(r, d))
+	}
+	r.Entries = r.remaining(d)
+	return r, err
+}
