@@ -31,11 +31,11 @@ func (fw *Engine) Check(a policy.Attachment) error {
 	}
 	a.Backend = backendOf(own, a.Backend)
 	desired := r.desiredOn(a)
-	compare := snapshots.check
+	with := policy.Snapshot.Check
 	if foreign {
-		compare, desired = snapshots.checkForeign, asUpstream(desired, a)
+		with, desired = policy.Snapshot.CheckForeign, asUpstream(desired, a)
 	}
-	_, difference, err := fw.settled(desired, func(actual snapshots) error { return compare(actual, desired) })
+	_, difference, err := fw.settled(desired, func(actual snapshots) error { return actual.compare(desired, with) })
 	if err := errors.Join(err, difference); err != nil {
 		return err
 	}

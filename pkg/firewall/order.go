@@ -27,21 +27,20 @@ var closing = []policy.DriverName{policy.Table, policy.Filter, policy.Zones}
 // add records attachments, isolates every bridge, and accepts what the attachments
 // send. If anything fails, it rolls back.
 func (fw *Engine) add(r records, deliver func() error, added []policy.Attachment) error {
-	about := bridgesOf(added)
-	before, desired := r.before(about), r.desired(added, nil)
+	desired := r.desired(added, nil)
 	forget, err := fw.record(r, added)
 	if err != nil {
 		return err
 	}
 	actual, err := fw.readAll(desired, needs(added[0].Backend, familiesOf(added)))
 	if err == nil {
-		err = fw.apply(actual, desired, before, about)
+		err = fw.apply(actual, desired, r.before(bridgesOf(added)), bridgesOf(added))
 	}
 	if err == nil {
 		err = deliver()
 	}
 	if err != nil {
-		return errors.Join(err, fw.rollback(actual, added, before, forget))
+		return errors.Join(err, fw.rollback(r, actual, added, desired, forget))
 	}
 	for _, a := range added {
 		fw.warn(r.convert(a), fw.removeReplaced(r, a))

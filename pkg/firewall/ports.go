@@ -93,7 +93,7 @@ func (fw *Engine) checkPorts(bridges []policy.Bridge) error {
 // inForce returns an error that names the first thing which the host does not hold
 // as the rule sets say.
 func (fw *Engine) inForce(actual snapshots, desired policy.RuleSets) error {
-	if err := actual.check(desired); err != nil {
+	if err := actual.compare(desired, policy.Snapshot.Check); err != nil {
 		return err
 	}
 	return fw.checkPorts(bridgesIn(desired))

@@ -28,25 +28,38 @@ func undoAll(steps []undo) error {
 
 // rollback undoes what a failed ADD did to ports and drivers. forget undoes the
 // records, unless something is left that they have to speak of.
-func (fw *Engine) rollback(actual snapshots, added []policy.Attachment, before policy.RuleSet, forget undo) error {
+func (fw *Engine) rollback(r records, actual snapshots, added []policy.Attachment, desired policy.RuleSets, forget undo) error {
+	before := r.before(bridgesOf(added))
 	var errs []error
 	for _, a := range added {
 		errs = append(errs, fw.rollbackPorts(a, bridgeBefore(a, before)))
 	}
+	used := driversOf(r.Entries)
 	for _, name := range slices.Backward(closing) {
 		snapshot, read := actual[name]
-		if !read {
-			continue
-		}
-		for _, a := range added {
-			isolated := bridgeBefore(a, before).IngressPolicy.Isolates()
-			errs = append(errs, snapshot.Rollback(policy.Desired(a), isolated))
+		switch {
+		case !read:
+		case !slices.Contains(used, name): // no record would speak of the other bridges' isolation there
+			errs = append(errs, snapshot.Rollback(desired[name], false))
+		default:
+			errs = append(errs, rollbackEach(snapshot, added, before))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	return forget()
+}
+
+// rollbackEach undoes what an ADD did to the bridges and addresses of its own
+// attachments, and keeps the isolation that the records asked for.
+func rollbackEach(snapshot policy.Snapshot, added []policy.Attachment, before policy.RuleSet) error {
+	var errs []error
+	for _, a := range added {
+		isolated := bridgeBefore(a, before).IngressPolicy.Isolates()
+		errs = append(errs, snapshot.Rollback(policy.Desired(a), isolated))
+	}
+	return errors.Join(errs...)
 }
 
 // bridgeBefore returns what the records asked for of an attachment's bridge.

@@ -96,20 +96,13 @@ func (fw *Engine) settled(
 	return actual, difference, nil
 }
 
-// check returns an error that names the first difference from the rule sets.
-func (s snapshots) check(desired policy.RuleSets) error {
-	for _, name := range slices.Sorted(maps.Keys(s)) {
-		if err := s[name].Check(desired[name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// comparison is policy.Snapshot.Check, or its CheckForeign.
+type comparison func(policy.Snapshot, policy.RuleSet) error
 
-// checkForeign is check for what upstream's plugin wrote.
-func (s snapshots) checkForeign(desired policy.RuleSets) error {
-	for name, rs := range desired {
-		if err := s[name].CheckForeign(rs); err != nil {
+// compare returns the first difference from the rule sets.
+func (s snapshots) compare(desired policy.RuleSets, with comparison) error {
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		if err := with(s[name], desired[name]); err != nil {
 			return err
 		}
 	}

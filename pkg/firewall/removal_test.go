@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cni-isolation/firewall/pkg/firewalld"
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// TestGC removes what the runtime no longer knows, of its own network alone.
+func TestGC(t *testing.T) {
+	t.Parallel()
+	h, a := twoBridges(t, policy.NFTables)
+	h.add(a)
+	h.plug("br2", "c3")
+	h.add(attached(policy.NFTables, "br2", "c3", policy.Isolated, "10.2.0.3"))
+	for _, test := range []struct {
+		network string
+		valid   []policy.Owner
+		want    []string
+	}{
+		{"another", nil, []string{"c1", "c2", "c3"}},
+		{"br2", []policy.Owner{{ContainerID: "c2", IfName: "eth0"}, {ContainerID: "c3", IfName: "eth0"}}, []string{"c1", "c2", "c3"}},
+		{"br2", []policy.Owner{{ContainerID: "c3", IfName: "eth0"}, {ContainerID: "c2", IfName: "eth1"}}, []string{"c1", "c3"}},
+		{"br2", nil, []string{"c1"}},
+	} {
+		ok(t, h.engine().GC(test.network, test.valid))
+		if diff := cmp.Diff(test.want, h.records()); diff != "" {
+			t.Errorf("GC of %s, %v (-want +got):\n%s", test.network, test.valid, diff)
+		}
+	}
+	if got := h.rules(); got != "nftables: br1 same-bridge, 10.1.0.2" {
+		t.Errorf("left %s", got)
+	}
+}
+
+// TestOthersOnBridge keeps the isolation of a bridge while anybody else is on it:
+// a container of another plugin has a port, and no record.
+func TestOthersOnBridge(t *testing.T) {
+	t.Parallel()
+	h, a := twoBridges(t, policy.NFTables)
+	h.plug("br2", "stranger")
+	h.add(a)
+	ok(t, h.engine().Del(a))
+	if got := h.rules(); got != "nftables: br1 same-bridge, br2 isolated, 10.1.0.2" {
+		t.Errorf("left %s", got)
+	}
+	// The stranger goes, and c2's port with it.
+	h.unplug(portOf("br2", "stranger"))
+	ok(t, h.engine().Del(a))
+	if got := h.rules(); got != "nftables: br1 same-bridge, 10.1.0.2" {
+		t.Errorf("left %s", got)
+	}
+}
+
+// TestUnrecorded deletes a container that upstream's plugin added: whatever driver
+// the host has may hold something of it.
+func TestUnrecorded(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	a := attached("", "br1", "c1", policy.SameBridge, "10.1.0.2")
+	for _, d := range h.drivers {
+		d.holds.accepted[a.Addresses[0]] = true
+	}
+	h.drivers[policy.Filter].holds.foreign["br1"] = true
+	h.drivers[policy.Zones].lacks, h.drivers[policy.Zones].families = firewalld.ErrNotRunning, 0
+	ok(t, h.engine().Del(a))
+	if got := h.rules(); got != "firewalld: 10.1.0.2" { // which went with firewalld
+		t.Errorf("left %s", got)
+	}
+}
+
+// TestWithoutProgram deletes while the program of the driver is missing: DEL succeeds,
+// and the record stays for a call that finds the program.
+func TestWithoutProgram(t *testing.T) {
+	t.Parallel()
+	h, _ := twoBridges(t, policy.IPTables)
+	a := attached(policy.IPTables, "br1", "c1", policy.SameBridge, "10.1.0.2")
+	h.drivers[policy.Filter].families, h.drivers[policy.Filter].lacks = 0, errors.New("no iptables")
+	ok(t, h.engine().Del(a))
+	if len(h.records()) != 1 || len(h.warned) == 0 {
+		t.Fatalf("records %v, warned %v", h.records(), h.warned)
+	}
+	h.drivers[policy.Filter].families = policy.BothFamilies
+	ok(t, h.engine().Del(a))
+	if h.rules() != "" || len(h.records()) > 0 {
+		t.Errorf("left %s, records %v", h.rules(), h.records())
+	}
+}
+
+// TestStale has records of a bridge, and of a port, that no longer exist.
+func TestStale(t *testing.T) {
+	t.Parallel()
+	for gone, left := range map[string]string{
+		"br2":                 "", // any call removes it
+		portOf("br2", "c2"):   "c2",
+		portOf("br2", "none"): "c2",
+	} {
+		h, a := twoBridges(t, policy.NFTables)
+		h.add(a)
+		h.unplug(gone)
+		one := attached(policy.NFTables, "br1", "c1", policy.SameBridge, "10.1.0.2")
+		ok(t, h.engine().Del(one))
+		if got := strings.Join(h.records(), " "); got != left {
+			t.Errorf("%s is gone: DEL leaves %q, want %q", gone, got, left)
+		}
+		_, err := h.engine().Restore(false)
+		ok(t, err)
+		if got := strings.Join(h.records(), " "); (got == "") != (gone != portOf("br2", "none")) {
+			t.Errorf("%s is gone: restore leaves %q", gone, got)
+		}
+	}
+}
+
+// file returns the path of the only record.
+func (h *fakeHost) file(t *testing.T) string {
+	t.Helper()
+	found, err := filepath.Glob(h.dataDir + "/*/1,*.json")
+	if err != nil || len(found) != 1 {
+		t.Fatalf("records %q, %v", found, err)
+	}
+	return found[0]
+}
+
+// TestDamagedRecord has a record that cannot be read: its addresses are closed, its
+// bridge stays isolated, and no DEL fails for it.
+func TestDamagedRecord(t *testing.T) {
+	t.Parallel()
+	h, _ := twoBridges(t, policy.NFTables)
+	ok(t, os.WriteFile(h.file(t), []byte("{"), 0o600))
+	a := attached(policy.NFTables, "br1", "c1", policy.SameBridge, "10.1.0.2")
+	ok(t, h.engine().Del(a))
+	if got := h.rules(); got != "nftables: br1 same-bridge" || len(h.warned) == 0 {
+		t.Errorf("left %s, warned %q", got, h.warned)
+	}
+	if _, err := h.engine().Restore(false); err == nil || !strings.Contains(err.Error(), h.file(t)) {
+		t.Errorf("restore: %v", err)
+	}
+	if got := h.rules(); got != "nftables: br1 same-bridge" {
+		t.Errorf("restored %s", got)
+	}
+}
+
+// TestUnknownBackend has the record of a version with another backend. It is left
+// alone, and no call for others fails because of it.
+func TestUnknownBackend(t *testing.T) {
+	t.Parallel()
+	h, b := twoBridges(t, policy.NFTables)
+	a := attached("ebpf", "br3", "c3", policy.SameBridge, "10.3.0.2")
+	h.plug("br3", "c3")
+	s, err := store.Open(h.dataDir)
+	ok(t, err)
+	ok(t, s.Put(a, nil))
+	h.add(b)
+	if got := h.rules(); !strings.Contains(got, "br3 same-bridge") {
+		t.Errorf("its bridge is not isolated: %s", got)
+	}
+	h.unplug("br3")
+	for _, gone := range []policy.Attachment{b, {Network: "br3", ContainerID: "c3", IfName: "eth0"}} {
+		h.warned = nil
+		ok(t, h.engine().Del(gone))
+		if warned := strings.Join(h.warned, "\n"); !strings.Contains(warned, `backend "ebpf" of a record is unknown`) {
+			t.Errorf("DEL of %s warned %q", gone.ContainerID, warned)
+		}
+	}
+	if diff := cmp.Diff([]string{"c1", "c3"}, h.records()); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+	_, err = h.engine().Restore(false)
+	wrong(t, "restore", err, `backend "ebpf"`)
+}
+
+// TestNoStore has no place for records: an ADD changes nothing, and a DEL succeeds.
+func TestNoStore(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	a := attached(policy.NFTables, "br1", "c1", policy.SameBridge, "10.1.0.2")
+	h.drivers[policy.Table].holds.accepted[a.Addresses[0]] = true
+	before := h.rules()
+	ok(t, os.WriteFile(h.dataDir, nil, 0o600))
+	if err := h.engine().Add(a, h.delivered); err == nil || h.rules() != before {
+		t.Errorf("ADD: %v, %s", err, h.rules())
+	}
+	ok(t, h.engine().Del(a))
+	if h.rules() != "" || len(h.warned) == 0 {
+		t.Errorf("left %s, warned %q", h.rules(), h.warned)
+	}
+	ok(t, h.engine().GC("br1", nil))
+	for what, err := range map[string]error{
+		"CHECK": h.engine().Check(a), "STATUS": h.engine().Status(policy.NFTables),
+	} {
+		wrong(t, what, err, "data directory")
+	}
+	_, err := h.engine().Restore(false)
+	wrong(t, "restore", err, "data directory")
+	_, err = h.engine().Survey()
+	wrong(t, "survey", err, "data directory")
+}
+
+// TestLinksUnknown has the kernel not answer: what cannot be told stays isolated, and
+// the record stays.
+func TestLinksUnknown(t *testing.T) {
+	t.Parallel()
+	h, a := twoBridges(t, policy.NFTables)
+	h.add(a)
+	before := h.rules()
+	h.links.err = errors.New("no answer")
+	if err := h.engine().Del(a); err == nil {
+		t.Error("DEL succeeds")
+	}
+	if got := h.rules(); !strings.Contains(got, "br2 isolated") {
+		t.Errorf("left %s of %s", got, before)
+	}
+	if len(h.records()) != 2 {
+		t.Errorf("records %v", h.records())
+	}
+}
