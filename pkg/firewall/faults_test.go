@@ -12,16 +12,19 @@ import (
 
 // fault is a way in which a step goes wrong.
 type fault struct {
-	name string
-	do   func() error
+	name  string
+	do    func() error
+	lasts bool // all later steps go wrong, too
 }
 
 var errDied = errors.New("died")
 
 var faults = []fault{
-	{"fails", func() error { return errRefused }},
-	{"fails, though it was done", func() error { return errAfterwards }},
-	{"kills the process", func() error { panic(errDied) }},
+	{"fails", func() error { return errRefused }, false},
+	{"and all later ones fail", func() error { return errRefused }, true},
+	{"fails, though it was done", func() error { return errAfterwards }, false},
+	{"and all later ones fail, though they were done", func() error { return errAfterwards }, true},
+	{"kills the process", func() error { panic(errDied) }, false},
 }
 
 // scenario is a call on a host on which something is.
@@ -71,13 +74,13 @@ func TestFaults(t *testing.T) {
 		for _, s := range scenarios(backend) {
 			t.Run(string(backend)+", "+s.name, func(t *testing.T) {
 				t.Parallel()
-				steps := len(s.befall(t, 0, nil))
+				steps := len(s.befall(t, 0, fault{}))
 				if steps == 0 {
 					t.Fatal("no step is taken")
 				}
 				for n := 1; n <= steps; n++ {
 					for _, f := range faults {
-						t.Run(fmt.Sprintf("step %d %s", n, f.name), func(t *testing.T) { s.befall(t, n, f.do) })
+						t.Run(fmt.Sprintf("step %d %s", n, f.name), func(t *testing.T) { s.befall(t, n, f) })
 					}
 				}
 			})
@@ -87,7 +90,7 @@ func TestFaults(t *testing.T) {
 
 // befall runs a scenario with its nth step going wrong, and what sets it right. It
 // returns the steps of the call.
-func (s scenario) befall(t *testing.T, nth int, fault func() error) []string {
+func (s scenario) befall(t *testing.T, nth int, f fault) []string {
 	t.Helper()
 	h := newHost(t)
 	for i, bridge := range []string{"br1", "br2"} {
@@ -98,8 +101,8 @@ func (s scenario) befall(t *testing.T, nth int, fault func() error) []string {
 	n := 0
 	h.before = func(string) error {
 		h.isClosed()
-		if n++; n == nth {
-			return fault()
+		if n++; nth > 0 && (n == nth || f.lasts && n > nth) {
+			return f.do()
 		}
 		return nil
 	}

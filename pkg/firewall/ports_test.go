@@ -4,6 +4,7 @@ package firewall
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -95,6 +96,26 @@ func TestPolicyConverts(t *testing.T) {
 	}
 	if got := h.rules(); !strings.Contains(got, "br2 same-bridge") {
 		t.Errorf("rules %s", got)
+	}
+}
+
+// TestStricterHolds has networks disagree about the bridge that they share, and a call
+// for another bridge put its isolation back, in whatever order the records are listed.
+func TestStricterHolds(t *testing.T) {
+	t.Parallel()
+	for round := range 10 {
+		h, other := twoBridges(t, policy.NFTables)
+		for i, p := range []policy.IngressPolicy{policy.Open, policy.SameBridge, policy.Isolated, policy.Open} {
+			a := attached(policy.NFTables, "br3", fmt.Sprintf("n%d", i), p, fmt.Sprintf("10.3.0.%d", 2+i))
+			a.Network = fmt.Sprintf("net%d-%d", round, i)
+			h.plug("br3", a.ContainerID)
+			h.add(a)
+		}
+		h.drivers[policy.Table].holds = newHolding()
+		h.add(other)
+		if got := h.rules(); got != "nftables: br1 same-bridge, br2 isolated, br3 isolated, 10.2.0.2" {
+			t.Errorf("rules %s", got)
+		}
 	}
 }
 

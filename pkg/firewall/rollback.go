@@ -10,9 +10,10 @@ import (
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// A rollback returns the host to what it was before a failed ADD, in the reverse
-// of the order of work: port flags, zones, rules, records. It never opens: missing
-// isolation that the records asked for, and that the ADD put back, stays.
+// A rollback returns the host to what it was before a failed ADD: zones, port flags,
+// rules, records. Where it fails, what may still be trusted stays isolated, and the
+// records stay for the next call. It never opens: missing isolation that the records
+// asked for, and that the ADD put back, stays.
 
 // undo is a step of a rollback.
 type undo func() error
@@ -26,23 +27,22 @@ func undoAll(steps []undo) error {
 	return errors.Join(errs...)
 }
 
-// rollback undoes what a failed ADD did to ports and drivers. forget undoes the
+// rollback undoes what a failed ADD did to drivers and ports. forget undoes the
 // records, unless something is left that they have to speak of.
-func (fw *Engine) rollback(r records, actual snapshots, added []policy.Attachment, desired policy.RuleSets, forget undo) error {
-	before := r.before(bridgesOf(added))
+func (fw *Engine) rollback(
+	r records, actual snapshots, added []policy.Attachment, desired policy.RuleSets, forget undo,
+) error {
+	c := change{added, desired, r.before(bridgesOf(added)), driversOf(r.Entries)}
+	if err := c.rollback(actual, policy.Zones); err != nil {
+		return err // what is still trusted must stay isolated
+	}
 	var errs []error
 	for _, a := range added {
-		errs = append(errs, fw.rollbackPorts(a, bridgeBefore(a, before)))
+		errs = append(errs, fw.rollbackPorts(a, bridgeBefore(a, c.before)))
 	}
-	used := driversOf(r.Entries)
 	for _, name := range slices.Backward(closing) {
-		snapshot, read := actual[name]
-		switch {
-		case !read:
-		case !slices.Contains(used, name): // no record would speak of the other bridges' isolation there
-			errs = append(errs, snapshot.Rollback(desired[name], false))
-		default:
-			errs = append(errs, rollbackEach(snapshot, added, before))
+		if !name.Opens() {
+			errs = append(errs, c.rollback(actual, name))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -51,12 +51,27 @@ func (fw *Engine) rollback(r records, actual snapshots, added []policy.Attachmen
 	return forget()
 }
 
-// rollbackEach undoes what an ADD did to the bridges and addresses of its own
-// attachments, and keeps the isolation that the records asked for.
-func rollbackEach(snapshot policy.Snapshot, added []policy.Attachment, before policy.RuleSet) error {
+// change is what an ADD was to do.
+type change struct {
+	added   []policy.Attachment
+	desired policy.RuleSets
+	before  policy.RuleSet      // what the records asked for of its bridges
+	used    []policy.DriverName // that records named before
+}
+
+// rollback undoes what was done to one driver. If no record named it before, none
+// will: then the isolation of all other bridges goes with the rest.
+func (c change) rollback(actual snapshots, name policy.DriverName) error {
+	snapshot, read := actual[name]
+	if !read {
+		return nil
+	}
+	if !slices.Contains(c.used, name) {
+		return snapshot.Rollback(c.desired[name], false)
+	}
 	var errs []error
-	for _, a := range added {
-		isolated := bridgeBefore(a, before).IngressPolicy.Isolates()
+	for _, a := range c.added {
+		isolated := bridgeBefore(a, c.before).IngressPolicy.Isolates()
 		errs = append(errs, snapshot.Rollback(policy.Desired(a), isolated))
 	}
 	return errors.Join(errs...)
