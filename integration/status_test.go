@@ -32,13 +32,16 @@ type ailment struct {
 var ailments = []ailment{
 	{
 		name: "rules flushed", befall: "flush",
-		says: []string{"rules were flushed, or changed by somebody else: "}, cure: "cni-firewall restore",
+		says: []string{"rules are missing, or another program changed them; restore them: "},
+		cure: "cni-firewall restore",
 	}, {
 		name: "IPv4 not forwarded", befall: "sysctl -qw net.ipv4.ip_forward=0",
-		says: []string{"the host forwards nothing: ", "the sysctl net.ipv4.ip_forward is 0"}, cure: "sysctl -w net.ipv4.ip_forward=1",
+		says: []string{"the host does not forward packets; ", "the sysctl net.ipv4.ip_forward is 0"},
+		cure: "sysctl -w net.ipv4.ip_forward=1",
 	}, {
 		name: "IPv6 not forwarded", befall: "sysctl -qw net.ipv6.conf.all.forwarding=0",
-		says: []string{"the host forwards nothing: ", "the sysctl net.ipv6.conf.all.forwarding is 0"}, cure: "sysctl -w net.ipv6.conf.all.forwarding=1",
+		says: []string{"the host does not forward packets; ", "the sysctl net.ipv6.conf.all.forwarding is 0"},
+		cure: "sysctl -w net.ipv6.conf.all.forwarding=1",
 	}, {
 		name: "br_netfilter off", befall: "sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0",
 		says: []string{"br_netfilter was switched on or off", "has the flag isolated false, and it must be true"}, cure: "cni-firewall restore",
@@ -58,16 +61,20 @@ var (
 		name: "FORWARD closed", befall: closeBoth, dry: true,
 	}, {
 		name: "rules flushed, FORWARD closed", befall: "flush",
-		says: []string{"rules were flushed, or changed by somebody else: "}, cure: "cni-firewall restore", others: 2,
+		says: []string{"rules are missing, or another program changed them; restore them: "},
+		cure: "cni-firewall restore", others: 2,
 		after: openBoth,
 	}}
 	overruled = []ailment{{
 		name: "FORWARD closed", befall: "iptables -P FORWARD DROP",
-		says: []string{"chain FORWARD of iptables", "has the policy DROP", "which no accept of another table overrides", `set "backend": "iptables" in the conflist`},
+		says: []string{
+			"chain FORWARD of iptables", "has policy DROP", "an accept in another table cannot override it",
+			`set "backend": "iptables" in the conflist`,
+		},
 		cure: "iptables$variant -P FORWARD ACCEPT",
 	}, {
 		name: "FORWARD closed to IPv6", befall: "ip6tables -P FORWARD DROP",
-		says: []string{"chain FORWARD of ip6tables", "has the policy DROP"},
+		says: []string{"chain FORWARD of ip6tables", "has policy DROP"},
 		cure: "ip6tables$variant -P FORWARD ACCEPT",
 	}, {
 		name: "closed by a table", befall: "nft add table inet guard; nft add chain inet guard passing '{ type filter hook forward priority 5; policy drop; }'",
@@ -186,8 +193,10 @@ func TestStatusWithoutIPTables(t *testing.T) {
 			t.Fatalf("got %q", problems)
 		}
 		for i, name := range []string{"iptables, which IPv4", "ip6tables, which IPv6"} {
-			contains(t, "without iptables", problems[i].Problem,
-				[]string{"the backend iptables lacks a program", name + " addresses need, is not installed"})
+			contains(t, "without iptables", problems[i].Problem, []string{
+				"the backend iptables lacks a program and cannot read or write its rules",
+				name + " addresses need, is not installed",
+			})
 		}
 		ok(t, os.Setenv("PATH", manager+":"+path))
 		must(h.Run("sh", "-ec", problems[0].Cure))(t)
@@ -214,13 +223,13 @@ func TestStatusWithoutFirewalld(t *testing.T) {
 		if len(problems) != 1 || problems[0].Cure != "systemctl start firewalld" {
 			t.Fatalf("got %q", problems)
 		}
-		contains(t, "stopped", problems[0].Problem, []string{"firewalld does not run", "firewalld is not running"})
+		contains(t, "stopped", problems[0].Problem, []string{"firewalld is stopped", "firewalld is not running"})
 		ok(t, f.Start())
 		problems = ill(t, h)
 		if len(problems) != 1 || problems[0].Cure != "cni-firewall restore" {
 			t.Fatalf("got %q", problems)
 		}
-		contains(t, "started", problems[0].Problem, []string{"rules were flushed", "lacks source"})
+		contains(t, "started", problems[0].Problem, []string{"rules are missing", "lacks source"})
 		must(h.Run(h.Firewall, strings.Fields(problems[0].Cure)[1:]...))(t)
 		healthy(t, h, "cured")
 		forwards.restore(t)
@@ -243,7 +252,9 @@ func TestStatusDamagedRecord(t *testing.T) {
 		if o.err != nil || !strings.Contains(o.stdout, "holds all the rules") {
 			t.Errorf("%v: %s", o.err, o.stdout)
 		}
-		contains(t, "damaged", o.stderr, []string{"a record is damaged", "its container has to be added again", "leaving " + file + " alone", `run "rm ` + file + `"`})
+		contains(t, "damaged", o.stderr, []string{
+			"this record is not valid", "add its container again", "leaving " + file + " alone", `run "rm ` + file + `"`,
+		})
 		must(c.Call(h.Firewall, "ADD"))(t)
 		healthy(t, h, "added again")
 

@@ -20,77 +20,83 @@ type explanation struct {
 	cure     string
 }
 
-// explanations are in the order in which an error is looked for. The README has
-// the same table.
+// explanations are in the order in which an error is looked for. docs/TROUBLESHOOTING.md
+// has the same table.
 var explanations = []explanation{
 	{
 		is(iptables.ErrNotInstalled),
-		"the backend iptables lacks a program, and can neither see nor write its rules (dnf's package is iptables-nft): DETAIL",
+		"the backend iptables lacks a program and cannot read or write its rules; " +
+			"install it (with dnf: iptables-nft): DETAIL",
 		"apt-get install iptables",
 	}, {
 		is(nftables.ErrUnsupported),
-		"the kernel lacks nf_tables, which the backends nftables and firewalld need: DETAIL",
+		"the kernel lacks nf_tables, which the backends nftables and firewalld need; load the module: DETAIL",
 		"modprobe nf_tables",
 	}, {
 		is(nftables.ErrForeign),
-		"a table of somebody else's has the name of the plugin's: DETAIL",
+		"another program's table has the name that the plugin needs; delete that table: DETAIL",
 		"nft delete table inet cni_firewall",
 	}, {
 		is(firewalld.ErrNotRunning),
-		"firewalld does not run, and so nothing holds what it was told: DETAIL",
+		"firewalld is stopped, so its zones hold no container addresses; start it: DETAIL",
 		"systemctl start firewalld",
 	}, {
 		is(firewalld.ErrNoAnswer),
-		"firewalld runs and does not answer: DETAIL",
+		"firewalld runs but does not answer; restart it: DETAIL",
 		"systemctl restart firewalld",
 	}, {
 		is(firewalld.ErrElsewhere),
-		`firewalld does not filter this network namespace (set "backend": "nftables" in the conflist and add the containers again): DETAIL`,
+		"firewalld filters another network namespace, not this one; " + adviseNFTables + ": DETAIL",
 		cureReload,
 	}, {
 		is(firewalld.ErrNotAuthorized),
-		`firewalld does not serve this user (set "backend": "nftables" in the conflist and add the containers again): DETAIL`,
+		"firewalld refuses this user; " + adviseNFTables + ": DETAIL",
 		cureReload,
 	}, {
 		is(firewalld.ErrStrict),
-		"firewalld lets through no published port that it does not know: DETAIL",
-		"sed -i 's/^StrictForwardPorts=.*/StrictForwardPorts=no/' /etc/firewalld/firewalld.conf && firewall-cmd --reload && " + cureRestore,
+		"firewalld blocks published ports that it did not open itself; turn StrictForwardPorts off: DETAIL",
+		"sed -i 's/^StrictForwardPorts=.*/StrictForwardPorts=no/' /etc/firewalld/firewalld.conf && " +
+			"firewall-cmd --reload && " + cureRestore,
 	}, {
 		is(ErrCutOff),
-		"chain FORWARD has the policy DROP, as ufw and Docker set it, so that containers without rules are cut off: DETAIL",
+		"chain FORWARD has policy DROP, as ufw and Docker set it, so containers without rules are cut off; " +
+			"restore their rules: DETAIL",
 		cureRestore,
 	}, {
 		isForward,
-		"chain FORWARD of PROGRAM has the policy DROP, as ufw and Docker set it, which no accept of another table overrides " +
-			`(or set "backend": "iptables" in the conflist and add the containers again): DETAIL`,
+		"chain FORWARD of PROGRAM has policy DROP, as ufw and Docker set it, " +
+			"and an accept in another table cannot override it; " +
+			`change the policy, or set "backend": "iptables" in the conflist and add the containers again: DETAIL`,
 		"PROGRAM -P FORWARD ACCEPT",
 	}, {
 		isOverruling,
-		"another table drops what the plugin accepts (or accept it there as well): DETAIL",
+		"another table drops what the plugin accepts; change the chain's policy, or accept container traffic there too: DETAIL",
 		"nft chain FAMILY TABLE CHAIN '{ policy accept; }'",
 	}, {
 		is(ErrGone),
-		"a bridge is gone, with the network of its containers, and their records and rules are left: DETAIL",
+		"a bridge is gone, but the records and rules of its containers are left; restore removes them: DETAIL",
 		cureRestore,
 	}, {
 		is(link.ErrFlag),
-		"br_netfilter was switched on or off, so that containers of an isolated bridge reach each other, or no published port: DETAIL",
+		"br_netfilter was switched on or off, so containers of an isolated bridge reach each other, " +
+			"or cannot reach its published ports; restore sets the port flags: DETAIL",
 		cureRestore,
 	}, {
 		isNotForwarding,
-		"the host forwards nothing: DETAIL",
+		"the host does not forward packets; switch forwarding on: DETAIL",
 		"sysctl -w SYSCTL=1",
 	}, {
 		is(store.ErrNewer),
-		"a record is of a later version of the plugin, which was taken away (install it again): DETAIL",
+		"this record was written by a newer version of the plugin; install that version again: DETAIL",
 		"make install",
 	}, {
 		isFile,
-		"a record is damaged, or the file is none; its bridge stays isolated, and its container has to be added again (if it is gone, remove the file): DETAIL",
+		"this record is not valid, but its bridge stays isolated; " +
+			"add its container again, or remove the file if the container is gone: DETAIL",
 		"rm FILE",
 	}, {
 		is(ErrDiffers),
-		"rules were flushed, or changed by somebody else: DETAIL",
+		"rules are missing, or another program changed them; restore them: DETAIL",
 		cureRestore,
 	},
 }
@@ -98,6 +104,8 @@ var explanations = []explanation{
 const (
 	cureRestore = "cni-firewall restore"
 	cureReload  = "podman network reload --all"
+
+	adviseNFTables = `set "backend": "nftables" in the conflist and add the containers again`
 )
 
 // Kinds of errors that are found on the host as a whole.

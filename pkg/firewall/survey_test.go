@@ -63,15 +63,17 @@ func TestLookWithout(t *testing.T) {
 			policy.NFTables,
 			map[policy.DriverName]policy.Driver{policy.Table: lacking{fmt.Errorf("%w: why", nftables.ErrUnsupported), true, &nftables.Snapshot{}}},
 			[]diagnosis.Problem{{
-				Problem: "the kernel lacks nf_tables, which the backends nftables and firewalld need: " + nftables.ErrUnsupported.Error() + ": why",
-				Cure:    "modprobe nf_tables",
+				Problem: "the kernel lacks nf_tables, which the backends nftables and firewalld need; load the module: " +
+					nftables.ErrUnsupported.Error() + ": why",
+				Cure: "modprobe nf_tables",
 			}},
 		},
 		"firewalld of another network namespace": {
 			policy.Firewalld,
 			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrElsewhere, true, &firewalld.Sources{}}},
 			[]diagnosis.Problem{{
-				Problem: `firewalld does not filter this network namespace (set "backend": "nftables" in the conflist and add the containers again): ` +
+				Problem: `firewalld filters another network namespace, not this one; ` +
+					`set "backend": "nftables" in the conflist and add the containers again: ` +
 					firewalld.ErrElsewhere.Error(),
 				Cure: "podman network reload --all",
 			}},
@@ -80,7 +82,7 @@ func TestLookWithout(t *testing.T) {
 			policy.Firewalld,
 			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrNotAuthorized, true, &firewalld.Sources{}}},
 			[]diagnosis.Problem{{
-				Problem: `firewalld does not serve this user (set "backend": "nftables" in the conflist and add the containers again): ` +
+				Problem: `firewalld refuses this user; set "backend": "nftables" in the conflist and add the containers again: ` +
 					firewalld.ErrNotAuthorized.Error(),
 				Cure: "podman network reload --all",
 			}},
@@ -88,7 +90,7 @@ func TestLookWithout(t *testing.T) {
 		"a firewalld that hangs": {
 			policy.Firewalld,
 			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrNoAnswer, false, &firewalld.Sources{}}},
-			[]diagnosis.Problem{{Problem: "firewalld runs and does not answer: no answer in time", Cure: "systemctl restart firewalld"}},
+			[]diagnosis.Problem{{Problem: "firewalld runs but does not answer; restart it: no answer in time", Cure: "systemctl restart firewalld"}},
 		},
 		"something that is not common": {
 			policy.NFTables,

@@ -15,14 +15,17 @@ import (
 	"github.com/cni-isolation/firewall/pkg/netconf"
 )
 
-const usage = `firewall is a CNI plugin, called by a container runtime. For its operator:
+const usage = `firewall is a CNI plugin that container runtimes call. Its operator's commands:
 
-  cni-firewall status [-o table|json] [--graph mermaid|dot]   what it isolates, and whether the kernel holds it
-  cni-firewall restore [--adopt]                              put all of it back, after rules were flushed; with --adopt
-                                                              take over what an earlier plugin isolates by iptables
-  cni-firewall watch                                          do so whenever firewalld reloads or restarts
+  cni-firewall status [-o table|json] [--graph mermaid|dot]
+        list networks and containers, and compare the kernel with the records
+  cni-firewall restore [--adopt]
+        put all rules back after a flush, isolation first; with --adopt, first
+        take over the bridges that another plugin isolates by iptables
+  cni-firewall watch
+        restore whenever firewalld reloads or restarts
 
-All take --data-dir for networks that set dataDir in their conflist.
+All take --data-dir DIRECTORY, for networks that set dataDir in their conflist.
 `
 
 // errUsage says that the command line is not valid; what is wrong was written.
@@ -50,7 +53,7 @@ func (p plugin) command(args []string) error {
 		return p.commandStatus(args[1:])
 	case "restore":
 		flags, dataDir := p.flags("restore")
-		adopting := flags.Bool("adopt", false, "take over the bridges that an earlier plugin isolates by iptables, and clean up after it")
+		adopting := flags.Bool("adopt", false, "take over the bridges that another plugin isolates by iptables, and clean up after it")
 		if err := parseFlags(flags, args[1:]); err != nil {
 			return err
 		}
