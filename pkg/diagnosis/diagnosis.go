@@ -12,10 +12,10 @@ import (
 	"github.com/cni-isolation/firewall/pkg/netconf"
 )
 
-// Problem is what is wrong, in words. Its JSON is an interface.
+// Problem says what is wrong. Its JSON is an interface.
 type Problem struct {
 	Problem string `json:"problem"`
-	Cure    string `json:"cure,omitempty"` // a command; none is known for what is not common
+	Cure    string `json:"cure,omitempty"` // a command; empty for problems that are not common
 }
 
 // Error returns the problem and its cure in one line.
@@ -26,8 +26,8 @@ func (p Problem) Error() string {
 	return p.Problem + `: run "` + p.Cure + `"`
 }
 
-// Explain returns what an error says, one problem for each that is joined in it,
-// and none of them twice. Cures are for a data directory.
+// Explain returns a problem for each error that is joined in err, none of them twice.
+// Cures name the data directory if it is not the default.
 func Explain(err error, dataDir string) []Problem {
 	var all []Problem
 	seen := map[Problem]bool{}
@@ -52,7 +52,7 @@ func explainOne(err error, dataDir string) Problem {
 	return Problem{Problem: detail}
 }
 
-// inDirectory makes a cure one for records in another directory than the usual.
+// inDirectory adds the data directory to a cure, if it is not the default.
 func inDirectory(cure, dataDir string) string {
 	if cmp.Or(dataDir, netconf.DefaultDataDir) == netconf.DefaultDataDir {
 		return cure
@@ -60,7 +60,7 @@ func inDirectory(cure, dataDir string) string {
 	return strings.ReplaceAll(cure, cureRestore, cureRestore+" --data-dir "+quoted(dataDir))
 }
 
-// Explained returns an error in words, for who takes just an error.
+// Explained is Explain for callers that need an error. It returns nil for nil.
 func Explained(err error, dataDir string) error {
 	var errs []error
 	for _, p := range Explain(err, dataDir) {
@@ -69,8 +69,8 @@ func Explained(err error, dataDir string) error {
 	return errors.Join(errs...)
 }
 
-// separate returns the errors that were joined. Others that wrap several are one:
-// they say more than those do.
+// separate returns the errors that errors.Join joined. Any other error that wraps
+// several stays whole: its text says more than theirs.
 func separate(err error) []error {
 	if err == nil {
 		return nil
@@ -89,7 +89,7 @@ func separate(err error) []error {
 	return []error{err}
 }
 
-// quoted returns a word as a shell reads it.
+// quoted quotes a word for a shell, if it must.
 func quoted(word string) string {
 	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._,+%-") == "" {
 		return word

@@ -14,20 +14,20 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// notForwarding is the sysctl that makes the host forward packets of a family,
-// and is 0.
+// notForwarding is a sysctl that makes the host forward packets of a family, and that
+// is 0.
 type notForwarding string
 
 func (n notForwarding) Error() string { return "the sysctl " + string(n) + " is 0" }
 
-// forwardingOf are the sysctls that make the host forward, by family.
+// forwardingOf has, by family, the sysctl that makes the host forward.
 var forwardingOf = map[policy.Family]notForwarding{
 	policy.IPv4: "net.ipv4.ip_forward",
 	policy.IPv6: "net.ipv6.conf.all.forwarding",
 }
 
-// Forwards returns an error where the host forwards nothing in a family in which
-// it has to.
+// Forwards returns an error if the host forwards no packets of a family that
+// containers need it for. The error names the sysctl.
 func Forwards(all []policy.Attachment) error {
 	var errs []error
 	for _, f := range routed(all).List() {
@@ -44,10 +44,10 @@ func Forwards(all []policy.Attachment) error {
 	return errors.Join(errs...)
 }
 
-// routed returns the families in which the host is the way out for containers of
-// bridges. Where it has no address on one, it is not: such a network is one that
-// nothing leaves (Podman's --internal), or has a router of its own. Of a network
-// without a bridge it is not known: packets of a macvlan pass the host by.
+// routed returns the families in which the host routes for containers on bridges. It
+// routes for a bridge if it has an address there. If it has none, nothing leaves the
+// network (Podman's --internal), or the network has a router of its own. Networks
+// without a bridge do not count: a macvlan's packets bypass the host.
 func routed(all []policy.Attachment) policy.Families {
 	var families policy.Families
 	ofBridge := map[string]policy.Families{"": 0}
@@ -62,8 +62,8 @@ func routed(all []policy.Attachment) policy.Families {
 	return families
 }
 
-// addressed returns the families in which the host has an address on a bridge
-// that others can send to. Of one that is gone it has none.
+// addressed returns the families in which the host has an address on a bridge,
+// link-local ones aside. It has none on a bridge that is gone.
 func addressed(bridge string) policy.Families {
 	var families policy.Families
 	l, err := net.InterfaceByName(bridge)
@@ -80,19 +80,4 @@ func addressed(bridge string) policy.Families {
 		}
 	}
 	return families
-}
-
-// BridgeGone returns the error that a bridge is gone.
-func BridgeGone(name string) error { return fmt.Errorf("bridge %q is %w", name, ErrGone) }
-
-// CutOff returns an error that names the chains FORWARD, among those that block what
-// is forwarded, which drop what no rule of iptables accepts.
-func CutOff(blockers error) error {
-	var errs []error
-	for _, err := range separate(blockers) {
-		if _, is := isForward(err); is {
-			errs = append(errs, WithKind(ErrCutOff, err))
-		}
-	}
-	return errors.Join(errs...)
 }

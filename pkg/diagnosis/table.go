@@ -3,8 +3,6 @@
 package diagnosis
 
 import (
-	"errors"
-
 	"github.com/cni-isolation/firewall/pkg/firewalld"
 	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/link"
@@ -12,10 +10,10 @@ import (
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// explanation is what an error means to the operator, and the command that cures
-// it. Words in capitals stand for what the error names; DETAIL for its own words.
+// explanation says what an error means to the operator, and which command cures it.
+// Words in capitals stand for what the error names; DETAIL stands for its text.
 type explanation struct {
-	of       func(error) (operands []string, is bool) // each operand behind its word
+	of       func(error) (operands []string, is bool) // pairs of a word and its value
 	sentence string
 	cure     string
 }
@@ -63,13 +61,13 @@ var explanations = []explanation{
 			"restore their rules: DETAIL",
 		cureRestore,
 	}, {
-		isForward,
+		isForwardChain,
 		"chain FORWARD of PROGRAM has policy DROP, as ufw and Docker set it, " +
 			"and an accept in another table cannot override it; " +
 			`change the policy, or set "backend": "iptables" in the conflist and add the containers again: DETAIL`,
 		"PROGRAM -P FORWARD ACCEPT",
 	}, {
-		isOverruling,
+		isForwardBlocker,
 		"another table drops what the plugin accepts; change the chain's policy, or accept container traffic there too: DETAIL",
 		"nft chain FAMILY TABLE CHAIN '{ policy accept; }'",
 	}, {
@@ -107,60 +105,3 @@ const (
 
 	adviseNFTables = `set "backend": "nftables" in the conflist and add the containers again`
 )
-
-// Kinds of errors that are found on the host as a whole.
-var (
-	ErrGone    = errors.New("gone")
-	ErrDiffers = errors.New("the kernel does not hold what it should")
-	ErrCutOff  = errors.New("cut off")
-)
-
-// kindred is an error of a kind that its words need not tell.
-type kindred struct {
-	error
-	kind error
-}
-
-func (k kindred) Unwrap() []error { return []error{k.error, k.kind} }
-
-// WithKind gives an error, if it is one, a kind.
-func WithKind(kind, err error) error {
-	if err == nil {
-		return nil
-	}
-	return kindred{err, kind}
-}
-
-func is(kind error) func(error) ([]string, bool) {
-	return func(err error) ([]string, bool) { return nil, errors.Is(err, kind) }
-}
-
-func isForward(err error) ([]string, bool) {
-	var o *nftables.ForwardBlocker
-	if !errors.As(err, &o) || o.Program == "" {
-		return nil, false
-	}
-	return []string{"PROGRAM", o.Program}, true
-}
-
-func isOverruling(err error) ([]string, bool) {
-	var o *nftables.ForwardBlocker
-	if !errors.As(err, &o) {
-		return nil, false
-	}
-	return []string{"FAMILY", o.Family, "TABLE", o.Table, "CHAIN", o.Chain}, true
-}
-
-func isNotForwarding(err error) ([]string, bool) {
-	var n notForwarding
-	is := errors.As(err, &n)
-	return []string{"SYSCTL", string(n)}, is
-}
-
-func isFile(err error) ([]string, bool) {
-	var f *store.FileError
-	if !errors.As(err, &f) {
-		return nil, false
-	}
-	return []string{"FILE", quoted(f.File)}, true
-}

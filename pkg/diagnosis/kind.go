@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package diagnosis
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cni-isolation/firewall/pkg/nftables"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// Kinds of errors about the host as a whole.
+var (
+	ErrGone    = errors.New("gone")
+	ErrDiffers = errors.New("the kernel does not hold what it should")
+	ErrCutOff  = errors.New("cut off")
+)
+
+// withKind is an error of a kind that its text need not name.
+type withKind struct {
+	error
+	kind error
+}
+
+func (k withKind) Unwrap() []error { return []error{k.error, k.kind} }
+
+// WithKind returns an error that is also of a kind. It returns nil for nil.
+func WithKind(kind, err error) error {
+	if err == nil {
+		return nil
+	}
+	return withKind{err, kind}
+}
+
+// BridgeGone returns the error that a bridge no longer exists.
+func BridgeGone(name string) error { return fmt.Errorf("bridge %q is %w", name, ErrGone) }
+
+// CutOff picks, from errors about what blocks forwarding, the chains FORWARD of
+// iptables: they drop what no rule of iptables accepts. It returns nil for none.
+func CutOff(blockers error) error {
+	var errs []error
+	for _, err := range separate(blockers) {
+		if _, is := isForwardChain(err); is {
+			errs = append(errs, WithKind(ErrCutOff, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func is(kind error) func(error) ([]string, bool) {
+	return func(err error) ([]string, bool) { return nil, errors.Is(err, kind) }
+}
+
+func isForwardChain(err error) ([]string, bool) {
+	var o *nftables.ForwardBlocker
+	if !errors.As(err, &o) || o.Program == "" {
+		return nil, false
+	}
+	return []string{"PROGRAM", o.Program}, true
+}
+
+func isForwardBlocker(err error) ([]string, bool) {
+	var o *nftables.ForwardBlocker
+	if !errors.As(err, &o) {
+		return nil, false
+	}
+	return []string{"FAMILY", o.Family, "TABLE", o.Table, "CHAIN", o.Chain}, true
+}
+
+func isNotForwarding(err error) ([]string, bool) {
+	var n notForwarding
+	is := errors.As(err, &n)
+	return []string{"SYSCTL", string(n)}, is
+}
+
+func isFile(err error) ([]string, bool) {
+	var f *store.FileError
+	if !errors.As(err, &f) {
+		return nil, false
+	}
+	return []string{"FILE", quoted(f.File)}, true
+}
