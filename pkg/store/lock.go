@@ -1,22 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package store keeps what the plugin must remember between calls, in one
-// directory for each network namespace of a host.
-//
-// One /run may serve several such namespaces (rootless runtimes, tests), and
-// the kernel's rules are the namespace's, so the directory is named after its
-// cookie.
 package store
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,76 +15,13 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
+const lockName = "lock"
+
 // LockTimeout bounds the wait for the other calls of a namespace.
 const LockTimeout = 60 * time.Second
 
 // ErrLocked says that other calls held the lock for all of the wait.
 var ErrLocked = errors.New("other calls hold the lock")
-
-// Store is the directory of one network namespace.
-type Store struct {
-	dir string
-}
-
-// Open returns the store of the caller's network namespace below dataDir, and
-// makes its directories. Both must be the caller's own.
-func Open(dataDir string) (*Store, error) {
-	s, err := at(dataDir)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Dir(dataDir), 0o755); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
-	}
-	for _, dir := range []string{dataDir, s.dir} {
-		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("making the data directory: %w", err)
-		}
-		if err := checkOwnDirectory(dir); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-// Peek returns the store as Open does, for a call that only reads: nothing is
-// made, and a store that is not there is an empty one.
-func Peek(dataDir string) (*Store, error) {
-	s, err := at(dataDir)
-	if err != nil {
-		return nil, err
-	}
-	for _, dir := range []string{dataDir, s.dir} {
-		if err := checkOwnDirectory(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-func at(dataDir string) (*Store, error) {
-	namespace, err := namespaceName()
-	return &Store{filepath.Join(dataDir, namespace)}, err
-}
-
-// checkOwnDirectory refuses a directory that others can write to: they could put
-// records and locks in it.
-func checkOwnDirectory(dir string) error {
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	owner := info.Sys().(*syscall.Stat_t).Uid
-	switch {
-	case !info.IsDir():
-		return fmt.Errorf("data directory %s is no directory", dir)
-	case int(owner) != os.Geteuid():
-		return fmt.Errorf("data directory %s belongs to user %d, not to the caller, %d", dir, owner, os.Geteuid())
-	case info.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("data directory %s can be written by others: its mode is %#o, and must be 0700", dir, info.Mode().Perm())
-	}
-	return nil
-}
 
 // Lock waits until no other call of the namespace works on its rules, at most
 // LockTimeout; then the error wraps ErrLocked. The kernel frees the lock when
@@ -163,26 +91,4 @@ func flock(f *os.File) error {
 			return err
 		}
 	}
-}
-
-// namespaceName returns a name that no other network namespace has had since
-// the host started: the cookie, or before Linux 5.14 the inode number.
-func namespaceName() (string, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return "", fmt.Errorf("opening a socket to ask for the network namespace's cookie: %w", err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
-	if err == nil {
-		return strconv.FormatUint(cookie, 10), nil
-	}
-	if !errors.Is(err, unix.ENOPROTOOPT) {
-		return "", fmt.Errorf("asking for the network namespace's cookie: %w", err)
-	}
-	info, err := os.Stat("/proc/thread-self/ns/net")
-	if err != nil {
-		return "", fmt.Errorf("asking for the network namespace's inode number: %w", err)
-	}
-	return "ino-" + strconv.FormatUint(info.Sys().(*syscall.Stat_t).Ino, 10), nil
 }

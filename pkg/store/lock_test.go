@@ -16,63 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func open(t *testing.T) *Store {
-	t.Helper()
-	s, err := Open(filepath.Join(t.TempDir(), "run", "cni", "firewall"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func TestOpenModes(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	for dir, want := range map[string]os.FileMode{
-		s.dir:                             0o700,
-		filepath.Dir(s.dir):               0o700,
-		filepath.Dir(filepath.Dir(s.dir)): 0o755, // /run/cni is not the plugin's alone
-	} {
-		info, err := os.Stat(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := info.Mode().Perm(); got != want {
-			t.Errorf("%s has mode %#o, want %#o", dir, got, want)
-		}
-	}
-}
-
-func TestOpenRefuses(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		make func(dir string) error
-		want string
-	}{
-		"a file":            {func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, "is no directory"},
-		"a link":            {func(dir string) error { return os.Symlink("/tmp", dir) }, "is no directory"},
-		"one for everybody": {func(dir string) error { return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777)) }, "can be written by others"},
-		"a parent that fails": {func(dir string) error {
-			return errors.Join(os.RemoveAll(filepath.Dir(dir)), os.WriteFile(filepath.Dir(dir), nil, 0o600))
-		}, "not a directory"},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			dir := filepath.Join(t.TempDir(), "parent", "firewall")
-			if err := os.Mkdir(filepath.Dir(dir), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := test.make(dir); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got error %v, want %q in it", err, test.want)
-			}
-		})
-	}
-}
-
 func TestLockExcludes(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -3,8 +3,7 @@
 package store
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -103,20 +102,44 @@ func validate(version int, a policy.Attachment) error {
 	return a.CheckNames()
 }
 
-// Key names an attachment in the store. It is a hash, so that no name of the
-// runtime's becomes a path.
-func Key(network, containerID, ifName string) string {
-	return digest(network, containerID, ifName)[:32]
-}
-
-// NetworkKey names a network in the store.
-func NetworkKey(network string) string { return digest(network)[:16] }
-
-// digest tells ("ab", "c") from ("a", "bc") by the lengths.
-func digest(words ...string) string {
-	h := sha256.New()
-	for _, w := range words {
-		_, _ = fmt.Fprintf(h, "%d:%s", len(w), w)
+// Read returns the whole of a record. Its error names the file.
+func (s *Store) Read(e Entry) (policy.Attachment, error) {
+	content, err := s.content(e.file)
+	if err != nil {
+		return policy.Attachment{}, s.problem(e.file, err)
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	a, err := decode(content)
+	if err == nil && NewEntry(a).file != e.file {
+		err = errors.New("its content does not fit its name")
+	}
+	if err != nil {
+		return policy.Attachment{}, s.problem(e.file, err)
+	}
+	return a, nil
 }
+
+// Put writes the record of an attachment in the place of its former entries. On
+// a record that is there already nothing is written.
+func (s *Store) Put(a policy.Attachment, former []Entry) error {
+	content, err := encode(a)
+	if err != nil {
+		return fmt.Errorf("encoding a record: %w", err)
+	}
+	e := NewEntry(a)
+	if old, err := s.content(e.file); err != nil || !bytes.Equal(old, content) {
+		if err := s.write(e.file, content); err != nil {
+			return fmt.Errorf("writing a record: %w", err)
+		}
+	}
+	for _, f := range former {
+		if f.file != e.file {
+			if err := s.remove(f.file); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Remove deletes a record. That it is not there is no error.
+func (s *Store) Remove(e Entry) error { return s.remove(e.file) }

@@ -1,32 +1,89 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package store keeps what the plugin must remember between calls, in one
+// directory for each network namespace of a host.
+//
+// One /run may serve several such namespaces (rootless runtimes, tests), and
+// the kernel's rules are the namespace's, so the directory is named after its
+// cookie.
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/cni-isolation/firewall/pkg/journal"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-const (
-	lockName = "lock"
-	tempName = ".tmp" // a record that is being written, or was when its writer died
-)
+// Store is the directory of one network namespace.
+type Store struct {
+	dir string
+}
 
-// maxRecord bounds what is read of one file, in bytes.
-const maxRecord = 1 << 20
+// Open returns the store of the caller's network namespace below dataDir, and
+// makes its directories. Both must be the caller's own.
+func Open(dataDir string) (*Store, error) {
+	s, err := at(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dataDir), 0o755); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	for _, dir := range []string{dataDir, s.dir} {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("making the data directory: %w", err)
+		}
+		if err := checkOwnDirectory(dir); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Peek returns the store as Open does, for a call that only reads: nothing is
+// made, and a store that is not there is an empty one.
+func Peek(dataDir string) (*Store, error) {
+	s, err := at(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{dataDir, s.dir} {
+		if err := checkOwnDirectory(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func at(dataDir string) (*Store, error) {
+	namespace, err := namespaceName()
+	return &Store{filepath.Join(dataDir, namespace)}, err
+}
+
+// checkOwnDirectory refuses a directory that others can write to: they could put
+// records and locks in it.
+func checkOwnDirectory(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t).Uid
+	switch {
+	case !info.IsDir():
+		return fmt.Errorf("data directory %s is no directory", dir)
+	case int(owner) != os.Geteuid():
+		return fmt.Errorf("data directory %s belongs to user %d, not to the caller, %d", dir, owner, os.Geteuid())
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("data directory %s can be written by others: its mode is %#o, and must be 0700", dir, info.Mode().Perm())
+	}
+	return nil
+}
 
 // Listing is what a store holds.
 type Listing struct {
@@ -91,145 +148,4 @@ func (s *Store) entry(e *Entry, name string) error {
 		e.Attachment.Addresses = a.Addresses
 	}
 	return err
-}
-
-// FileError says why a file among the records is left alone.
-type FileError struct {
-	File string // its path
-	err  error
-}
-
-// Error returns the path, and what is wrong with the file.
-func (e *FileError) Error() string { return fmt.Sprintf("leaving %s alone: %v", e.File, e.err) }
-
-// Unwrap returns ErrNewer, or what else is wrong.
-func (e *FileError) Unwrap() error { return e.err }
-
-func (s *Store) problem(name string, err error) error {
-	return &FileError{filepath.Join(s.dir, name), err}
-}
-
-// Read returns the whole of a record. Its error names the file.
-func (s *Store) Read(e Entry) (policy.Attachment, error) {
-	content, err := s.content(e.file)
-	if err != nil {
-		return policy.Attachment{}, s.problem(e.file, err)
-	}
-	a, err := decode(content)
-	if err == nil && NewEntry(a).file != e.file {
-		err = errors.New("its content does not fit its name")
-	}
-	if err != nil {
-		return policy.Attachment{}, s.problem(e.file, err)
-	}
-	return a, nil
-}
-
-// content returns the bytes of a file.
-func (s *Store) content(name string) ([]byte, error) {
-	f, err := s.open(name, os.O_RDONLY)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	return readAll(f)
-}
-
-func readAll(f *os.File) ([]byte, error) { return io.ReadAll(io.LimitReader(f, maxRecord)) }
-
-// open opens a file, which must be the caller's own.
-func (s *Store) open(name string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, name), flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkOwnFile(f); err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func checkOwnFile(f *os.File) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return errors.New("it is no regular file")
-	}
-	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
-		return fmt.Errorf("it belongs to user %d", owner)
-	}
-	return nil
-}
-
-// Put writes the record of an attachment in the place of its former entries. On
-// a record that is there already nothing is written.
-func (s *Store) Put(a policy.Attachment, former []Entry) error {
-	content, err := encode(a)
-	if err != nil {
-		return fmt.Errorf("encoding a record: %w", err)
-	}
-	e := NewEntry(a)
-	if old, err := s.content(e.file); err != nil || !bytes.Equal(old, content) {
-		if err := s.write(e.file, content); err != nil {
-			return fmt.Errorf("writing a record: %w", err)
-		}
-	}
-	for _, f := range former {
-		if f.file != e.file {
-			if err := s.remove(f.file); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// write makes a file appear at once and whole, whenever the process or the host
-// dies. The lock sees to it that one call writes at a time.
-func (s *Store) write(name string, content []byte) (err error) {
-	began := time.Now()
-	defer func() { journal.Tell(place, began, journal.Added(name), err) }()
-	temp := filepath.Join(s.dir, tempName)
-	if err := s.remove(tempName); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, filepath.Join(s.dir, name))
-	}
-	if err != nil {
-		return errors.Join(err, s.remove(tempName))
-	}
-	return nil
-}
-
-// Remove deletes a record. That it is not there is no error.
-func (s *Store) Remove(e Entry) error { return s.remove(e.file) }
-
-// place is what the journal calls the store.
-const place = "records"
-
-func (s *Store) remove(name string) error {
-	began := time.Now()
-	err := os.Remove(filepath.Join(s.dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if name != tempName {
-		journal.Tell(place, began, journal.Removed(name), err)
-	}
-	if err != nil {
-		return fmt.Errorf("removing a record: %w", err)
-	}
-	return nil
 }

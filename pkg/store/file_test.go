@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// half writes half a record.
+func half(t *testing.T, s *Store) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, tempName), []byte(`{"ver`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCrash leaves what a call leaves that dies while it writes.
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	half(t, s)
+	if l := s.List(); len(l.Entries)+len(l.Problems) > 0 {
+		t.Errorf("half a record was listed: %+v", l)
+	}
+	put(t, s, attachment("c1", "10.0.0.2"))
+	if names := files(t, s); len(names) != 1 {
+		t.Errorf("got files %q", names)
+	}
+	half(t, s)
+	unlock, err := s.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if names := files(t, s); len(names) != 2 {
+		t.Errorf("a call that does not write left %q", names)
+	}
+}
+
+// TestDamaged expects every file that is no record to be reported by its path,
+// and left as it is.
+func TestDamaged(t *testing.T) {
+	t.Parallel()
+	a := attachment("c1", "10.0.0.2")
+	good := NewEntry(a).file
+	content, err := encode(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := func(key string, value any) string {
+		var r map[string]any
+		if err := json.Unmarshal(content, &r); err != nil {
+			t.Fatal(err)
+		}
+		r[key] = value
+		text, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	tests := map[string]struct {
+		name, content string
+		want          string
+	}{
+		"empty":             {good, "", "unexpected end"},
+		"truncated":         {good, string(content[:len(content)/2]), "unexpected end"},
+		"not JSON":          {good, "\x00\x01", "invalid character"},
+		"future content":    {good, edit("version", 2), "later version"},
+		"no version":        {good, edit("version", 0), "version 0 is unknown"},
+		"another's content": {good, edit("containerID", "c2"), "does not fit its name"},
+		"hostile bridge":    {good, edit("bridge", "x\n-A FORWARD -j ACCEPT"), "bridge"},
+		"hostile chain":     {good, edit("iptablesAdminChainName", "ACCEPT"), "iptablesAdminChainName"},
+		"empty chain":       {good, edit("iptablesAdminChainName", ""), "iptablesAdminChainName"},
+		"bad address":       {good, edit("addresses", []string{"0.0.0.0/0"}), "address"},
+		"unknown policy":    {good, edit("ingressPolicy", "closed"), "ingressPolicy"},
+		"unknown ports":     {good, edit("publishedPorts", ""), "publishedPorts"},
+		"foreign name":      {"notes.txt", "hello", "no record of this plugin"},
+		"future name":       {"2,anything.json", "{}", "later version"},
+		"hostile name":      {strings.Replace(good, "br-x", "%2F", 1), string(content), "no record of this plugin"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			path := filepath.Join(s.dir, test.name)
+			if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			l := s.List()
+			problems := l.Problems
+			for _, e := range l.Entries {
+				if _, err := s.Read(e); err != nil {
+					problems = append(problems, err)
+				}
+			}
+			if len(problems) != 1 || !strings.Contains(problems[0].Error(), test.want) || !strings.Contains(problems[0].Error(), path) {
+				t.Errorf("got problems %v, want one with %q and the path", problems, test.want)
+			}
+			if got, err := os.ReadFile(path); err != nil || string(got) != test.content {
+				t.Errorf("the file was not left alone: %q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestReadRefusesOddFiles(t *testing.T) {
+	t.Parallel()
+	a := attachment("c1", "10.0.0.2")
+	for name, create := range map[string]func(path string) error{
+		"a link":      func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		s := open(t)
+		if err := create(filepath.Join(s.dir, NewEntry(a).file)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Read(NewEntry(a)); err == nil {
+			t.Errorf("%s was read", name)
+		}
+	}
+}
