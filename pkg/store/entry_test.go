@@ -8,7 +8,8 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// FuzzParseEntry does the same for names.
+// FuzzParseEntry looks for names that panic, or that pass with something in them
+// which is no interface and no host address.
 func FuzzParseEntry(f *testing.F) {
 	f.Add(NewEntry(attachment("c1", "10.0.0.2", "fd00::2")).file)
 	f.Add(NewEntry(attachment("c1")).file)
@@ -23,7 +24,7 @@ func FuzzParseEntry(f *testing.F) {
 		}
 		for _, p := range e.Attachment.Addresses {
 			if p.Bits() != p.Addr().BitLen() {
-				t.Errorf("address %s is not of one host", p)
+				t.Errorf("address %s is not that of one host", p)
 			}
 		}
 	})

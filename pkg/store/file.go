@@ -17,15 +17,17 @@ import (
 	"github.com/cni-isolation/firewall/pkg/journal"
 )
 
-const tempName = ".tmp" // a record that is being written, or was when its writer died
+// tempName is the file that write renames. One that is left was being written
+// when its process died.
+const tempName = ".tmp"
 
-// maxRecord bounds what is read of one file, in bytes.
-const maxRecord = 1 << 20
+// maxFile bounds what is read of one file, in bytes.
+const maxFile = 1 << 20
 
-// place is what the journal calls the store.
-const place = "records"
+// inJournal is what the journal calls the store.
+const inJournal = "records"
 
-// FileError says why a file among the records is left alone.
+// FileError says why a file in the store is left alone.
 type FileError struct {
 	File string // its path
 	err  error
@@ -34,12 +36,12 @@ type FileError struct {
 // Error returns the path, and what is wrong with the file.
 func (e *FileError) Error() string { return fmt.Sprintf("leaving %s alone: %v", e.File, e.err) }
 
-// Unwrap returns ErrNewer, or what else is wrong.
+// Unwrap returns what is wrong with the file: ErrNewer, for example.
 func (e *FileError) Unwrap() error { return e.err }
 
-func (s *Store) problem(name string, err error) error {
-	return &FileError{filepath.Join(s.dir, name), err}
-}
+func (s *Store) fileError(name string, err error) error { return &FileError{s.path(name), err} }
+
+func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 
 // content returns the bytes of a file.
 func (s *Store) content(name string) ([]byte, error) {
@@ -51,11 +53,12 @@ func (s *Store) content(name string) ([]byte, error) {
 	return readAll(f)
 }
 
-func readAll(f *os.File) ([]byte, error) { return io.ReadAll(io.LimitReader(f, maxRecord)) }
+func readAll(f *os.File) ([]byte, error) { return io.ReadAll(io.LimitReader(f, maxFile)) }
 
-// open opens a file, which must be the caller's own.
+// open opens a file that the caller owns. It neither follows a symbolic link nor
+// waits for the writer of a pipe.
 func (s *Store) open(name string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, name), flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(s.path(name), flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -72,33 +75,26 @@ func checkOwnFile(f *os.File) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return errors.New("it is no regular file")
+		return errors.New("it is not a regular file")
 	}
 	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
-		return fmt.Errorf("it belongs to user %d", owner)
+		return fmt.Errorf("it belongs to user %d: it must belong to user %d", owner, os.Geteuid())
 	}
 	return nil
 }
 
-// write makes a file appear at once and whole, whenever the process or the host
-// dies. The lock sees to it that one call writes at a time.
+// write replaces a file atomically. Whenever the process or the host dies, the
+// file has its old content or the new one. The caller holds the lock, so that
+// only one call uses tempName.
 func (s *Store) write(name string, content []byte) (err error) {
 	began := time.Now()
-	defer func() { journal.Tell(place, began, journal.Added(name), err) }()
-	temp := filepath.Join(s.dir, tempName)
+	defer func() { journal.Tell(inJournal, began, journal.Added(name), err) }()
 	if err := s.remove(tempName); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
+	err = writeSynced(s.path(tempName), content)
 	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, filepath.Join(s.dir, name))
+		err = os.Rename(s.path(tempName), s.path(name))
 	}
 	if err != nil {
 		return errors.Join(err, s.remove(tempName))
@@ -106,14 +102,27 @@ func (s *Store) write(name string, content []byte) (err error) {
 	return nil
 }
 
+func writeSynced(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// remove deletes a file. One that does not exist is no error.
 func (s *Store) remove(name string) error {
 	began := time.Now()
-	err := os.Remove(filepath.Join(s.dir, name))
+	err := os.Remove(s.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if name != tempName {
-		journal.Tell(place, began, journal.Removed(name), err)
+		journal.Tell(inJournal, began, journal.Removed(name), err)
 	}
 	if err != nil {
 		return fmt.Errorf("removing a record: %w", err)

@@ -4,25 +4,27 @@ package store
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// half writes half a record.
-func half(t *testing.T, s *Store) {
+// writeHalf leaves half a record, as a call does that dies while it writes.
+func writeHalf(t *testing.T, s *Store) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(s.dir, tempName), []byte(`{"ver`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestCrash leaves what a call leaves that dies while it writes.
+// TestCrash expects a half-written record to be ignored, and to be removed by the
+// next call that writes or locks.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	half(t, s)
+	writeHalf(t, s)
 	if l := s.List(); len(l.Entries)+len(l.Problems) > 0 {
 		t.Errorf("half a record was listed: %+v", l)
 	}
@@ -30,23 +32,24 @@ func TestCrash(t *testing.T) {
 	if names := files(t, s); len(names) != 1 {
 		t.Errorf("got files %q", names)
 	}
-	half(t, s)
+	writeHalf(t, s)
 	unlock, err := s.Lock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	unlock()
 	if names := files(t, s); len(names) != 2 {
-		t.Errorf("a call that does not write left %q", names)
+		t.Errorf("Lock left %q", names)
 	}
 }
 
-// TestDamaged expects every file that is no record to be reported by its path,
-// and left as it is.
+// TestDamaged expects every file that is not a valid record to be reported by its
+// path, and left alone.
 func TestDamaged(t *testing.T) {
 	t.Parallel()
 	a := attachment("c1", "10.0.0.2")
 	good := NewEntry(a).file
+	const foreign = "not a record of this plugin"
 	content, err := encode(a)
 	if err != nil {
 		t.Fatal(err)
@@ -70,18 +73,25 @@ func TestDamaged(t *testing.T) {
 		"empty":             {good, "", "unexpected end"},
 		"truncated":         {good, string(content[:len(content)/2]), "unexpected end"},
 		"not JSON":          {good, "\x00\x01", "invalid character"},
-		"future content":    {good, edit("version", 2), "later version"},
+		"newer content":     {good, edit("version", 2), "newer version"},
 		"no version":        {good, edit("version", 0), "version 0 is unknown"},
-		"another's content": {good, edit("containerID", "c2"), "does not fit its name"},
+		"another's content": {good, edit("containerID", "c2"), "does not match its name"},
+		"no container":      {good, edit("containerID", ""), "containerID or ifName is missing"},
+		"unknown families":  {good, edit("isolatedIn", "IPv5"), `isolatedIn "IPv5" is unknown`},
 		"hostile bridge":    {good, edit("bridge", "x\n-A FORWARD -j ACCEPT"), "bridge"},
 		"hostile chain":     {good, edit("iptablesAdminChainName", "ACCEPT"), "iptablesAdminChainName"},
 		"empty chain":       {good, edit("iptablesAdminChainName", ""), "iptablesAdminChainName"},
 		"bad address":       {good, edit("addresses", []string{"0.0.0.0/0"}), "address"},
 		"unknown policy":    {good, edit("ingressPolicy", "closed"), "ingressPolicy"},
 		"unknown ports":     {good, edit("publishedPorts", ""), "publishedPorts"},
-		"foreign name":      {"notes.txt", "hello", "no record of this plugin"},
-		"future name":       {"2,anything.json", "{}", "later version"},
-		"hostile name":      {strings.Replace(good, "br-x", "%2F", 1), string(content), "no record of this plugin"},
+		"foreign name":      {"notes.txt", "hello", foreign},
+		"newer name":        {"2,anything.json", "{}", "newer version"},
+		"hostile name":      {strings.Replace(good, "br-x", "%2F", 1), string(content), foreign},
+		"upper-case key":    {good[:2] + "A" + good[3:], string(content), foreign},
+		"no hex address":    {strings.Replace(good, "0a000002", "0a000002x", 1), string(content), foreign},
+		"short address":     {strings.Replace(good, "0a000002", "0a0000", 1), string(content), foreign},
+		"long address":      {strings.Replace(good, "0a000002", strings.Repeat("0", 34), 1), string(content), foreign},
+		"mapped address":    {strings.Replace(good, "0a", strings.Repeat("0", 20)+"ffff0a", 1), string(content), foreign},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +108,8 @@ func TestDamaged(t *testing.T) {
 					problems = append(problems, err)
 				}
 			}
-			if len(problems) != 1 || !strings.Contains(problems[0].Error(), test.want) || !strings.Contains(problems[0].Error(), path) {
+			text := fmt.Sprint(problems)
+			if len(problems) != 1 || !strings.Contains(text, test.want) || !strings.Contains(text, path) {
 				t.Errorf("got problems %v, want one with %q and the path", problems, test.want)
 			}
 			if got, err := os.ReadFile(path); err != nil || string(got) != test.content {

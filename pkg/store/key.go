@@ -8,16 +8,17 @@ import (
 	"fmt"
 )
 
-// Key names an attachment in the store. It is a hash, so that no name of the
-// runtime's becomes a path.
+// Key identifies an attachment in the store. It is a hash: a runtime may use any
+// name, and none of them must become a path.
 func Key(network, containerID, ifName string) string {
 	return digest(network, containerID, ifName)[:32]
 }
 
-// NetworkKey names a network in the store.
+// NetworkKey identifies a network in the store.
 func NetworkKey(network string) string { return digest(network)[:16] }
 
-// digest tells ("ab", "c") from ("a", "bc") by the lengths.
+// digest hashes words with their lengths, so that ("ab", "c") and ("a", "bc")
+// differ.
 func digest(words ...string) string {
 	h := sha256.New()
 	for _, w := range words {

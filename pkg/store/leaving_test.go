@@ -2,7 +2,11 @@
 
 package store
 
-import "testing"
+import (
+	"os"
+	"strings"
+	"testing"
+)
 
 func TestLeaving(t *testing.T) {
 	t.Parallel()
@@ -22,5 +26,16 @@ func TestLeaving(t *testing.T) {
 	}
 	if left := files(t, s); len(left) > 0 {
 		t.Errorf("%q is left", left)
+	}
+}
+
+func TestMarkLeavingFails(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	if err := os.Remove(s.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.MarkLeaving(7); err == nil || !strings.Contains(err.Error(), "remembering a leaving port") {
+		t.Errorf("got error %v", err)
 	}
 }

@@ -20,7 +20,7 @@ func TestLockExcludes(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	var wg sync.WaitGroup
-	var inside atomic.Int32 // flock means nothing to the race detector
+	var inside atomic.Int32 // the race detector does not know flock
 	for range 20 {
 		wg.Go(func() {
 			unlock, err := s.Lock()
@@ -53,8 +53,8 @@ func TestLockGivesUp(t *testing.T) {
 	}
 }
 
-// TestLockIsInherited starts a program, as a call does that is then killed: the
-// lock is held until the program has ended.
+// TestLockIsInherited starts a program and unlocks, as the kernel does when a call
+// is killed. The program holds the lock until it has ended.
 func TestLockIsInherited(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -79,7 +79,7 @@ func TestLockIsInherited(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		t.Errorf("the program has ended: %v", err)
+		t.Errorf("after the program has ended: %v", err)
 	}
 }
 

@@ -14,15 +14,15 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// formatVersion is that of the records written. Records of older versions are
-// read; version 1 is the first.
+// formatVersion is the version of the records that are written. Records of older
+// versions are read; the first version is 1.
 const formatVersion = 1
 
 // formatName is the version in the name of a file.
 var formatName = strconv.Itoa(formatVersion)
 
-// ErrNewer says that a record was written by a later version of the plugin.
-var ErrNewer = errors.New("it is of a later version of the plugin")
+// ErrNewer says that a newer version of the plugin wrote a record.
+var ErrNewer = errors.New("it was written by a newer version of the plugin")
 
 // record is the content of a file: enough to undo or to replay an attachment
 // without the runtime's help.
@@ -43,7 +43,7 @@ type record struct {
 	Zone           string   `json:"firewalldZone"`
 }
 
-// encode returns the content of an attachment's file.
+// encode returns the content of an attachment's record.
 func encode(a policy.Attachment) ([]byte, error) {
 	r := record{
 		Version: formatVersion,
@@ -58,16 +58,27 @@ func encode(a policy.Attachment) ([]byte, error) {
 	return json.Marshal(r)
 }
 
-// decode reads the content of a file and checks it as the configuration is
-// checked, for it ends up in the same places.
+// decode parses a record. It checks the values as strictly as the configuration
+// is checked, because they end up in the same rules.
 func decode(content []byte) (policy.Attachment, error) {
 	var r record
 	if err := json.Unmarshal(content, &r); err != nil {
 		return policy.Attachment{}, err
 	}
+	if r.Version < 1 {
+		return policy.Attachment{}, fmt.Errorf("version %d is unknown", r.Version)
+	}
 	if r.Version > formatVersion {
 		return policy.Attachment{}, ErrNewer
 	}
+	a, err := r.attachment()
+	if err != nil {
+		return policy.Attachment{}, err
+	}
+	return a, validate(a)
+}
+
+func (r record) attachment() (policy.Attachment, error) {
 	a := policy.Attachment{
 		Network: r.Network, ContainerID: r.ContainerID, IfName: r.IfName,
 		Backend: policy.Backend(r.Backend), Bridge: r.Bridge, Unseen: r.Unseen, Port: r.Port,
@@ -81,17 +92,15 @@ func decode(content []byte) (policy.Attachment, error) {
 	for _, text := range r.Addresses {
 		addr, err := netip.ParseAddr(text)
 		if err != nil || addr.Zone() != "" || addr.Is4In6() {
-			return policy.Attachment{}, fmt.Errorf("address %q is not valid", text)
+			return a, fmt.Errorf("address %q is not valid", text)
 		}
 		a.Addresses = append(a.Addresses, netip.PrefixFrom(addr, addr.BitLen()))
 	}
-	return a, validate(r.Version, a)
+	return a, nil
 }
 
-func validate(version int, a policy.Attachment) error {
+func validate(a policy.Attachment) error {
 	switch {
-	case version < 1:
-		return fmt.Errorf("version %d is unknown", version)
 	case a.Network == "" || a.ContainerID == "" || a.IfName == "":
 		return errors.New("network, containerID or ifName is missing")
 	case !slices.Contains(policy.IngressPolicies, a.IngressPolicy):
@@ -102,25 +111,25 @@ func validate(version int, a policy.Attachment) error {
 	return a.CheckNames()
 }
 
-// Read returns the whole of a record. Its error names the file.
+// Read returns a whole record. An error is a *FileError.
 func (s *Store) Read(e Entry) (policy.Attachment, error) {
 	content, err := s.content(e.file)
 	if err != nil {
-		return policy.Attachment{}, s.problem(e.file, err)
+		return policy.Attachment{}, s.fileError(e.file, err)
 	}
 	a, err := decode(content)
 	if err == nil && NewEntry(a).file != e.file {
-		err = errors.New("its content does not fit its name")
+		err = errors.New("its content does not match its name")
 	}
 	if err != nil {
-		return policy.Attachment{}, s.problem(e.file, err)
+		return policy.Attachment{}, s.fileError(e.file, err)
 	}
 	return a, nil
 }
 
-// Put writes the record of an attachment in the place of its former entries. On
-// a record that is there already nothing is written.
-func (s *Store) Put(a policy.Attachment, former []Entry) error {
+// Put writes the record of an attachment and removes its previous records. It
+// does not write a record that exists with the same content.
+func (s *Store) Put(a policy.Attachment, previous []Entry) error {
 	content, err := encode(a)
 	if err != nil {
 		return fmt.Errorf("encoding a record: %w", err)
@@ -131,9 +140,9 @@ func (s *Store) Put(a policy.Attachment, former []Entry) error {
 			return fmt.Errorf("writing a record: %w", err)
 		}
 	}
-	for _, f := range former {
-		if f.file != e.file {
-			if err := s.remove(f.file); err != nil {
+	for _, p := range previous {
+		if p.file != e.file {
+			if err := s.Remove(p); err != nil {
 				return err
 			}
 		}
@@ -141,5 +150,5 @@ func (s *Store) Put(a policy.Attachment, former []Entry) error {
 	return nil
 }
 
-// Remove deletes a record. That it is not there is no error.
+// Remove deletes a record. One that does not exist is no error.
 func (s *Store) Remove(e Entry) error { return s.remove(e.file) }

@@ -36,14 +36,14 @@ func TestPutAndRead(t *testing.T) {
 				t.Fatalf("got %+v", l)
 			}
 			if diff := cmp.Diff(brief(a), l.Entries[0].Attachment, comparePrefixes); diff != "" {
-				t.Errorf("the name says something else: %s", diff)
+				t.Errorf("the name (-want +got):\n%s", diff)
 			}
 			got, err := s.Read(l.Entries[0])
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(a, got, comparePrefixes); diff != "" {
-				t.Error(diff)
+				t.Errorf("the content (-want +got):\n%s", diff)
 			}
 			if info, err := os.Stat(filepath.Join(s.dir, l.Entries[0].file)); err != nil || info.Mode().Perm() != 0o600 {
 				t.Errorf("got mode %v, error %v", info.Mode(), err)
@@ -52,14 +52,47 @@ func TestPutAndRead(t *testing.T) {
 	}
 }
 
+// TestFormat pins names and content. Other versions of the plugin read them.
+func TestFormat(t *testing.T) {
+	t.Parallel()
+	a := attachment("c1", "10.0.0.2", "fd00::2")
+	name := "1,0280816d2a2e448b7e89919aeff60783,7bfa4dfcc23fa9b6,iptables,br-x%40%2C%25.1,same-bridge,deny," +
+		"0a000002+fd000000000000000000000000000002.json"
+	if got := NewEntry(a).File(); got != name {
+		t.Errorf("name: got %s, want %s", got, name)
+	}
+	if got := requestName("ADD", a); got != "waiting,ADD,0280816d2a2e448b7e89919aeff60783" {
+		t.Errorf("waiting call: got %s", got)
+	}
+	if got := leavingName(7); got != "leaving,7" {
+		t.Errorf("leaving port: got %s", got)
+	}
+	one := attachment("c1")
+	one.Unseen, one.IsolatedIn = true, policy.Families(policy.IPv4)
+	for _, test := range []struct {
+		a    policy.Attachment
+		want string
+	}{
+		{a, `"port":"veth0","addresses":["10.0.0.2","fd00::2"],`},
+		{one, `"bridgeUnseen":true,"port":"veth0","isolatedIn":"IPv4",`},
+	} {
+		want := `{"version":1,"network":"blue","containerID":"c1","ifName":"eth0","backend":"iptables",` +
+			`"bridge":"br-x@,%.1",` + test.want + `"ingressPolicy":"same-bridge","publishedPorts":"deny",` +
+			`"iptablesAdminChainName":"CNI-ADMIN","firewalldZone":"trusted"}`
+		if got, err := encode(test.a); err != nil || string(got) != want {
+			t.Errorf("content: got %s, error %v, want %s", got, err, want)
+		}
+	}
+}
+
 func TestPutReplaces(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	a := attachment("c1", "10.0.0.2")
 	put(t, s, a)
-	former := s.List().Entries
+	previous := s.List().Entries
 	a.IngressPolicy = policy.Isolated
-	put(t, s, a, former...)
+	put(t, s, a, previous...)
 	put(t, s, attachment("c2", "10.0.0.3"))
 	l := s.List()
 	if len(l.Entries) != 2 {
@@ -73,7 +106,7 @@ func TestPutReplaces(t *testing.T) {
 			t.Error(err)
 		}
 		if err := s.Remove(e); err != nil {
-			t.Errorf("removing what is gone: %v", err)
+			t.Errorf("removing a record that is gone: %v", err)
 		}
 	}
 	if left := files(t, s); len(left) > 0 {
@@ -93,12 +126,43 @@ func TestPutWritesOnce(t *testing.T) {
 	}
 	put(t, s, a, s.List().Entries...)
 	if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
-		t.Errorf("the record was written anew (%v)", err)
+		t.Errorf("the record was written again (%v)", err)
 	}
 }
 
-// FuzzDecode looks for content that panics, or that passes and is not written
-// back as the same attachment.
+// TestPutFails expects a Put that fails to keep what is there.
+func TestPutFails(t *testing.T) {
+	t.Parallel()
+	a := attachment("c1", "10.0.0.2")
+	previous := NewEntry(attachment("c1"))
+	full := func(path string) error { return os.MkdirAll(filepath.Join(path, "x"), 0o700) }
+	for name, test := range map[string]struct {
+		file string // a directory that neither a removal nor a rename replaces
+		want string
+		left []string
+	}{
+		"at writing":               {tempName, "writing a record", []string{tempName}},
+		"at renaming":              {NewEntry(a).file, "writing a record", []string{NewEntry(a).file}},
+		"at removing the last one": {previous.file, "removing a record", []string{previous.file, NewEntry(a).file}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			if err := full(filepath.Join(s.dir, test.file)); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Put(a, []Entry{previous}); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want %q in it", err, test.want)
+			}
+			if diff := cmp.Diff(test.left, files(t, s)); diff != "" {
+				t.Errorf("files (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// FuzzDecode looks for content that panics, or that passes and is encoded as
+// another attachment.
 func FuzzDecode(f *testing.F) {
 	for _, a := range []policy.Attachment{attachment("c1"), attachment("c1", "10.0.0.2", "fd00::2")} {
 		content, err := encode(a)
@@ -127,7 +191,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// BenchmarkPut is what an ADD pays for its own.
+// BenchmarkPut is what an ADD pays for its own record.
 func BenchmarkPut(b *testing.B) {
 	s, err := Open(filepath.Join(b.TempDir(), "x"))
 	if err != nil {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package store keeps what the plugin must remember between calls, in one
-// directory for each network namespace of a host.
+// Package store keeps what the plugin must remember between calls: one record
+// for each attachment, as a file.
 //
-// One /run may serve several such namespaces (rootless runtimes, tests), and
-// the kernel's rules are the namespace's, so the directory is named after its
-// cookie.
+// Each network namespace has a directory of its own, named after its cookie. One
+// /run may serve several host namespaces (rootless runtimes, tests), and the
+// kernel keeps rules per namespace.
 package store
 
 import (
@@ -25,29 +25,26 @@ type Store struct {
 	dir string
 }
 
-// Open returns the store of the caller's network namespace below dataDir, and
-// makes its directories. Both must be the caller's own.
+// Open returns the store of the caller's network namespace below dataDir. It
+// creates the directories that are missing. Both must be owned by the caller.
 func Open(dataDir string) (*Store, error) {
 	s, err := at(dataDir)
 	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(dataDir), 0o755); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
+		return nil, fmt.Errorf("creating the data directory: %w", err)
 	}
 	for _, dir := range []string{dataDir, s.dir} {
-		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("making the data directory: %w", err)
-		}
-		if err := checkOwnDirectory(dir); err != nil {
+		if err := createOwnDirectory(dir); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
 }
 
-// Peek returns the store as Open does, for a call that only reads: nothing is
-// made, and a store that is not there is an empty one.
+// Peek is Open for a call that only reads. It creates nothing; a store that does
+// not exist is empty.
 func Peek(dataDir string) (*Store, error) {
 	s, err := at(dataDir)
 	if err != nil {
@@ -66,6 +63,13 @@ func at(dataDir string) (*Store, error) {
 	return &Store{filepath.Join(dataDir, namespace)}, err
 }
 
+func createOwnDirectory(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("creating the data directory: %w", err)
+	}
+	return checkOwnDirectory(dir)
+}
+
 // checkOwnDirectory refuses a directory that others can write to: they could put
 // records and locks in it.
 func checkOwnDirectory(dir string) error {
@@ -73,14 +77,14 @@ func checkOwnDirectory(dir string) error {
 	if err != nil {
 		return err
 	}
-	owner := info.Sys().(*syscall.Stat_t).Uid
+	owner, mode := info.Sys().(*syscall.Stat_t).Uid, info.Mode().Perm()
 	switch {
 	case !info.IsDir():
-		return fmt.Errorf("data directory %s is no directory", dir)
+		return fmt.Errorf("data directory %s is not a directory", dir)
 	case int(owner) != os.Geteuid():
-		return fmt.Errorf("data directory %s belongs to user %d, not to the caller, %d", dir, owner, os.Geteuid())
-	case info.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("data directory %s can be written by others: its mode is %#o, and must be 0700", dir, info.Mode().Perm())
+		return fmt.Errorf("data directory %s belongs to user %d: it must belong to user %d", dir, owner, os.Geteuid())
+	case mode&0o022 != 0:
+		return fmt.Errorf("data directory %s has mode %#o and others can write to it: it must be 0700", dir, mode)
 	}
 	return nil
 }
@@ -89,7 +93,7 @@ func checkOwnDirectory(dir string) error {
 type Listing struct {
 	Entries  []Entry
 	Leaving  []int   // interface indices, see MarkLeaving
-	Problems []error // files that are no records, and are left alone
+	Problems []error // files that are left alone, see FileError; or why not all could be listed
 
 	waiting []string // names of requests
 }
@@ -97,28 +101,30 @@ type Listing struct {
 // List reads the names in the store. A store that does not exist is empty.
 func (s *Store) List() Listing {
 	var l Listing
-	dir, err := os.Open(s.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return l
-	}
-	if err != nil {
-		l.Problems = append(l.Problems, fmt.Errorf("listing the records: %w", err))
-		return l
-	}
-	defer func() { _ = dir.Close() }()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
+	names, err := s.names()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.Problems = append(l.Problems, fmt.Errorf("listing the records: %w", err))
 	}
 	l.Entries = make([]Entry, 0, len(names))
 	for _, name := range names {
-		s.sort(&l, name)
+		s.addTo(&l, name)
 	}
 	return l
 }
 
-// sort puts one file where it belongs in the listing.
-func (s *Store) sort(l *Listing, name string) {
+// names returns the names of the files. After an error it returns those that
+// could be read.
+func (s *Store) names() ([]string, error) {
+	dir, err := os.Open(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }()
+	return dir.Readdirnames(-1)
+}
+
+// addTo adds one file to the part of the listing that its name says.
+func (s *Store) addTo(l *Listing, name string) {
 	if name == lockName || name == tempName {
 		return
 	}
@@ -131,16 +137,18 @@ func (s *Store) sort(l *Listing, name string) {
 		return
 	}
 	l.Entries = append(l.Entries, Entry{})
-	if err := s.entry(&l.Entries[len(l.Entries)-1], name); err != nil {
+	if err := s.fill(&l.Entries[len(l.Entries)-1], name); err != nil {
 		l.Entries = l.Entries[:len(l.Entries)-1]
 		l.Problems = append(l.Problems, err)
 	}
 }
 
-func (s *Store) entry(e *Entry, name string) error {
+// fill parses a record's name. It reads the record only where the addresses do
+// not fit into the name.
+func (s *Store) fill(e *Entry, name string) error {
 	whole, err := e.parse(name)
 	if err != nil {
-		return s.problem(name, err)
+		return s.fileError(name, err)
 	}
 	if !whole {
 		var a policy.Attachment

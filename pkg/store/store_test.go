@@ -5,6 +5,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -41,9 +42,9 @@ func attachment(id string, addresses ...string) policy.Attachment {
 	return a
 }
 
-func put(t *testing.T, s *Store, a policy.Attachment, former ...Entry) {
+func put(t *testing.T, s *Store, a policy.Attachment, previous ...Entry) {
 	t.Helper()
-	if err := s.Put(a, former); err != nil {
+	if err := s.Put(a, previous); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -86,10 +87,12 @@ func TestOpenRefuses(t *testing.T) {
 		make func(dir string) error
 		want string
 	}{
-		"a file":            {func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, "is no directory"},
-		"a link":            {func(dir string) error { return os.Symlink("/tmp", dir) }, "is no directory"},
-		"one for everybody": {func(dir string) error { return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777)) }, "can be written by others"},
-		"a parent that fails": {func(dir string) error {
+		"a file": {func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, "is not a directory"},
+		"a link": {func(dir string) error { return os.Symlink("/tmp", dir) }, "is not a directory"},
+		"one that all may write to": {func(dir string) error {
+			return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777))
+		}, "has mode 0777 and others can write to it: it must be 0700"},
+		"a file as parent": {func(dir string) error {
 			return errors.Join(os.RemoveAll(filepath.Dir(dir)), os.WriteFile(filepath.Dir(dir), nil, 0o600))
 		}, "not a directory"},
 	}
@@ -103,10 +106,47 @@ func TestOpenRefuses(t *testing.T) {
 			if err := test.make(dir); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got error %v, want %q in it", err, test.want)
+			for name, open := range map[string]func(string) (*Store, error){"Open": Open, "Peek": Peek} {
+				if _, err := open(dir); err == nil || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("%s: got error %v, want %q in it", name, err, test.want)
+				}
 			}
 		})
+	}
+}
+
+// TestPeek expects no directory to be created, and then the same store as Open.
+func TestPeek(t *testing.T) {
+	t.Parallel()
+	dataDir := filepath.Join(t.TempDir(), "data")
+	s, err := Peek(dataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := s.List(); len(l.Entries)+len(l.Problems) > 0 {
+		t.Errorf("a store that does not exist: got %+v", l)
+	}
+	if _, err := os.Lstat(dataDir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the data directory was created (%v)", err)
+	}
+	opened, err := Open(dataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, opened, attachment("c1"))
+	if l := s.List(); len(l.Entries) != 1 || len(l.Problems) > 0 {
+		t.Errorf("after Open: got %+v", l)
+	}
+}
+
+func TestListFails(t *testing.T) {
+	t.Parallel()
+	s := &Store{filepath.Join(t.TempDir(), "file")}
+	if err := os.WriteFile(s.dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if l := s.List(); len(l.Problems) != 1 || !strings.Contains(l.Problems[0].Error(), "listing the records") {
+		t.Errorf("got %+v", l)
 	}
 }
 
@@ -119,7 +159,8 @@ func BenchmarkList(b *testing.B) {
 				b.Fatal(err)
 			}
 			for i := range n {
-				if err := s.Put(attachment(fmt.Sprint(i), fmt.Sprintf("10.0.%d.%d", i/250, 1+i%250), fmt.Sprintf("fd00::%x", i+1)), nil); err != nil {
+				a := attachment(fmt.Sprint(i), fmt.Sprintf("10.0.%d.%d", i/250, 1+i%250), fmt.Sprintf("fd00::%x", i+1))
+				if err := s.Put(a, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
