@@ -15,7 +15,7 @@ import (
 // fails, it does its own work alone, and they do theirs.
 
 // batch is the waiting calls whose work another call does.
-type batch []store.Request
+type batch []store.PendingCall
 
 // pendingAdds returns the waiting ADDs that can be done along with one: for
 // containers that have nothing yet, in the same backend, and on bridges about which
@@ -46,7 +46,7 @@ func (r records) pending(verb string, fits func(policy.Attachment) bool) batch {
 		return nil
 	}
 	var found batch
-	for _, call := range r.store.Requests(r.Listing, verb) {
+	for _, call := range r.store.Pending(r.Listing, verb) {
 		if fits(call.Attachment) {
 			found = append(found, call)
 		} else {

@@ -29,12 +29,12 @@ var ErrLocked = errors.New("other calls hold the lock")
 func (s *Store) Lock() (unlock func(), err error) { return s.lock(LockTimeout, func() {}) }
 
 // LockFor is Lock for a call that does something for an attachment. done says that
-// another call did it meanwhile, see Request.
+// another call did it meanwhile, see Pending.
 func (s *Store) LockFor(verb string, a policy.Attachment) (unlock func(), done bool, err error) {
-	var w *wish
-	unlock, err = s.lock(LockTimeout, func() { w = s.ask(verb, a) })
-	done = err == nil && w.isDone()
-	w.withdraw()
+	var call PendingCall
+	unlock, err = s.lock(LockTimeout, func() { call = s.announce(verb, a) })
+	done = err == nil && call.isDone()
+	call.withdraw()
 	return unlock, done, err
 }
 

@@ -5,7 +5,6 @@ package store
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,128 +12,129 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// A call that has to wait for the lock says in a file what it waits for. The call
-// that has the lock may do so with its own work, in one transaction, and mark the
-// file; the other then finds nothing left to do.
+// A call that waits for the lock announces in a file what it will do. The call
+// that holds the lock may do that along with its own work, in one transaction,
+// and mark the file. Then the waiting call finds nothing left to do.
 //
-// A mark says that all was done, under the lock. Without one, a call does its work
-// itself: a file that is lost, or cannot be written, costs time and nothing else.
-// The one who waits holds a lock on its file as long as it lives, so that nothing
-// is done for the dead: their runtime has gone on, and may have deleted meanwhile
+// A mark means that all was done, under the lock. Without a mark the waiting call
+// does its own work. So a file that is lost, or cannot be written, costs time and
+// nothing else.
+//
+// The waiting call holds an flock on its file as long as it lives. Nothing is
+// done for a dead call: its runtime has gone on, and may have deleted meanwhile
 // what would be added.
-const requestPrefix = "waiting,"
+const pendingPrefix = "waiting,"
 
-// Request is what a call waits for.
-type Request struct {
-	Verb       string
+// PendingCall is a call that waits for the lock. The waiting call and the one
+// that holds the lock have the same file open.
+type PendingCall struct {
 	Attachment policy.Attachment
 
+	verb string
 	file *os.File
+	size int // of the announcement, in bytes; a mark comes after it
 }
 
-// Done tells the call that it has nothing left to do.
-func (r Request) Done() {
-	_, _ = r.file.WriteString("\n")
-	_ = r.file.Close()
-}
-
-// Ignore leaves it to the call itself.
-func (r Request) Ignore() { _ = r.file.Close() }
-
-// Requests returns what live calls of a verb wait for, of those that were listed,
-// and forgets the dead. Each must be told that it is done, or ignored.
-func (s *Store) Requests(l Listing, verb string) []Request {
-	var alive []Request
-	for _, name := range l.waiting {
-		r, err := s.request(name)
+// Pending returns the calls of a verb that wait, of those that were listed. It
+// removes the files of dead calls. The caller must call Done or Ignore on each.
+func (s *Store) Pending(l Listing, verb string) []PendingCall {
+	var calls []PendingCall
+	for _, name := range l.pending {
+		c, err := s.pendingCall(name)
 		if err != nil {
-			continue // it is its caller's
+			continue // the file is its call's to remove
 		}
-		if r.Verb != verb {
-			r.Ignore()
+		if c.verb != verb {
+			c.Ignore()
 			continue
 		}
-		alive = append(alive, r)
+		calls = append(calls, c)
 	}
-	return alive
+	return calls
 }
 
-var errDead = errors.New("nobody waits any more")
+// Done tells the waiting call that nothing is left to do.
+func (c PendingCall) Done() {
+	_, _ = c.file.WriteString("\n")
+	_ = c.file.Close()
+}
 
-func (s *Store) request(name string) (r Request, err error) {
+// Ignore leaves the work to the waiting call.
+func (c PendingCall) Ignore() { _ = c.file.Close() }
+
+// pendingCall opens the file of a waiting call.
+func (s *Store) pendingCall(name string) (c PendingCall, err error) {
 	f, err := s.open(name, os.O_RDWR|os.O_APPEND)
 	if err != nil {
-		return Request{}, err
+		return PendingCall{}, err
 	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-		}
-	}()
+	if c, err = readPending(f, name); err != nil {
+		_ = f.Close()
+	}
+	return c, err
+}
+
+var errDead = errors.New("the call that waited is dead")
+
+func readPending(f *os.File, name string) (PendingCall, error) {
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-		return Request{}, errors.Join(errDead, os.Remove(f.Name()))
+		return PendingCall{}, errors.Join(errDead, os.Remove(f.Name()))
 	}
 	content, err := readAll(f)
 	if err != nil {
-		return Request{}, err
+		return PendingCall{}, err
 	}
 	a, err := decode(content)
 	if err != nil {
-		return Request{}, err
+		return PendingCall{}, err
 	}
-	r = Request{Attachment: a, file: f}
-	r.Verb, _, _ = strings.Cut(strings.TrimPrefix(name, requestPrefix), ",")
-	if name != requestName(r.Verb, a) {
-		return Request{}, errForeign
+	verb, _, _ := strings.Cut(strings.TrimPrefix(name, pendingPrefix), ",")
+	if name != pendingName(verb, a) {
+		return PendingCall{}, errForeign
 	}
-	return r, nil
+	return PendingCall{a, verb, f, len(content)}, nil
 }
 
-func requestName(verb string, a policy.Attachment) string {
-	return requestPrefix + verb + "," + Key(a.Network, a.ContainerID, a.IfName)
+func pendingName(verb string, a policy.Attachment) string {
+	return pendingPrefix + verb + "," + Key(a.Network, a.ContainerID, a.IfName)
 }
 
-// wish is a request from the side of the one who waits.
-type wish struct {
-	file *os.File
-	size int64 // in bytes, without a mark
-}
-
-// ask says what a call waits for, or returns nil where that cannot be said.
-func (s *Store) ask(verb string, a policy.Attachment) *wish {
+// announce writes the file of a call that has to wait. Where it cannot, nobody
+// does the call's work, and the PendingCall has no file.
+func (s *Store) announce(verb string, a policy.Attachment) PendingCall {
 	content, err := encode(a)
 	if err != nil {
-		return nil
+		return PendingCall{}
 	}
-	path := filepath.Join(s.dir, requestName(verb, a))
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(s.path(pendingName(verb, a)), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return nil
+		return PendingCall{}
 	}
-	w := &wish{f, int64(len(content))}
+	c := PendingCall{a, verb, f, len(content)}
 	err = flock(f)
 	if err == nil {
 		_, err = f.Write(content)
 	}
 	if err != nil {
-		w.withdraw()
-		return nil
+		c.withdraw()
+		return PendingCall{}
 	}
-	return w
+	return c
 }
 
-// isDone reports whether it was marked.
-func (w *wish) isDone() bool {
-	if w == nil {
+// isDone reports whether the file was marked.
+func (c PendingCall) isDone() bool {
+	if c.file == nil {
 		return false
 	}
-	info, err := w.file.Stat()
-	return err == nil && info.Size() > w.size
+	info, err := c.file.Stat()
+	return err == nil && info.Size() > int64(c.size)
 }
 
-func (w *wish) withdraw() {
-	if w != nil {
-		_ = os.Remove(w.file.Name())
-		_ = w.file.Close()
+// withdraw removes the file.
+func (c PendingCall) withdraw() {
+	if c.file != nil {
+		_ = os.Remove(c.file.Name())
+		_ = c.file.Close()
 	}
 }

@@ -5,6 +5,7 @@ package store
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,34 +15,35 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// outcome is what came of a call that waited for the lock.
+// outcome is what LockFor told a call that waited.
 type outcome struct {
 	done bool
 	err  error
 }
 
-// waitFor has a call wait for the lock, and returns when it has said what for.
+// waitFor starts a call that has to wait for the lock, and returns when the call
+// has announced itself.
 func waitFor(t *testing.T, s *Store, verb string, a policy.Attachment) <-chan outcome {
 	t.Helper()
-	came := make(chan outcome, 1)
+	result := make(chan outcome, 1)
 	go func() {
 		unlock, done, err := s.LockFor(verb, a)
 		if err == nil {
 			unlock()
 		}
-		came <- outcome{done, err}
+		result <- outcome{done, err}
 	}()
 	content, err := encode(a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 1000 {
-		if written, err := s.content(requestName(verb, a)); err == nil && string(written) == string(content) {
-			return came
+		if written, err := s.content(pendingName(verb, a)); err == nil && string(written) == string(content) {
+			return result
 		}
 		time.Sleep(time.Millisecond)
 	}
-	t.Fatal("it does not say what it waits for")
+	t.Fatal("the call does not announce itself")
 	return nil
 }
 
@@ -56,13 +58,14 @@ func lockedStore(t *testing.T) (s *Store, unlock func()) {
 		t.Fatal(done, err)
 	}
 	if names := files(t, s); !cmp.Equal(names, []string{lockName}) {
-		t.Fatalf("a call that need not wait leaves %q", names)
+		t.Fatalf("a call that does not wait leaves %q", names)
 	}
 	return s, unlock
 }
 
-// TestRequest has one call do what another waits for, and not what a third does.
-func TestRequest(t *testing.T) {
+// TestPending has the holder of the lock do the work of one waiting call, and not
+// that of two others.
+func TestPending(t *testing.T) {
 	t.Parallel()
 	s, unlock := lockedStore(t)
 	one := attachment("one", "10.0.0.1", "fd00::1")
@@ -72,25 +75,25 @@ func TestRequest(t *testing.T) {
 
 	l := s.List()
 	if len(l.Entries) > 0 || len(l.Problems) > 0 {
-		t.Errorf("requests pass for %v, %v", l.Entries, l.Problems)
+		t.Errorf("waiting calls are listed as entries %v or problems %v", l.Entries, l.Problems)
 	}
-	for _, r := range s.Requests(l, "ADD") {
-		if r.Attachment.ContainerID == "two" {
-			r.Ignore()
+	for _, c := range s.Pending(l, "ADD") {
+		if c.Attachment.ContainerID == "two" {
+			c.Ignore()
 			continue
 		}
-		if diff := cmp.Diff(one, r.Attachment, comparePrefixes); diff != "" {
-			t.Errorf("what is waited for (-asked +seen):\n%s", diff)
+		if diff := cmp.Diff(one, c.Attachment, comparePrefixes); diff != "" {
+			t.Errorf("(-announced +read):\n%s", diff)
 		}
-		r.Done()
+		c.Done()
 	}
 	unlock()
 	for name, c := range map[string]struct {
-		came <-chan outcome
-		want outcome
+		result <-chan outcome
+		want   outcome
 	}{"done": {added, outcome{true, nil}}, "ignored": {ignored, outcome{}}, "of another verb": {deleted, outcome{}}} {
-		if got := <-c.came; got != c.want {
-			t.Errorf("%s: %+v, and not %+v", name, got, c.want)
+		if got := <-c.result; got != c.want {
+			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
 		}
 	}
 	if names := files(t, s); !cmp.Equal(names, []string{lockName}) {
@@ -98,41 +101,42 @@ func TestRequest(t *testing.T) {
 	}
 }
 
-// TestRequestOfTheDead is of a call that died while it waited.
-func TestRequestOfTheDead(t *testing.T) {
+// TestPendingDead has files of calls that died while they waited.
+func TestPendingDead(t *testing.T) {
 	t.Parallel()
 	s, unlock := lockedStore(t)
 	defer unlock()
-	for name, kept := range map[string]string{
-		requestName("ADD", attachment("dead")): `{"version":1}`,
-		requestName("DEL", attachment("cut")):  "",
-		requestPrefix + "nonsense":             "\x00",
+	for name, content := range map[string]string{
+		pendingName("ADD", attachment("dead")): `{"version":1}`,
+		pendingName("DEL", attachment("cut")):  "",
+		pendingPrefix + "nonsense":             "\x00",
 	} {
-		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(kept), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if alive := s.Requests(s.List(), "ADD"); len(alive) > 0 {
-		t.Errorf("alive: %+v", alive)
+	if calls := s.Pending(s.List(), "ADD"); len(calls) > 0 {
+		t.Errorf("got calls %+v", calls)
 	}
 	if names := files(t, s); !cmp.Equal(names, []string{lockName}) {
 		t.Errorf("left behind: %q", names)
 	}
 }
 
-// TestRequestOdd is of files that live processes hold, and that are no requests:
-// they are left alone.
-func TestRequestOdd(t *testing.T) {
+// TestPendingOdd has files that live processes have locked and that announce no
+// call. They are left alone.
+func TestPendingOdd(t *testing.T) {
 	t.Parallel()
 	whole, err := encode(attachment("one"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	name := pendingName("ADD", attachment("one"))
 	for what, c := range map[string]struct{ name, content string }{
-		"half written":       {requestName("ADD", attachment("one")), string(whole[:len(whole)/2])},
-		"empty":              {requestName("ADD", attachment("one")), ""},
-		"of another's name":  {requestName("ADD", attachment("two")), string(whole)},
-		"with a bad address": {requestName("ADD", attachment("one")), strings.Replace(string(whole), `"ifName"`, `"addresses":["x"],"ifName"`, 1)},
+		"half written":       {name, string(whole[:len(whole)/2])},
+		"empty":              {name, ""},
+		"under a wrong name": {pendingName("ADD", attachment("two")), string(whole)},
+		"with a bad address": {name, strings.Replace(string(whole), `"ifName"`, `"addresses":["x"],"ifName"`, 1)},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -150,40 +154,46 @@ func TestRequestOdd(t *testing.T) {
 			if err := flock(f); err != nil {
 				t.Fatal(err)
 			}
-			if alive := s.Requests(s.List(), "ADD"); len(alive) > 0 {
-				t.Errorf("alive: %+v", alive)
+			if calls := s.Pending(s.List(), "ADD"); len(calls) > 0 {
+				t.Errorf("got calls %+v", calls)
 			}
 			if left, err := os.ReadFile(path); err != nil || string(left) != c.content {
-				t.Errorf("it has become %q, %v", left, err)
+				t.Errorf("the file has become %q, %v", left, err)
 			}
 		})
 	}
 }
 
-// TestRequestLost has the file of a call that waits vanish: it does its work itself.
-func TestRequestLost(t *testing.T) {
+// TestPendingLost removes the file of a waiting call. The call does its own work.
+func TestPendingLost(t *testing.T) {
 	t.Parallel()
 	s, unlock := lockedStore(t)
-	came := waitFor(t, s, "ADD", attachment("one"))
-	if err := os.Remove(filepath.Join(s.dir, requestName("ADD", attachment("one")))); err != nil {
+	result := waitFor(t, s, "ADD", attachment("one"))
+	if err := os.Remove(filepath.Join(s.dir, pendingName("ADD", attachment("one")))); err != nil {
 		t.Fatal(err)
 	}
-	if alive := s.Requests(s.List(), "ADD"); len(alive) > 0 {
-		t.Errorf("alive: %+v", alive)
+	if calls := s.Pending(s.List(), "ADD"); len(calls) > 0 {
+		t.Errorf("got calls %+v", calls)
 	}
 	unlock()
-	if got := <-came; got != (outcome{}) {
+	if got := <-result; got != (outcome{}) {
 		t.Errorf("got %+v", got)
 	}
 }
 
-// TestRequestTwice has two calls wait for the same: one can say so.
-func TestRequestTwice(t *testing.T) {
+// TestPendingTwice has two calls wait for the same attachment. Only the first can
+// announce itself.
+func TestPendingTwice(t *testing.T) {
 	t.Parallel()
 	s, unlock := lockedStore(t)
 	one := waitFor(t, s, "ADD", attachment("one"))
-	if w := s.ask("ADD", attachment("one")); w.isDone() || w != nil {
-		t.Errorf("got %+v", w)
+	second := s.announce("ADD", attachment("one"))
+	if second.file != nil || second.isDone() {
+		t.Errorf("got %+v", second)
+	}
+	second.withdraw()
+	if names := files(t, s); !slices.Contains(names, pendingName("ADD", attachment("one"))) {
+		t.Errorf("the second call withdraws the first: %q", names)
 	}
 	unlock()
 	if got := <-one; got != (outcome{}) {

@@ -61,7 +61,7 @@ func TestFormat(t *testing.T) {
 	if got := NewEntry(a).File(); got != name {
 		t.Errorf("name: got %s, want %s", got, name)
 	}
-	if got := requestName("ADD", a); got != "waiting,ADD,0280816d2a2e448b7e89919aeff60783" {
+	if got := pendingName("ADD", a); got != "waiting,ADD,0280816d2a2e448b7e89919aeff60783" {
 		t.Errorf("waiting call: got %s", got)
 	}
 	if got := leavingName(7); got != "leaving,7" {

@@ -95,7 +95,7 @@ type Listing struct {
 	Leaving  []int   // interface indices, see MarkLeaving
 	Problems []error // files that are left alone, see FileError; or why not all could be listed
 
-	waiting []string // names of requests
+	pending []string // files of waiting calls, see Pending
 }
 
 // List reads the names in the store. A store that does not exist is empty.
@@ -128,8 +128,8 @@ func (s *Store) addTo(l *Listing, name string) {
 	if name == lockName || name == tempName {
 		return
 	}
-	if strings.HasPrefix(name, requestPrefix) {
-		l.waiting = append(l.waiting, name)
+	if strings.HasPrefix(name, pendingPrefix) {
+		l.pending = append(l.pending, name)
 		return
 	}
 	if index, ok := parseLeaving(name); ok {
