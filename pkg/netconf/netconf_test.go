@@ -4,7 +4,6 @@ package netconf
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -105,40 +104,6 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// TestParseIsolation reads an entry of the standalone plugin.
-func TestParseIsolation(t *testing.T) {
-	t.Parallel()
-	one := `"prevResult":{"interfaces":[{"name":"br0"}],"ips":[{"address":"10.4.0.2/24"}]}`
-	for name, c := range map[string]struct {
-		keys string
-		want policy.Attachment
-	}{
-		"nothing":    {``, policy.Attachment{IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow}},
-		"isolated":   {`"ingressPolicy":"isolated"`, policy.Attachment{IngressPolicy: policy.Isolated, PublishedPorts: policy.Allow}},
-		"one family": {one, policy.Attachment{Bridge: "br0", IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, IsolatedIn: policy.Families(policy.IPv4)}},
-		"two": {strings.Replace(one, `}]}`, `},{"address":"fd00::2/64"}]}`, 1),
-			policy.Attachment{Bridge: "br0", IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			conf, err := Parse([]byte(strings.Replace(input(c.keys), `"firewall"`, `"isolation"`, 1)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := conf.Attachment("c", "eth0", links{"br0": BridgeLink}.kindOf)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.want.Network, c.want.ContainerID, c.want.IfName = "net/isolation", "c", "eth0"
-			if diff := cmp.Diff(c.want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-	_, err := Parse([]byte(strings.Replace(input(`"ingressPolicy":"open"`), `"firewall"`, `"isolation"`, 1)))
-	expectError(t, err, types.ErrInvalidNetworkConfig, `ingressPolicy "open" is unknown: it must be "same-bridge" or "isolated"`)
-}
-
 func expectError(t *testing.T, err error, code uint, part string) {
 	t.Helper()
 	var e *types.Error
@@ -167,123 +132,6 @@ func TestParseKeepsWhatIsValid(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestParseAddress(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		address, version string
-		want, wantErr    string
-	}{
-		{"10.4.0.2/24", "", "10.4.0.2/32", ""},
-		{"10.4.0.2/24", "4", "10.4.0.2/32", ""},
-		{"10.4.0.2/32", "", "10.4.0.2/32", ""},
-		{"10.4.0.2/31", "", "10.4.0.2/32", ""},
-		{"10.4.0.3/31", "", "10.4.0.3/32", ""},
-		{"fd00::2/64", "6", "fd00::2/128", ""},
-		{"FD00:0:0::2/64", "", "fd00::2/128", ""},
-		{"fd00::2/127", "", "fd00::2/128", ""},
-		{"fd00::ffff:ffff:ffff:ffff/64", "", "fd00::ffff:ffff:ffff:ffff/128", ""},
-		{"::ffff:10.4.0.2/120", "", "10.4.0.2/32", ""},
-		{"10.4.0.2/24", "6", "", "family"},
-		{"fd00::2/64", "4", "", "family"},
-		{"10.4.0.2", "", "", "no address with a prefix length"},
-		{"10.4.0.2/33", "", "", "no address with a prefix length"},
-		{"fe80::1%eth0/64", "", "", "no address with a prefix length"},
-		{"", "", "", "no address with a prefix length"},
-		{"10.4.0.2/24\n-A FORWARD -j ACCEPT", "", "", "no address with a prefix length"},
-		{"0.0.0.0/0", "", "", "can have"},
-		{"::/0", "", "", "can have"},
-		{"127.0.0.1/8", "", "", "can have"},
-		{"::1/128", "", "", "can have"},
-		{"224.0.0.1/4", "", "", "can have"},
-		{"ff02::1/16", "", "", "can have"},
-		{"10.4.0.0/24", "", "", "host bits"},
-		{"10.4.0.255/24", "", "", "host bits"},
-		{"255.255.255.255/8", "", "", "host bits"},
-		{"fd00::/64", "", "", "host bits"},
-	}
-	for _, test := range tests {
-		got, err := parseAddress(test.address, test.version)
-		switch {
-		case test.wantErr == "" && err != nil:
-			t.Errorf("%q: %v", test.address, err)
-		case test.wantErr == "" && got.String() != test.want:
-			t.Errorf("%q: got %s, want %s", test.address, got, test.want)
-		case test.wantErr != "" && (err == nil || !strings.Contains(err.Error(), test.wantErr)):
-			t.Errorf("%q: got error %v, want %q in it", test.address, err, test.wantErr)
-		}
-	}
-}
-
-// links is what a host knows of interfaces.
-type links map[string]LinkKind
-
-func (l links) kindOf(name string) (LinkKind, error) {
-	if name == "broken" {
-		return NoLink, errors.New("netlink is broken")
-	}
-	return l[name], nil
-}
-
-func TestFindBridge(t *testing.T) {
-	t.Parallel()
-	here := links{"cni0": BridgeLink, "br1": BridgeLink, "veth0": OtherLink, "veth1": OtherLink}
-	tests := map[string]struct {
-		interfaces   string // names; those in a sandbox in brackets
-		bridge, port string
-	}{
-		"none":                    {"", "", ""},
-		"as the bridge plugin":    {"cni0 veth0 [eth0]", "cni0", "veth0"},
-		"bridge not first":        {"veth0 [eth0] cni0", "cni0", "veth0"},
-		"sandbox first":           {"[eth0] veth0 cni0", "cni0", "veth0"},
-		"a bridge in the sandbox": {"[cni0] veth0 br1", "br1", "veth0"},
-		"two bridges":             {"br1 cni0 veth0", "br1", "veth0"},
-		"as the ptp plugin":       {"veth0 [eth0]", "", "veth0"},
-		"all in sandboxes":        {"[eth0] [lo]", "", ""},
-		"host forgot everything":  {"gone0 gone1 [eth0]", "gone0", "gone1"},
-		"bridge gone":             {"gone0 veth0 [eth0]", "gone0", "veth0"},
-		"port gone":               {"cni0 gone0 [eth0]", "cni0", "gone0"},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var list []Interface
-			for _, word := range strings.Fields(test.interfaces) {
-				i := Interface{Name: strings.Trim(word, "[]")}
-				if i.Name != word {
-					i.Sandbox = "/run/netns/x"
-				}
-				list = append(list, i)
-			}
-			bridge, port, unseen, err := findBridge(list, here.kindOf)
-			if wantUnseen := strings.HasPrefix(test.bridge, "gone"); err != nil || bridge != test.bridge || port != test.port || unseen != wantUnseen {
-				t.Errorf("got bridge %q, port %q, error %v; want %q and %q", bridge, port, err, test.bridge, test.port)
-			}
-		})
-	}
-	if _, _, _, err := findBridge([]Interface{{Name: "broken"}}, here.kindOf); err == nil {
-		t.Error("an error of netlink was swallowed")
-	}
-}
-
-func TestAttachmentNeedsBridge(t *testing.T) {
-	t.Parallel()
-	for _, p := range policy.IngressPolicies {
-		conf, err := Parse([]byte(input(fmt.Sprintf(`"ingressPolicy":%q,"prevResult":{"interfaces":[{"name":"veth0"}],"ips":[{"address":"10.4.0.2/24"}]}`, p))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := conf.Attachment("c", "eth0", links{"veth0": OtherLink}.kindOf)
-		if p.Isolates() {
-			expectError(t, err, types.ErrInvalidNetworkConfig, `chain "firewall" after "bridge"`)
-		} else if err != nil {
-			t.Errorf("%s: %v", p, err)
-		}
-		if a.Bridge != "" || len(a.Addresses) != 1 {
-			t.Errorf("%s: got %+v", p, a)
-		}
 	}
 }
 
