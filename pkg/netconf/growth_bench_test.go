@@ -10,7 +10,7 @@ import (
 	"github.com/cni-isolation/firewall/pkg/internal/growth"
 )
 
-// crowded returns the configuration of a GC of a network with n containers.
+// crowded returns the configuration of a GC for a network with n containers.
 func crowded(n int) []byte {
 	var valid []string
 	for i := range n {
@@ -19,18 +19,19 @@ func crowded(n int) []byte {
 	return []byte(input(`"cni.dev/valid-attachments":[` + strings.Join(valid, ",") + `]`))
 }
 
-// addressed returns the configuration of an ADD of a container with n addresses
-// and as many interfaces.
+// addressed returns the configuration of an ADD for a container with n addresses
+// and n interfaces.
 func addressed(n int) []byte {
 	var interfaces, ips []string
 	for i := range n {
 		interfaces = append(interfaces, fmt.Sprintf(`{"name":"veth%d"}`, i))
 		ips = append(ips, fmt.Sprintf(`{"address":"10.%d.%d.2/24"}`, i/256%256, i%256))
 	}
-	return []byte(input(`"ingressPolicy":"same-bridge","prevResult":{"interfaces":[` + strings.Join(interfaces, ",") + `],"ips":[` + strings.Join(ips, ",") + `]}`))
+	return []byte(input(fmt.Sprintf(`"ingressPolicy":"same-bridge","prevResult":{"interfaces":[%s],"ips":[%s]}`,
+		strings.Join(interfaces, ","), strings.Join(ips, ","))))
 }
 
-// attach reads a configuration as far as the host need not be asked.
+// attach parses a configuration. Its host has the bridge veth0.
 func attach(tb testing.TB, text []byte) {
 	conf, err := Parse(text)
 	if err == nil {
@@ -46,7 +47,7 @@ func attach(tb testing.TB, text []byte) {
 	}
 }
 
-// BenchmarkAttachment reads what an ADD is about, of a container with two
+// BenchmarkAttachment parses the configuration of an ADD for a container with two
 // addresses.
 func BenchmarkAttachment(b *testing.B) {
 	text := addressed(2)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package netconf reads what the user and the runtime wrote: the plugin's
-// configuration and the result of the plugins before it. Everything is checked
-// here, before anything on the host is touched, because much of it ends up in
-// the input of a parser: iptables would take a chain name with a newline in it
-// for a rule.
+// configuration and the result of the plugins before it.
+//
+// It checks every value before anything on the host is touched, because many end
+// up in the input of a parser: iptables would take a chain name with a newline in
+// it for a rule.
 package netconf
 
 import (
@@ -16,37 +17,37 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// What a conflist that names only the plugin's type gets.
+// Defaults of keys that the conflist does not set.
 const (
 	DefaultAdminChain    = "CNI-ADMIN"
 	DefaultFirewalldZone = "trusted"
 	DefaultDataDir       = "/run/cni/firewall"
 )
 
-// The types of plugin that a conflist can name.
+// Plugin types that a conflist can name.
 const (
 	PluginFirewall  = "firewall"
-	PluginIsolation = "isolation" // as the standalone plugin that upstream's firewall took in
+	PluginIsolation = "isolation" // the standalone plugin, which upstream's firewall absorbed
 )
 
-// isolationSuffix tells the attachments of PluginIsolation from those of the
-// firewall ahead of it in the same conflist. No network's name has a slash in it.
+// isolationSuffix keeps the attachments of PluginIsolation apart from those of a
+// firewall entry in the same conflist. A network's name never has a slash.
 const isolationSuffix = "/" + PluginIsolation
 
-// Config is a configuration whose every value is valid.
+// Config is a configuration. All its values are valid.
 type Config struct {
-	Plugin         string         // PluginFirewall, or PluginIsolation: isolate, and forward nothing
-	Name           string         // of the network; of PluginIsolation another one, of which no network can be
-	Backend        policy.Backend // one of policy.Backends, or empty: choose
+	Plugin         string         // PluginFirewall; or PluginIsolation, which isolates and does not forward
+	Name           string         // of the network; for PluginIsolation with a suffix that no network has
+	Backend        policy.Backend // one of policy.Backends; empty: the plugin chooses
 	IngressPolicy  policy.IngressPolicy
 	PublishedPorts policy.PublishedPorts
 	AdminChain     string
 	FirewalldZone  string
 	DataDir        string  // absolute
-	PrevResult     *Result // nil where the runtime sent none
+	PrevResult     *Result // nil if the runtime sent none
 
-	// Valid lists the attachments that a GC must keep; nil where the runtime
-	// did not say, which is not the same as none.
+	// Valid lists the attachments that GC must keep. nil means that the runtime
+	// did not say; an empty list means that GC keeps none.
 	Valid []GCAttachment
 }
 
@@ -56,7 +57,7 @@ type GCAttachment struct {
 	IfName      string `json:"ifname"`
 }
 
-// written is the configuration as it stands in the conflist.
+// written is the configuration as the conflist has it.
 type written struct {
 	Type                   string          `json:"type"`
 	Name                   string          `json:"name"`
@@ -70,37 +71,44 @@ type written struct {
 	Valid                  json.RawMessage `json:"cni.dev/valid-attachments"`
 }
 
-// Parse reads the standard input of a CNI call. An error is a *types.Error:
-// code 6 where the input is no such JSON, and then there is no Config; code 7
-// where a value is not valid, and then the Config has the default in its place
-// (nothing, for an address or an interface), which is what a DEL goes on with.
+// Parse parses the standard input of a CNI call. An error is a *types.Error.
+//
+// Code 6: the input is not JSON of this form; the Config is nil. Code 7: values
+// are not valid. Then the Config has their defaults, and leaves out addresses and
+// interfaces that are not valid, so that a DEL can go on.
 func Parse(stdin []byte) (*Config, error) {
 	var w written
 	if err := json.Unmarshal(stdin, &w); err != nil {
 		return nil, types.NewError(types.ErrDecodingFailure, "reading the network configuration: "+err.Error(), "")
 	}
 	var bad problems
-	plugin, unset, accepted := PluginFirewall, policy.Open, policy.IngressPolicies
-	if w.Type == PluginIsolation {
-		plugin, unset, accepted = PluginIsolation, policy.SameBridge, []policy.IngressPolicy{policy.SameBridge, policy.Isolated}
-		w.Name += isolationSuffix
-	}
-	c := &Config{
-		Plugin:         plugin,
-		Name:           w.Name,
-		Backend:        choice(&bad, "backend", w.Backend, "", policy.Backends),
-		IngressPolicy:  choice(&bad, "ingressPolicy", w.IngressPolicy, unset, accepted),
-		PublishedPorts: choice(&bad, "publishedPorts", w.PublishedPorts, policy.Allow, policy.PublishedPortsValues),
-		AdminChain:     checked(&bad, "iptablesAdminChainName", w.IptablesAdminChainName, DefaultAdminChain, policy.CheckChain),
-		FirewalldZone:  checked(&bad, "firewalldZone", w.FirewalldZone, DefaultFirewalldZone, policy.CheckZone),
-		DataDir:        filepath.Clean(checked(&bad, "dataDir", w.DataDir, DefaultDataDir, checkDataDir)),
-	}
+	c := w.config(&bad)
 	c.PrevResult = parseResult(&bad, w.PrevResult)
 	c.Valid = parseValid(&bad, w.Valid)
 	return c, bad.err()
 }
 
-// parseValid tells an absent list from an empty or null one.
+func (w *written) config(bad *problems) *Config {
+	plugin, name, unset, policies := PluginFirewall, w.Name, policy.Open, policy.IngressPolicies
+	if w.Type == PluginIsolation {
+		plugin, name, unset = PluginIsolation, w.Name+isolationSuffix, policy.SameBridge
+		policies = []policy.IngressPolicy{policy.SameBridge, policy.Isolated}
+	}
+	return &Config{
+		Plugin:         plugin,
+		Name:           name,
+		Backend:        choice(bad, "backend", w.Backend, "", policy.Backends),
+		IngressPolicy:  choice(bad, "ingressPolicy", w.IngressPolicy, unset, policies),
+		PublishedPorts: choice(bad, "publishedPorts", w.PublishedPorts, policy.Allow, policy.PublishedPortsValues),
+		AdminChain: checked(bad, "iptablesAdminChainName", w.IptablesAdminChainName,
+			DefaultAdminChain, policy.CheckChain),
+		FirewalldZone: checked(bad, "firewalldZone", w.FirewalldZone, DefaultFirewalldZone, policy.CheckZone),
+		DataDir:       filepath.Clean(checked(bad, "dataDir", w.DataDir, DefaultDataDir, checkDataDir)),
+	}
+}
+
+// parseValid returns nil for an absent list, and an empty list for an empty or a
+// null one.
 func parseValid(bad *problems, raw json.RawMessage) []GCAttachment {
 	if raw == nil {
 		return nil
@@ -115,7 +123,7 @@ func parseValid(bad *problems, raw json.RawMessage) []GCAttachment {
 	}
 	for n, v := range valid {
 		if v.ContainerID == "" || v.IfName == "" {
-			bad.add("cni.dev/valid-attachments[%d] has no containerID or no ifname", n)
+			bad.add("cni.dev/valid-attachments[%d] lacks containerID or ifname", n)
 			return nil
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// input returns the standard input of a call with some keys of the plugin.
+// input returns the standard input of a call. keys are those of the plugin.
 func input(keys string) string {
 	if keys != "" {
 		keys += ","
@@ -31,22 +31,26 @@ func defaults() *Config {
 	}
 }
 
+func adminChain(name string) string { return `"iptablesAdminChainName":"` + name + `"` }
+
 func TestParseAccepts(t *testing.T) {
 	t.Parallel()
+	longest := strings.Repeat("A", 28)
 	tests := map[string]struct {
 		keys string
 		want func(*Config)
 	}{
 		"nothing":           {``, func(*Config) {}},
-		"empty, as Podman":  {`"backend":"","ingressPolicy":"","publishedPorts":"","iptablesAdminChainName":"","firewalldZone":"","dataDir":""`, func(*Config) {}},
+		"empty, as Podman":  {`"backend":"","ingressPolicy":"","publishedPorts":""`, func(*Config) {}},
+		"empty names":       {`"iptablesAdminChainName":"","firewalldZone":"","dataDir":""`, func(*Config) {}},
 		"null":              {`"backend":null,"ingressPolicy":null,"dataDir":null,"prevResult":null`, func(*Config) {}},
 		"unknown keys":      {`"colour":"blue","iptablesAdminChain":{"a":[1]}`, func(*Config) {}},
 		"backend":           {`"backend":"iptables"`, func(c *Config) { c.Backend = "iptables" }},
 		"same-bridge":       {`"ingressPolicy":"same-bridge"`, func(c *Config) { c.IngressPolicy = policy.SameBridge }},
 		"isolated":          {`"ingressPolicy":"isolated"`, func(c *Config) { c.IngressPolicy = policy.Isolated }},
 		"deny":              {`"publishedPorts":"deny"`, func(c *Config) { c.PublishedPorts = policy.Deny }},
-		"longest chain":     {`"iptablesAdminChainName":"` + strings.Repeat("A", 28) + `"`, func(c *Config) { c.AdminChain = strings.Repeat("A", 28) }},
-		"dotted chain":      {`"iptablesAdminChainName":"my.own_chain-1"`, func(c *Config) { c.AdminChain = "my.own_chain-1" }},
+		"longest chain":     {adminChain(longest), func(c *Config) { c.AdminChain = longest }},
+		"dotted chain":      {adminChain("my.own_chain-1"), func(c *Config) { c.AdminChain = "my.own_chain-1" }},
 		"zone":              {`"firewalldZone":"lab/one"`, func(c *Config) { c.FirewalldZone = "lab/one" }},
 		"unclean directory": {`"dataDir":"/var//lib/./x/"`, func(c *Config) { c.DataDir = "/var/lib/x" }},
 	}
@@ -77,23 +81,28 @@ func TestParseRefuses(t *testing.T) {
 		"no JSON":          {`{`, code6, "reading the network configuration"},
 		"a list":           {`[]`, code6, "reading the network configuration"},
 		"number as policy": {input(`"ingressPolicy":3`), code6, "ingressPolicy"},
-		"backend":          {input(`"backend":"ipchains"`), code7, `backend "ipchains" is unknown: it must be "firewalld" or "iptables" or "nftables"`},
-		"policy":           {input(`"ingressPolicy":"opne"`), code7, `ingressPolicy "opne" is unknown: it must be "open" or "same-bridge" or "isolated"`},
-		"policy's case":    {input(`"ingressPolicy":"Isolated"`), code7, `ingressPolicy "Isolated" is unknown`},
-		"ports":            {input(`"publishedPorts":"yes"`), code7, `publishedPorts "yes" is unknown: it must be "allow" or "deny"`},
-		"two at once":      {input(`"backend":"a","publishedPorts":"b"`), code7, `"nftables"; publishedPorts "b"`},
-		"chain: newline":   {input(`"iptablesAdminChainName":"A\n-A FORWARD -j ACCEPT"`), code7, `iptablesAdminChainName "A\n-A FORWARD -j ACCEPT" is no chain name`},
-		"chain: dash":      {input(`"iptablesAdminChainName":"-j"`), code7, "is no chain name"},
-		"chain: space":     {input(`"iptablesAdminChainName":"A B"`), code7, "is no chain name"},
-		"chain: non-ASCII": {input(`"iptablesAdminChainName":"Bär"`), code7, "is no chain name"},
-		"chain: long":      {input(`"iptablesAdminChainName":"` + strings.Repeat("A", 29) + `"`), code7, "too long"},
-		"chain: verdict":   {input(`"iptablesAdminChainName":"ACCEPT"`), code7, "is reserved"},
-		"chain: loop":      {input(`"iptablesAdminChainName":"CNI-FORWARD"`), code7, "is reserved"},
-		"zone":             {input(`"firewalldZone":"a b"`), code7, `firewalldZone "a b" is no firewalld zone name`},
-		"zone: dash":       {input(`"firewalldZone":"-a"`), code7, "is no firewalld zone name"},
-		"relative dataDir": {input(`"dataDir":"run"`), code7, `dataDir "run" is no absolute path`},
+		"backend": {input(`"backend":"ipchains"`), code7,
+			`backend "ipchains" is unknown: it must be "firewalld", "iptables" or "nftables"`},
+		"policy": {input(`"ingressPolicy":"opne"`), code7,
+			`ingressPolicy "opne" is unknown: it must be "open", "same-bridge" or "isolated"`},
+		"policy's case": {input(`"ingressPolicy":"Isolated"`), code7, `ingressPolicy "Isolated" is unknown`},
+		"ports": {input(`"publishedPorts":"yes"`), code7,
+			`publishedPorts "yes" is unknown: it must be "allow" or "deny"`},
+		"two at once": {input(`"backend":"a","publishedPorts":"b"`), code7, `"nftables"; publishedPorts "b"`},
+		"chain: newline": {input(adminChain(`A\n-A FORWARD -j ACCEPT`)), code7,
+			`iptablesAdminChainName "A\n-A FORWARD -j ACCEPT" is not a chain name`},
+		"chain: dash":      {input(adminChain(`-j`)), code7, "is not a chain name"},
+		"chain: space":     {input(adminChain(`A B`)), code7, "is not a chain name"},
+		"chain: non-ASCII": {input(adminChain(`Bär`)), code7, "is not a chain name"},
+		"chain: long":      {input(adminChain(strings.Repeat("A", 29))), code7, "too long"},
+		"chain: verdict":   {input(adminChain(`ACCEPT`)), code7, "is reserved"},
+		"chain: loop":      {input(adminChain(`CNI-FORWARD`)), code7, "is reserved"},
+		"zone":             {input(`"firewalldZone":"a b"`), code7, `firewalldZone "a b" is not a firewalld zone name`},
+		"zone: dash":       {input(`"firewalldZone":"-a"`), code7, "is not a firewalld zone name"},
+		"relative dataDir": {input(`"dataDir":"run"`), code7, `dataDir "run" is not an absolute path`},
 		"zero in dataDir":  {input(`"dataDir":"/a\u0000b"`), code7, "zero byte"},
 		"root as dataDir":  {input(`"dataDir":"/.."`), code7, "root directory"},
+		"list as result":   {input(`"prevResult":[]`), code7, "reading prevResult"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -135,11 +144,13 @@ func TestParseKeepsWhatIsValid(t *testing.T) {
 	}
 }
 
-// FuzzParse looks for input that panics, or that passes with something in it
-// which a parser behind us would read as more than a name.
+// FuzzParse looks for input that panics, or that passes with a name which iptables
+// or the kernel would read as more than a name.
 func FuzzParse(f *testing.F) {
 	f.Add(input(``))
-	f.Add(input(`"ingressPolicy":"isolated","iptablesAdminChainName":"X","prevResult":{"cniVersion":"1.0.0","interfaces":[{"name":"cni0"},{"name":"eth0","sandbox":"/x"}],"ips":[{"address":"10.4.0.2/24"},{"version":"6","address":"fd00::2/64"}]}`))
+	f.Add(input(`"ingressPolicy":"isolated","iptablesAdminChainName":"X","prevResult":{"cniVersion":"1.0.0",
+		"interfaces":[{"name":"cni0"},{"name":"eth0","sandbox":"/x"}],
+		"ips":[{"address":"10.4.0.2/24"},{"version":"6","address":"fd00::2/64"}]}`))
 	f.Add(input(`"prevResult":{"interfaces":[null],"ips":[null]}`))
 	f.Add(input(`"dataDir":"/\u0000","firewalldZone":"-","iptablesAdminChainName":"\n"`))
 	f.Fuzz(func(t *testing.T, stdin string) {
@@ -157,7 +168,7 @@ func FuzzParse(f *testing.F) {
 			}
 			for _, p := range conf.PrevResult.Addresses {
 				if p.Bits() != p.Addr().BitLen() || !p.IsValid() {
-					t.Errorf("address %s is not of one host", p)
+					t.Errorf("address %s is not that of one host", p)
 				}
 			}
 		}
@@ -174,8 +185,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// TestValidAttachments tells a list that is absent from one that is empty: the
-// first means that nothing is known, the second that none is valid.
+// TestValidAttachments expects nil for an absent list, which says nothing, and no
+// attachment for an empty one, which says that none is valid.
 func TestValidAttachments(t *testing.T) {
 	t.Parallel()
 	const key = `"cni.dev/valid-attachments":`
@@ -184,10 +195,11 @@ func TestValidAttachments(t *testing.T) {
 		want []GCAttachment
 		bad  string
 	}{
-		"absent":       {``, nil, ""},
-		"empty":        {key + `[]`, []GCAttachment{}, ""},
-		"null":         {key + `null`, []GCAttachment{}, ""},
-		"two":          {key + `[{"containerID":"a","ifname":"eth0"},{"containerID":"b","ifname":"eth1"}]`, []GCAttachment{{"a", "eth0"}, {"b", "eth1"}}, ""},
+		"absent": {``, nil, ""},
+		"empty":  {key + `[]`, []GCAttachment{}, ""},
+		"null":   {key + `null`, []GCAttachment{}, ""},
+		"two": {key + `[{"containerID":"a","ifname":"eth0"},{"containerID":"b","ifname":"eth1"}]`,
+			[]GCAttachment{{"a", "eth0"}, {"b", "eth1"}}, ""},
 		"not a list":   {key + `{}`, nil, "reading cni.dev/valid-attachments"},
 		"no container": {key + `[{"ifname":"eth0"}]`, nil, "valid-attachments[0]"},
 		"null in it":   {key + `[null]`, nil, "valid-attachments[0]"},

@@ -12,7 +12,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 )
 
-// problems collects what is wrong, so that a user sees all of it at once.
+// problems collects all that is wrong, so that the user sees it at once.
 type problems []error
 
 func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
@@ -21,24 +21,31 @@ func (p problems) err() error {
 	if len(p) == 0 {
 		return nil
 	}
-	return types.NewError(types.ErrInvalidNetworkConfig, strings.ReplaceAll(errors.Join(p...).Error(), "\n", "; "), "")
+	text := strings.ReplaceAll(errors.Join(p...).Error(), "\n", "; ")
+	return types.NewError(types.ErrInvalidNetworkConfig, text, "")
 }
 
-// choice returns the value of a key that has a fixed set of them. Empty counts
-// as unset: Podman writes "backend":"".
+// choice returns the value of a key that takes one of a few. Empty counts as
+// unset: Podman writes "backend":"".
 func choice[T ~string](bad *problems, key, value string, unset T, accepted []T) T {
 	if value == "" {
 		return unset
 	}
-	if slices.Contains(accepted, T(value)) {
-		return T(value)
+	if !slices.Contains(accepted, T(value)) {
+		bad.add("%s %q is unknown: it must be %s", key, value, alternatives(accepted))
+		return unset
 	}
+	return T(value)
+}
+
+// alternatives returns `"a", "b" or "c"`.
+func alternatives[T ~string](values []T) string {
 	var list []string
-	for _, v := range accepted {
-		list = append(list, fmt.Sprintf("%q", v))
+	for _, v := range values {
+		list = append(list, fmt.Sprintf("%q", string(v)))
 	}
-	bad.add("%s %q is unknown: it must be %s", key, value, strings.Join(list, " or "))
-	return unset
+	last := len(list) - 1
+	return strings.Join(list[:last], ", ") + " or " + list[last]
 }
 
 // checked returns the value of a key that has a syntax.
@@ -56,11 +63,11 @@ func checked(bad *problems, key, value, unset string, check func(string) error) 
 func checkDataDir(path string) error {
 	switch {
 	case !filepath.IsAbs(path):
-		return errors.New("is no absolute path")
+		return errors.New("is not an absolute path")
 	case strings.ContainsRune(path, 0):
-		return errors.New("has a zero byte in it")
+		return errors.New("contains a zero byte")
 	case filepath.Clean(path) == "/":
-		return errors.New("is the root directory: it must be one of the plugin's own")
+		return errors.New("is the root directory: it must be a directory of the plugin's own")
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// maxChainName is XT_EXTENSION_MAXNAMELEN less the terminating zero: what
-// iptables takes for the name of a chain, in bytes.
+// maxChainName is what iptables accepts as the name of a chain, in bytes:
+// XT_EXTENSION_MAXNAMELEN less the terminating zero.
 const maxChainName = 28
 
 // reservedChains cannot be the operator's: jumping to them from CNI-FORWARD
@@ -21,30 +21,33 @@ var reservedChains = []string{
 	"CNI-FORWARD", "CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2", "CNI-PUBLISHED", "CNI-PUBLISHED-ACCEPT",
 }
 
-// CheckChain returns an error that says why a chain cannot be the operator's.
+// CheckChain returns an error that says why a name cannot be that of the admin
+// chain, which is the operator's.
 func CheckChain(name string) error {
 	switch {
 	case name == "":
 		return errors.New("is empty")
 	case !wordOf(name, "_.-") || name[0] == '-':
-		return errors.New("is no chain name: it must be letters, digits, '_', '.' and '-', and not begin with '-'")
+		return errors.New("is not a chain name: it may have letters, digits, '_', '.' and '-', and must not begin with '-'")
 	case len(name) > maxChainName:
-		return errors.New("is too long for a chain name: it must be of 28 bytes at most")
+		return errors.New("is too long: a chain name has at most 28 bytes")
 	case slices.Contains(reservedChains, name):
 		return errors.New("is reserved: it must be a chain of the operator's own")
 	}
 	return nil
 }
 
-// CheckZone returns an error that says why a name is no firewalld zone's.
+// CheckZone returns an error that says why a name cannot be that of a firewalld
+// zone.
 func CheckZone(name string) error {
 	if name == "" || !wordOf(name, "_-/") || strings.ContainsAny(name[:1], "-/") {
-		return errors.New("is no firewalld zone name: it must be letters, digits, '_', '-' and '/', and begin with none of the last two")
+		return errors.New("is not a firewalld zone name: it may have letters, digits, '_', '-' and '/', " +
+			"and must not begin with '-' or '/'")
 	}
 	return nil
 }
 
-// wordOf reports whether a name is of ASCII letters, digits and the others.
+// wordOf reports whether a name has only ASCII letters, digits and the others.
 func wordOf(name, others string) bool {
 	return !strings.ContainsFunc(name, func(c rune) bool {
 		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
@@ -55,20 +58,21 @@ func wordOf(name, others string) bool {
 // maxInterfaceName is IFNAMSIZ less the terminating zero, in bytes.
 const maxInterfaceName = 15
 
-// CheckInterface returns an error that says why a name is no interface's. It
-// accepts what the kernel does (dev_valid_name in net/core/dev.c), less what iptables would read otherwise: a leading '-' as an
-// option, a leading '!' as a negation, a trailing '+' as "all that begin so",
-// and quotes and backslashes as its own.
+// CheckInterface returns an error that says why a name cannot be that of an
+// interface. It accepts the names that the kernel accepts (dev_valid_name in
+// net/core/dev.c), less those that iptables would read as something else: a leading
+// '-' begins an option, a leading '!' negates, a trailing '+' matches all names
+// with that prefix, and quotes and backslashes quote.
 func CheckInterface(name string) error {
 	switch {
 	case name == "":
 		return errors.New("is empty")
 	case len(name) > maxInterfaceName:
-		return errors.New("is too long for an interface name: it must be of 15 bytes at most")
+		return errors.New("is too long: an interface name has at most 15 bytes")
 	case name == "." || name == "..":
-		return errors.New("is no interface name")
+		return errors.New("is not an interface name")
 	case strings.ContainsAny(name, "/:\"'\\"):
-		return errors.New(`has one of / : " ' \ in it`)
+		return errors.New(`contains one of / : " ' \`)
 	case strings.ContainsAny(name[:1], "-!"):
 		return errors.New("begins with '-' or '!'")
 	case strings.HasSuffix(name, "+"):
@@ -77,14 +81,14 @@ func CheckInterface(name string) error {
 	for _, c := range []byte(name) {
 		// 0xa0 is white space to the kernel, which reads bytes as Latin-1.
 		if c <= ' ' || c == 0x7f || c == 0xa0 {
-			return errors.New("has white space or a control character in it")
+			return errors.New("contains white space or a control character")
 		}
 	}
 	return nil
 }
 
-// CheckNames returns an error that names the first field of an attachment that
-// could not be written into a rule.
+// CheckNames returns an error that names the first field of an attachment whose
+// value must not be written into a rule.
 func (a Attachment) CheckNames() error {
 	for _, n := range []struct {
 		key, value string
