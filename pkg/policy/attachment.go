@@ -7,28 +7,28 @@ import (
 	"net/netip"
 )
 
-// Attachment is one interface of one container on one network: the unit that
-// CNI adds and deletes.
+// Attachment is one interface of one container on one network: what a CNI ADD adds
+// and a DEL deletes.
 type Attachment struct {
 	Network     string // name of the conflist
 	ContainerID string // CNI_CONTAINERID
 	IfName      string // CNI_IFNAME, inside the container
 
-	Bridge string // bridge on the host; empty where the network has none
-	Unseen bool   // the host had no link of that name when it was attached
-	Port   string // host's end of the container's veth; empty where unknown
+	Bridge string // bridge on the host; empty if the network has none
+	Unseen bool   // the host had no interface of that name when this was attached
+	Port   string // host end of the container's veth; empty if unknown
 
-	Addresses []netip.Prefix // the container's own, /32 or /128: what is forwarded
+	Addresses []netip.Prefix // the container's, /32 or /128: they are forwarded
 
-	// IsolatedIn are the families to isolate in where nothing is forwarded; none
-	// for both.
+	// IsolatedIn has the families to isolate in if there are no Addresses; empty
+	// stands for both.
 	IsolatedIn Families
 
 	IngressPolicy  IngressPolicy
 	PublishedPorts PublishedPorts
 
-	Backend    Backend // that its ADD chose
-	AdminChain string  // iptables chain of the operator's
+	Backend    Backend // configured, or chosen by its ADD
+	AdminChain string  // chain of the operator's
 	Zone       string  // firewalld zone
 }
 
@@ -44,9 +44,9 @@ func FamilyOf(p netip.Prefix) Family {
 	return IPv6
 }
 
-// Families returns the families in which the attachment needs rules: those of
-// its addresses. An isolated container without an address of its own is
-// isolated in both, for it may give itself one, unless it says otherwise.
+// Families returns the families in which the attachment needs rules: those of its
+// addresses. An isolated container without addresses could configure one itself. So
+// it is isolated in both families, unless IsolatedIn names one.
 func (a Attachment) Families() Families {
 	var s Families
 	for _, p := range a.Addresses {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package policy is the model that every backend renders: which attachments
-// there are, and which traffic the kernel must therefore forward or drop. It
-// does no I/O.
+// Package policy is the model that every driver renders: it turns attachments into
+// the traffic that the kernel must forward and drop. It does no I/O.
 //
-// Isolation has two stages. A packet that comes in from an isolated bridge and
-// leaves by another interface is looked at a second time (stage 1), and dropped
-// if it leaves by an isolated bridge (stage 2). Two stages rather than one rule
-// a pair of bridges, so that n bridges cost 2n rules and not n².
+// Isolation has two stages. Stage 1 sends a packet that comes in from an isolated
+// bridge and leaves by another interface to stage 2. Stage 2 drops a packet that
+// leaves by an isolated bridge. So n bridges cost 2n rules; a rule for each pair of
+// bridges would cost n².
 package policy
 
 import (
@@ -21,33 +20,34 @@ type IngressPolicy string
 // The policies, from the most open to the strictest.
 const (
 	Open       IngressPolicy = "open"        // everybody
-	SameBridge IngressPolicy = "same-bridge" // everybody but containers of other isolated bridges
-	Isolated   IngressPolicy = "isolated"    // as SameBridge, and nobody of the same bridge
+	SameBridge IngressPolicy = "same-bridge" // everybody except containers of other isolated bridges
+	Isolated   IngressPolicy = "isolated"    // as SameBridge, and except containers of the same bridge
 )
 
-// IngressPolicies lists the values a user may write.
+// IngressPolicies lists the values a user may write, from the most open to the
+// strictest.
 var IngressPolicies = []IngressPolicy{Open, SameBridge, Isolated}
 
-// Isolates reports whether the policy keeps other isolated bridges out.
+// Isolates reports whether the policy blocks other isolated bridges.
 func (p IngressPolicy) Isolates() bool { return p == SameBridge || p == Isolated }
 
-// PublishedPorts says whether connections that the host itself redirected
-// (DNAT: a published port) pass the isolation of the bridge they lead to.
+// PublishedPorts says whether connections that the host redirected (DNAT: a
+// published port) pass the isolation of the bridge they lead to.
 type PublishedPorts string
 
-// The two answers, the default first.
+// The values, the default first.
 const (
-	Allow PublishedPorts = "allow"
-	Deny  PublishedPorts = "deny"
+	Allow PublishedPorts = "allow" // they pass
+	Deny  PublishedPorts = "deny"  // they do not
 )
 
 // PublishedPortsValues lists the values a user may write.
 var PublishedPortsValues = []PublishedPorts{Allow, Deny}
 
-// Family is an address family. Its value is the bit it has in Families.
+// Family is an address family. Its value is its bit in Families.
 type Family uint8
 
-// The families a container can have addresses of.
+// The families of container addresses.
 const (
 	IPv4 Family = 1 << iota
 	IPv6
@@ -70,10 +70,10 @@ type Families uint8
 // BothFamilies holds IPv4 and IPv6.
 const BothFamilies = Families(IPv4 | IPv6)
 
-// With returns the set with f in it.
+// With returns the set and f.
 func (s Families) With(f Family) Families { return s | Families(f) }
 
-// String returns "IPv4", "IPv6", "IPv4+IPv6" or "".
+// String returns "", "IPv4", "IPv6" or "IPv4+IPv6".
 func (s Families) String() string {
 	var names []string
 	for _, f := range s.List() {

@@ -2,18 +2,19 @@
 
 package policy
 
-// Reach says how far containers of one network get to those of another.
+// Reach says what containers of one bridge can open connections to, on another
+// bridge or on their own.
 type Reach int
 
-// The reaches, from none to all.
+// The reaches, from the least to the most.
 const (
 	Nothing       Reach = iota
-	PublishedOnly       // ports that the host redirects
+	PublishedOnly       // ports that the host redirects to the container
 	Everything
 )
 
-// Reaches returns how far the containers of one bridge get to those of another,
-// or of the same one.
+// Reaches returns what containers on the bridge from reach on the bridge to, which
+// may be the same.
 func Reaches(from, to Bridge) Reach {
 	switch {
 	case from.Name == to.Name && to.IngressPolicy != Isolated:

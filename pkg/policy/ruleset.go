@@ -10,39 +10,39 @@ import (
 	"strings"
 )
 
-// RuleSet is what the kernel must hold for some attachments, in the model's own
-// words. All slices are sorted and free of duplicates.
+// RuleSet says what must be in the kernel for some attachments. Each driver
+// renders it in its own way. All slices are sorted and free of duplicates.
 type RuleSet struct {
-	AdminChains []string       // jumped to ahead of everything that is accepted
-	Bridges     []Bridge       // isolated, or with published ports to accept
-	Addresses   []netip.Prefix // forwarded
+	AdminChains []string       // jumped to before anything is accepted
+	Bridges     []Bridge       // to isolate, or with published ports to accept
+	Addresses   []netip.Prefix // to forward
 
-	Owners map[netip.Prefix]Owner  // of the addresses, as far as known: for who reads the rules
-	Zones  map[netip.Prefix]string // of firewalld, that the addresses are to be in, as far as known
+	// Of the addresses, as far as known.
+	Owners map[netip.Prefix]Owner  // for comments, which people read
+	Zones  map[netip.Prefix]string // firewalld zones
 }
 
-// Owner is the interface of a container that has an address.
+// Owner is the container interface that has an address.
 type Owner struct{ Network, ContainerID, IfName string }
 
 // Bridge is what the rules say about one bridge.
 type Bridge struct {
 	Name           string
-	Network        string // one on the bridge, if known: for who reads the rules
+	Network        string // a network on the bridge, if known: for comments, which people read
 	IngressPolicy  IngressPolicy
 	PublishedPorts PublishedPorts
 	Families       Families // of the containers on it
-	Forwarded      bool     // there is a container on it whose addresses are
+	Forwarded      bool     // a container on it has addresses to forward
 }
 
-// Desired returns the rule set for attachments. It is the only place that
-// decides what must be there. Where two attachments disagree about a bridge,
-// the stricter holds.
+// Desired returns the rule set for attachments. Nothing else decides what the
+// rules must be. If attachments disagree about a bridge, the strictest value holds.
 func Desired(attachments ...Attachment) RuleSet {
 	var rs RuleSet
 	bridges := make(map[string]Bridge, len(attachments))
 	for _, a := range attachments {
 		if a.Families() == 0 {
-			continue // neither an address to forward nor anything to isolate
+			continue // nothing to forward, nothing to isolate
 		}
 		if a.AdminChain != "" {
 			rs.AdminChains = append(rs.AdminChains, a.AdminChain)
@@ -61,8 +61,8 @@ func Desired(attachments ...Attachment) RuleSet {
 	return rs
 }
 
-// own notes whose the addresses of an attachment are, and in which zone. Of one
-// that only the name of a record tells of, neither is known.
+// own notes the owner and the zone of an attachment's addresses. An attachment that
+// was read from a record's name has neither, and no ContainerID.
 func (rs *RuleSet) own(a Attachment) {
 	if a.ContainerID == "" {
 		return
@@ -76,14 +76,14 @@ func (rs *RuleSet) own(a Attachment) {
 	}
 }
 
-// RuleSets are what the drivers of some backends must hold.
+// RuleSets has the rule set of each driver.
 type RuleSets map[DriverName]RuleSet
 
-// ByDriver returns what each driver must hold that a backend of the attachments
-// uses. The first driver of each backend isolates every bridge, whatever its
-// backend: a packet between the bridges of two backends must be stopped by either.
-// All drivers accept addresses of their own backends only, and of those just the
-// ones of the accepted attachments.
+// ByDriver returns the rule sets of all drivers that the attachments' backends use.
+//
+// The first driver of each backend isolates the bridges of all backends: either
+// must stop a packet between bridges of two backends. A driver accepts only the
+// addresses of accepted attachments whose backend it belongs to.
 func ByDriver(attachments, accepted []Attachment) RuleSets {
 	own := map[DriverName][]Attachment{}
 	for _, a := range accepted {
@@ -112,21 +112,23 @@ func ByDriver(attachments, accepted []Attachment) RuleSets {
 	return sets
 }
 
-// With returns the rule set with all its bridges, and of what is accepted just
-// what another one says.
+// With returns the bridges of the rule set, with all else from another one: what is
+// accepted.
 func (rs RuleSet) With(accepted RuleSet) RuleSet {
 	rs.AdminChains, rs.Addresses = accepted.AdminChains, accepted.Addresses
 	rs.Owners, rs.Zones = accepted.Owners, accepted.Zones
 	return rs
 }
 
-// On returns the rule set with just some of its bridges.
+// On returns the rule set with only some of its bridges.
 func (rs RuleSet) On(bridges ...string) RuleSet {
-	rs.Bridges = slices.DeleteFunc(slices.Clone(rs.Bridges), func(b Bridge) bool { return !slices.Contains(bridges, b.Name) })
+	rs.Bridges = slices.DeleteFunc(slices.Clone(rs.Bridges), func(b Bridge) bool {
+		return !slices.Contains(bridges, b.Name)
+	})
 	return rs
 }
 
-// In returns the part of the rule set that concerns one family.
+// In returns the part of the rule set for one family.
 func (rs RuleSet) In(f Family) RuleSet {
 	part := RuleSet{AdminChains: rs.AdminChains}
 	for _, b := range rs.Bridges {
@@ -142,7 +144,7 @@ func (rs RuleSet) In(f Family) RuleSet {
 	return part
 }
 
-// Families returns the families in which the rule set says anything.
+// Families returns the families of the bridges and addresses.
 func (rs RuleSet) Families() Families {
 	var s Families
 	for _, b := range rs.Bridges {
@@ -154,7 +156,7 @@ func (rs RuleSet) Families() Families {
 	return s
 }
 
-// stricter joins what two attachments say about one bridge.
+// stricter merges what two attachments say about one bridge.
 func stricter(a, b Bridge) Bridge {
 	if slices.Index(IngressPolicies, b.IngressPolicy) > slices.Index(IngressPolicies, a.IngressPolicy) {
 		a.IngressPolicy = b.IngressPolicy
@@ -168,7 +170,7 @@ func stricter(a, b Bridge) Bridge {
 	return a
 }
 
-// compareHosts orders prefixes that hold one address each, IPv4 first.
+// compareHosts orders /32 and /128 prefixes, IPv4 first.
 func compareHosts(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) }
 
 func sortUnique[T comparable](s []T, compare func(a, b T) int) []T {

@@ -21,7 +21,9 @@ func hosts(addresses ...string) []netip.Prefix {
 }
 
 func attachment(bridge string, p IngressPolicy, ports PublishedPorts, addresses ...string) Attachment {
-	return Attachment{Bridge: bridge, Addresses: hosts(addresses...), IngressPolicy: p, PublishedPorts: ports, AdminChain: "ADMIN"}
+	return Attachment{
+		Bridge: bridge, Addresses: hosts(addresses...), IngressPolicy: p, PublishedPorts: ports, AdminChain: "ADMIN",
+	}
 }
 
 func TestDesired(t *testing.T) {
@@ -50,7 +52,8 @@ func TestDesired(t *testing.T) {
 		},
 		"twice the same": {
 			[]Attachment{both, both},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", SameBridge, Allow, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil},
+			RuleSet{[]string{"ADMIN"},
+				[]Bridge{{"br1", "", SameBridge, Allow, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil},
 		},
 		"two bridges, sorted": {
 			[]Attachment{attachment("br2", Open, Allow, "10.2.0.2"), attachment("br1", Isolated, Deny, "10.1.0.3", "10.1.0.2")},
@@ -60,7 +63,8 @@ func TestDesired(t *testing.T) {
 		},
 		"the stricter of two, in the families of both": {
 			[]Attachment{attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br1", SameBridge, Deny, "fd00::2")},
-			RuleSet{[]string{"ADMIN"}, []Bridge{{"br1", "", Isolated, Deny, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil},
+			RuleSet{[]string{"ADMIN"},
+				[]Bridge{{"br1", "", Isolated, Deny, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil},
 		},
 	}
 	for name, test := range tests {
@@ -84,7 +88,7 @@ func TestIn(t *testing.T) {
 		t.Errorf("got families %v, want both", got.List())
 	}
 	if got := rs.In(IPv4).Families().List(); len(got) != 2 {
-		t.Errorf("bridge br2 is of both families, got %v", got)
+		t.Errorf("bridge br2 has both families, got %v", got)
 	}
 }
 
@@ -96,7 +100,10 @@ func TestByDriver(t *testing.T) {
 	}
 	one := of(IPTables, attachment("br1", SameBridge, Allow, "10.1.0.2"))
 	two := of(Firewalld, attachment("br2", Isolated, Deny, "10.2.0.2"))
-	bridges := []Bridge{{"br1", "net", SameBridge, Allow, Families(IPv4), true}, {"br2", "net", Isolated, Deny, Families(IPv4), true}}
+	bridges := []Bridge{
+		{"br1", "net", SameBridge, Allow, Families(IPv4), true},
+		{"br2", "net", Isolated, Deny, Families(IPv4), true},
+	}
 	accepted := RuleSet{
 		AdminChains: []string{"ADMIN"}, Addresses: hosts("10.2.0.2"),
 		Owners: map[netip.Prefix]Owner{hosts("10.2.0.2")[0]: {"net", "id", "eth0"}},
