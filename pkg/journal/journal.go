@@ -1,31 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package journal is told of every change of the host by the code that makes it:
-// of rules, elements of sets, sources of zones, flags of bridge ports and records.
+// Package journal passes on every change of the host: rules, set elements, zone
+// sources, flags of bridge ports, records. The code that makes a change reports it.
 //
-// The process has one listener, as it serves one call: whatever way a change is
-// come to, it is told of. Where nobody listens, telling costs nothing.
+// A process serves one call, so it has one listener, and no change can miss it.
+// Without a listener a report costs nothing.
 package journal
 
 import "time"
 
-// Step is a change that is made as one, whole or not at all.
+// Step is an atomic change.
 type Step struct {
-	Where          string // of the host: the program, table or file system that keeps it
+	Where          string // what holds it: a program, table, bridge or the records
 	Added, Removed []string
 	Took           time.Duration
-	Err            error // that it failed; what was to be added or removed may be so, or not
+	Err            error // why it failed; it may have taken effect all the same
 }
 
 var listener func(Step)
 
-// Listen has every step from now on told to a listener, which several goroutines
-// may call at once. It is called before the first one.
+// Listen sets the listener. It must be called before the first step. Several
+// goroutines may call the listener at once.
 func Listen(l func(Step)) { listener = l }
 
-// Tell tells of a step that began some time ago and has ended, with an error or
-// without. What it was is asked for only if somebody listens; of nothing, nobody
-// is told.
+// Tell reports a step that has ended, with an error or without. what is called only
+// if there is a listener. Steps that change nothing are not reported.
 func Tell(where string, began time.Time, what func() (added, removed []string), err error) {
 	if listener == nil {
 		return
@@ -36,12 +35,12 @@ func Tell(where string, began time.Time, what func() (added, removed []string), 
 	}
 }
 
-// Added is what of a step that just adds.
+// Added returns the argument what of Tell for a step that only adds.
 func Added(what ...string) func() (added, removed []string) {
 	return func() ([]string, []string) { return what, nil }
 }
 
-// Removed is what of a step that just removes.
+// Removed returns the argument what of Tell for a step that only removes.
 func Removed(what ...string) func() (added, removed []string) {
 	return func() ([]string, []string) { return nil, what }
 }

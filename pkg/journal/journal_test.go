@@ -13,7 +13,7 @@ import (
 
 func TestTell(t *testing.T) {
 	Tell("nowhere", time.Now(), func() ([]string, []string) {
-		t.Error("asked, and nobody listens")
+		t.Error("what was called without a listener")
 		return nil, nil
 	}, nil)
 
