@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Existing returns those of the names that interfaces of this network namespace
-// have, with their indices. It costs one system call a name.
+// Existing returns the indices of the interfaces that exist in this network
+// namespace, by name. It takes one system call for each name.
 func (Kernel) Existing(names []string) (map[string]int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -21,7 +21,7 @@ func (Kernel) Existing(names []string) (map[string]int, error) {
 	for _, name := range names {
 		req, err := unix.NewIfreq(name)
 		if err != nil {
-			continue // too long for an interface
+			continue // too long: no interface has it
 		}
 		err = unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req)
 		if errors.Is(err, unix.ENODEV) {
@@ -35,8 +35,7 @@ func (Kernel) Existing(names []string) (map[string]int, error) {
 	return found, nil
 }
 
-// ExistsIndex reports whether an interface of this network namespace has an
-// index.
+// ExistsIndex reports whether an interface of this network namespace has the index.
 func (Kernel) ExistsIndex(index int) (bool, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

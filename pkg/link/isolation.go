@@ -16,12 +16,15 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// Filtered returns the families whose frames between two ports of any bridge pass
-// the rules, because br_netfilter is on. A bridge of which it is not may have it
-// on by itself.
+// Filtered returns the families in which frames between two ports of any bridge
+// meet the rules, because br_netfilter is on for the namespace. For other families
+// a bridge may have it on by a setting of its own.
 func (Kernel) Filtered() (policy.Families, error) {
 	var s policy.Families
-	for f, name := range map[policy.Family]string{policy.IPv4: "bridge-nf-call-iptables", policy.IPv6: "bridge-nf-call-ip6tables"} {
+	for f, name := range map[policy.Family]string{
+		policy.IPv4: "bridge-nf-call-iptables",
+		policy.IPv6: "bridge-nf-call-ip6tables",
+	} {
 		on, err := sysctl(name)
 		if err != nil {
 			return 0, err
@@ -33,7 +36,8 @@ func (Kernel) Filtered() (policy.Families, error) {
 	return s, nil
 }
 
-// filtered returns the families whose frames pass the rules on the bridge.
+// filtered returns the families whose frames meet the rules on this bridge.
+// everywhere is what Filtered returned.
 func (l Link) filtered(everywhere policy.Families) policy.Families {
 	if l.callIPTables {
 		everywhere = everywhere.With(policy.IPv4)
@@ -44,8 +48,8 @@ func (l Link) filtered(everywhere policy.Families) policy.Families {
 	return everywhere
 }
 
-// sysctl reads a switch of br_netfilter. It is of the reader's network
-// namespace, and absent while the module is not loaded.
+// sysctl reads a switch of br_netfilter. /proc shows that of the reader's network
+// namespace, and none while the module is not loaded.
 func sysctl(name string) (bool, error) {
 	text, err := os.ReadFile("/proc/sys/net/bridge/" + name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -57,17 +61,16 @@ func sysctl(name string) (bool, error) {
 	return strings.TrimSpace(string(text)) != "0", nil
 }
 
-// NeedsFlag reports whether the containers of an isolated bridge must be kept
-// apart by the flag of their ports: where the frames of a family they use pass
-// no rules. Where the rules do it the flag must be off, for it would also stop
-// the frames that br_netfilter redirects to a published port of the same bridge.
-// everywhere is what Filtered tells.
+// NeedsFlag reports whether the flag of the ports must isolate the containers of
+// an isolated bridge: frames of a family that they use meet no rules. Otherwise the
+// flag must be off. It would also stop the frames that br_netfilter redirects to a
+// published port of the same bridge. everywhere is what Filtered returned.
 func NeedsFlag(bridge Link, families, everywhere policy.Families) bool {
 	return families&^bridge.filtered(everywhere) != 0
 }
 
-// FlagPorts gives all container ports of a bridge the flag isolated, or takes
-// it from them. Only those that have it otherwise are written.
+// FlagPorts sets or clears the flag isolated of all container ports of a bridge. It
+// writes only to ports whose flag differs.
 func (k Kernel) FlagPorts(bridge Link, on bool) error {
 	ports, err := k.Ports(bridge)
 	if err != nil {
@@ -79,7 +82,7 @@ func (k Kernel) FlagPorts(bridge Link, on bool) error {
 			continue
 		}
 		began := time.Now()
-		if err := SetIsolated(p, on); !errors.Is(err, unix.ENODEV) { // its container was just deleted
+		if err := SetIsolated(p, on); !errors.Is(err, unix.ENODEV) { // its container has just been deleted
 			errs = append(errs, err)
 			journal.Tell("bridge "+bridge.Name, began, flagged(p, on), err)
 		}
@@ -95,11 +98,11 @@ func flagged(port Link, on bool) func() (added, removed []string) {
 	return journal.Removed(what)
 }
 
-// ErrFlag is wrapped by the error about a port whose flag is wrong.
+// ErrFlag is wrapped by the error about a port with the wrong flag.
 var ErrFlag = errors.New("the flag isolated")
 
-// CheckPorts returns an error that names the first container port of a bridge
-// whose flag isolated is not as it should be. It wraps ErrFlag.
+// CheckPorts returns an error that names the first container port of a bridge whose
+// flag isolated is not on, or not off, as it must be. The error wraps ErrFlag.
 func (k Kernel) CheckPorts(bridge Link, on bool) error {
 	ports, err := k.Ports(bridge)
 	if err != nil {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package link asks the kernel, over rtnetlink, about the bridges that
-// containers are attached to: is this one, which ports has it, and do its
-// frames pass the rules at all.
+// Package link asks the kernel, over rtnetlink, about the bridges that containers
+// are attached to: whether an interface is a bridge, which ports it has, and whether
+// its frames meet the rules.
 //
-// The frames between two ports of one bridge are switched, not routed. They
-// meet the forward hook only where br_netfilter hands them there
-// (bridge-nf-call-iptables, for IPv6 bridge-nf-call-ip6tables). Where it does
-// not, no rule can keep two containers of one bridge apart, but the bridge can:
-// between two ports with the flag "isolated" it forwards nothing.
+// A bridge switches the frames between two of its ports; the kernel does not route
+// them. They meet the forward hook only if br_netfilter passes them to it
+// (bridge-nf-call-iptables, for IPv6 bridge-nf-call-ip6tables). If it does not, no
+// rule can isolate two containers of one bridge. The bridge itself can: it forwards
+// nothing between two ports with the flag "isolated".
 package link
 
 import (
@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotFound says that there is no such interface, or no longer.
+// ErrNotFound says that an interface does not exist, or no longer.
 var ErrNotFound = errors.New("no such interface")
 
 // Link is one network interface as rtnetlink describes it.
@@ -29,10 +29,10 @@ type Link struct {
 	Index    int
 	Name     string
 	Kind     string // "bridge", "veth", …; empty for hardware
-	Isolated bool   // as a port of a bridge: the flag of that name
+	Isolated bool   // of a bridge port: the flag of that name
 
-	// As a bridge: whether its own settings hand frames to the rules,
-	// whatever the namespace's sysctls say.
+	// Of a bridge: whether its own settings pass frames to the rules, whatever the
+	// sysctls of the namespace say.
 	callIPTables, callIP6Tables bool
 
 	otherEndAway bool // its peer is in another network namespace
@@ -41,15 +41,15 @@ type Link struct {
 // IsBridge reports whether the link is a bridge.
 func (l Link) IsBridge() bool { return l.Kind == "bridge" }
 
-// IsContainerPort reports whether the link leads into another network
-// namespace. An uplink enslaved to the bridge does not, and must not be cut off.
+// IsContainerPort reports whether the link is a veth whose peer is in another
+// network namespace. An uplink on the bridge is none, and must not be isolated.
 func (l Link) IsContainerPort() bool { return l.Kind == "veth" && l.otherEndAway }
 
 // Kernel answers for the network namespace that the process runs in.
 type Kernel struct{}
 
-// ByName returns an interface of this network namespace. The error is
-// ErrNotFound where there is none of that name.
+// ByName returns an interface of this network namespace. If none has the name, the
+// error wraps ErrNotFound.
 func (Kernel) ByName(name string) (Link, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
@@ -67,9 +67,9 @@ func (Kernel) ByName(name string) (Link, error) {
 	return links[0], nil
 }
 
-// Ports returns the interfaces that are enslaved to a bridge.
+// Ports returns the ports of a bridge.
 func (Kernel) Ports(bridge Link) ([]Link, error) {
-	// A link that comes or goes meanwhile, of whatever container, spoils the list.
+	// The kernel marks a dump as interrupted if any interface comes or goes meanwhile.
 	const attempts = 100
 	var ports []Link
 	err := error(nl.ErrDumpInterrupted)
@@ -85,7 +85,7 @@ func (Kernel) Ports(bridge Link) ([]Link, error) {
 	return ports, nil
 }
 
-// SetIsolated sets or clears the flag of a bridge port.
+// SetIsolated sets or clears the flag isolated of a bridge port.
 func SetIsolated(port Link, on bool) error {
 	flag := byte(0)
 	if on {
@@ -104,16 +104,16 @@ func SetIsolated(port Link, on bool) error {
 	return nil
 }
 
-// sockets are those of the process: it has one, for all that it asks.
+// sockets has the one socket of the process, for all its requests.
 var sockets = sync.OnceValues(func() (map[int]*nl.SocketHandle, error) {
-	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to nothing
+	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group
 	if err == nil {
 		err = errors.Join(s.SetSendTimeout(&nl.SocketTimeoutTv), s.SetReceiveTimeout(&nl.SocketTimeoutTv))
 	}
 	return map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}}, err
 })
 
-// ask returns the kernel's answers of a type to a request.
+// ask sends a request and returns the kernel's answers of one type.
 func ask(req *nl.NetlinkRequest, answer uint16) ([][]byte, error) {
 	var err error
 	if req.Sockets, err = sockets(); err != nil {
@@ -138,7 +138,7 @@ func execute(req *nl.NetlinkRequest) ([]Link, error) {
 	return links, nil
 }
 
-// parse reads the body of one RTM_NEWLINK message.
+// parse parses the body of one RTM_NEWLINK message.
 func parse(message []byte) (Link, error) {
 	var l Link
 	if len(message) < unix.SizeofIfInfomsg {
@@ -159,9 +159,8 @@ func parse(message []byte) (Link, error) {
 	return l, err
 }
 
-// parseInfo reads IFLA_LINKINFO. The data of a bridge and those of a port have
-// numbers of their own, and which of the two they are is told by the kind that
-// stands before them.
+// parseInfo parses IFLA_LINKINFO. The attributes of a bridge and those of a port use
+// the same numbers. The kind, which comes before them, says which they are.
 func (l *Link) parseInfo(info []byte) error {
 	var master string
 	return eachAttr(info, func(kind uint16, value []byte) error {
