@@ -100,12 +100,13 @@ func (fw *Engine) forwardBlockers() error {
 func networks(all []policy.Attachment) []Network {
 	var list []Network
 	slices.SortFunc(all, func(a, b policy.Attachment) int {
-		return slices.Compare(
-			[]string{a.Network, a.Bridge, string(a.IngressPolicy), string(a.PublishedPorts), string(a.Backend), a.ContainerID, a.IfName},
-			[]string{b.Network, b.Bridge, string(b.IngressPolicy), string(b.PublishedPorts), string(b.Backend), b.ContainerID, b.IfName})
+		return slices.Compare(namesOf(a), namesOf(b))
 	})
 	for _, a := range all {
-		n := Network{Name: a.Network, Bridge: a.Bridge, IngressPolicy: a.IngressPolicy, PublishedPorts: a.PublishedPorts, Backend: a.Backend}
+		n := Network{
+			Name: a.Network, Bridge: a.Bridge, IngressPolicy: a.IngressPolicy,
+			PublishedPorts: a.PublishedPorts, Backend: a.Backend,
+		}
 		if len(list) == 0 || !list[len(list)-1].sameAs(n) {
 			list = append(list, n)
 		}
@@ -116,6 +117,14 @@ func networks(all []policy.Attachment) []Network {
 		last.Containers = append(last.Containers, newContainer(a))
 	}
 	return list
+}
+
+// namesOf returns everything that tells one interface from another, in the order of a
+// survey.
+func namesOf(a policy.Attachment) []string {
+	return []string{
+		a.Network, a.Bridge, string(a.IngressPolicy), string(a.PublishedPorts), string(a.Backend), a.ContainerID, a.IfName,
+	}
 }
 
 func (n Network) sameAs(other Network) bool {

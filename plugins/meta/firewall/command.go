@@ -28,11 +28,11 @@ const usage = `firewall is a CNI plugin that container runtimes call. Its operat
 All take --data-dir DIRECTORY, for networks that set dataDir in their conflist.
 `
 
-// errUsage says that the command line is not valid; what is wrong was written.
+// errUsage says that the command line is not valid. The user was told why.
 var errUsage = errors.New("usage")
 
-// operate runs an operator's command and returns the exit code: 0, 1 where
-// something is wrong with the host, 2 where the command line is not valid.
+// operate runs an operator's command and returns the exit code: 0 for success, 1 if
+// something is wrong with the host, 2 if the command line is not valid.
 func (p plugin) operate(args []string) int {
 	err := p.log.call(args[0], func() error { return p.command(args) })
 	switch {
@@ -53,7 +53,8 @@ func (p plugin) command(args []string) error {
 		return p.commandStatus(args[1:])
 	case "restore":
 		flags, dataDir := p.flags("restore")
-		adopting := flags.Bool("adopt", false, "take over the bridges that another plugin isolates by iptables, and clean up after it")
+		adopting := flags.Bool("adopt", false,
+			"take over the bridges that another plugin isolates by iptables, and clean up after it")
 		if err := parseFlags(flags, args[1:]); err != nil {
 			return err
 		}
@@ -73,16 +74,16 @@ func (p plugin) restore(dataDir string, adopting bool) error {
 	if err != nil {
 		return err
 	}
-	more := ""
+	text := fmt.Sprintf("restored %s on %s", count(r.Attachments, "attachment"), count(r.Bridges, "bridge"))
 	if r.Adopted > 0 {
-		more = fmt.Sprintf(", %d adopted", r.Adopted)
+		text += fmt.Sprintf(", %d adopted", r.Adopted)
 	}
-	_, err = fmt.Fprintf(p.stdout, "restored %s on %s%s\n", count(r.Attachments, "attachment"), count(r.Bridges, "bridge"), more)
+	_, err = fmt.Fprintln(p.stdout, text)
 	return err
 }
 
-// errNotInForce ends "cni-firewall status" with exit code 1; what is wrong stands in
-// the overview.
+// errNotInForce ends "cni-firewall status" with exit code 1. The report says what is
+// wrong.
 var errNotInForce = errors.New("the rules are not in force")
 
 func (p plugin) commandStatus(args []string) error {
@@ -122,7 +123,8 @@ func (p plugin) commandStatus(args []string) error {
 func (p plugin) flags(command string) (flags *flag.FlagSet, dataDir *string) {
 	flags = flag.NewFlagSet("firewall "+command, flag.ContinueOnError)
 	flags.SetOutput(p.stderr)
-	return flags, flags.String("data-dir", netconf.DefaultDataDir, "`directory` of the records, as dataDir in the conflist")
+	return flags, flags.String("data-dir", netconf.DefaultDataDir,
+		"`directory` of the records, as dataDir in the conflist")
 }
 
 func parseFlags(flags *flag.FlagSet, args []string) error {
@@ -141,6 +143,7 @@ func parseFlags(flags *flag.FlagSet, args []string) error {
 }
 
 func (p plugin) badFlag(flags *flag.FlagSet, name, value string, accepted []string) error {
-	_, _ = fmt.Fprintf(p.stderr, "%s: -%s %q is unknown: it must be %s\n", flags.Name(), name, value, strings.Join(accepted, " or "))
+	_, _ = fmt.Fprintf(p.stderr, "%s: -%s %q is unknown: it must be %s\n",
+		flags.Name(), name, value, strings.Join(accepted, " or "))
 	return errUsage
 }

@@ -11,16 +11,18 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// graphs are the languages in which "cni-firewall status --graph" draws who reaches
+// graphs are the languages of "cni-firewall status --graph", which draws who reaches
 // whom.
 var graphs = map[string]graphLanguage{
 	"mermaid": {
-		head: "flowchart LR\n", box: "  n%d[\"%s\"]\n", all: "  n%d --> n%d\n", published: "  n%d -. published ports .-> n%d\n",
+		head: "flowchart LR\n", box: "  n%d[\"%s\"]\n",
+		all: "  n%d --> n%d\n", published: "  n%d -. published ports .-> n%d\n",
 		quotes: strings.NewReplacer(`"`, "#quot;"), line: "<br/>",
 	},
 	"dot": {
-		head: "digraph firewall {\n  rankdir=LR;\n  node [shape=box];\n", box: "  n%d [label=\"%s\"];\n", all: "  n%d -> n%d;\n",
-		published: "  n%d -> n%d [style=dashed, label=\"published ports\"];\n", tail: "}\n",
+		head: "digraph firewall {\n  rankdir=LR;\n  node [shape=box];\n", tail: "}\n",
+		box: "  n%d [label=\"%s\"];\n",
+		all: "  n%d -> n%d;\n", published: "  n%d -> n%d [style=dashed, label=\"published ports\"];\n",
 		quotes: strings.NewReplacer(`\`, `\\`, `"`, `\"`), line: `\n`,
 	},
 }
@@ -31,8 +33,8 @@ type graphLanguage struct {
 	line                            string // break in a label
 }
 
-// writeGraph draws networks as boxes and an arrow for each direction in which
-// their containers reach each other.
+// writeGraph draws each network as a box. An arrow says that the containers of one
+// network reach those of another.
 func writeGraph(v firewall.Survey, w io.Writer, lang graphLanguage) error {
 	var b strings.Builder
 	b.WriteString(lang.head)
@@ -77,8 +79,8 @@ func boxesOf(v firewall.Survey) []box {
 	return append(list, box{firewall.Network{Name: "outside"}, true})
 }
 
-// reach returns how far traffic gets from one box to another. Nobody isolates
-// the outside: its reach is a matter of routes.
+// reach returns how far traffic gets from one box to another. The outside is not
+// isolated: how far it gets depends on routes.
 func reach(from, to box) policy.Reach {
 	switch {
 	case from.outside && to.outside:
@@ -96,8 +98,8 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// bridgeOf returns the network's bridge as the model sees it. A network without
-// one stands for itself.
+// bridgeOf returns the bridge of a box for the model. A network without a bridge
+// stands for itself.
 func bridgeOf(n box) policy.Bridge {
 	name := n.Bridge
 	if name == "" {

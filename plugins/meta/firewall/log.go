@@ -22,22 +22,21 @@ import (
 // Runtimes pass their environment on to plugins.
 const logVariable = "CNI_FIREWALL_LOG"
 
-// callLog logs a line for each step of a call that changes the host, and one for
-// a call that changed it or failed to. The lines are JSON: rules have spaces and
-// quotes in them, and names come from others, so that lists in any other notation
-// would have to be parsed with care. Nothing that goes wrong with it stops a call.
+// callLog logs a line for each step that changes the host, and one for each call that
+// changed it or failed. The lines are JSON: rules contain spaces and quotes, and names
+// come from others, so that any other notation would be hard to parse. A log that fails
+// never stops a call.
 //
-// A nil log is one that nobody asked for.
+// A nil callLog logs nothing.
 type callLog struct {
 	logger func() *slog.Logger
-	mu     sync.Mutex // of what follows; tables of two families change at once
+	mu     sync.Mutex // guards the rest: the tables of two families change at once
 	verb   string
 	about  policy.Attachment
 	steps  int
 }
 
-// newCallLog returns the log that the environment asks for. It is opened at its
-// first line.
+// newCallLog returns the log that the environment asks for. Its first line opens it.
 func newCallLog(stderr io.Writer) *callLog {
 	to := os.Getenv(logVariable)
 	if to == "" {
@@ -55,10 +54,10 @@ func newCallLog(stderr io.Writer) *callLog {
 	return l
 }
 
-// changing are the calls that change something.
+// changing are the calls that may change the host.
 var changing = []string{"ADD", "DEL", "GC", "restore"}
 
-// call does a call, and logs what came of it.
+// call runs a call and logs its result.
 func (l *callLog) call(verb string, do func() error) error {
 	if l == nil || !slices.Contains(changing, verb) {
 		return do()
@@ -72,7 +71,7 @@ func (l *callLog) call(verb string, do func() error) error {
 	return err
 }
 
-// logged returns a verb of the plugin's that is logged.
+// logged adds the log to a verb.
 func (p plugin) logged(verb string, do func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
 	if p.log == nil {
 		return do
@@ -85,16 +84,16 @@ func (p plugin) logged(verb string, do func(*skel.CmdArgs) error) func(*skel.Cmd
 	}
 }
 
-// ofCall returns what a call says of its attachment that is not even valid.
+// ofCall returns the names in a call, which need not be valid.
 func ofCall(args *skel.CmdArgs) policy.Attachment {
 	var conf struct {
 		Name string `json:"name"`
 	}
-	_ = json.Unmarshal(args.StdinData, &conf) // a call that cannot be read tells of it
+	_ = json.Unmarshal(args.StdinData, &conf) // the verb reports what is wrong with it
 	return policy.Attachment{Network: conf.Name, ContainerID: args.ContainerID, IfName: args.IfName}
 }
 
-// setAbout has lines from now on name an attachment.
+// setAbout sets the attachment that later lines name.
 func (l *callLog) setAbout(a policy.Attachment) {
 	if l == nil {
 		return
@@ -112,7 +111,7 @@ func (l *callLog) step(s journal.Step) {
 		slog.String("where", s.Where), slog.Any("added", list(s.Added)), slog.Any("removed", list(s.Removed)))
 }
 
-// list is one in JSON, too, where it is empty.
+// list returns a list that is not null in JSON, even if it is empty.
 func list(words []string) []string { return append([]string{}, words...) }
 
 func (l *callLog) line(message string, err error, took time.Duration, attrs ...slog.Attr) {

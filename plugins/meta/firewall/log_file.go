@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// logToStderr is the place of the log that is no file.
+// logToStderr is the value that stands for standard error.
 const logToStderr = "stderr"
 
-// openLog opens the log. Its error names the variable, and what it may be.
+// openLog opens the log. Its error names the variable and its accepted values.
 func openLog(to string, stderr io.Writer) (io.Writer, error) {
 	if to == logToStderr {
 		return &lines{fd: int(os.Stderr.Fd()), failed: func(error) {}}, nil
@@ -41,14 +41,15 @@ var (
 	errLink        = errors.New("a symbolic link is in it, and none is followed: it must be the path that this leads to")
 )
 
-// openOwn opens a file to append to, or makes it. The plugin is root, and the
-// directory may be one that others write to: none must be able to have it write to
-// a file of their choice, or wait for them. So no symbolic link is followed, not in
-// a directory's place either (openat2, of Linux 5.6), nor a hard link; and a pipe
-// without a reader is not waited for.
+// openOwn opens a file for appending, or creates it. The plugin is root, and others may
+// be able to write to the directory. They must not make the plugin write to a file of
+// their choice, or wait for them. So it follows no symbolic link, not even in place of
+// a directory (openat2, Linux 5.6), accepts no hard link, and does not wait for the
+// reader of a pipe.
 func openOwn(path string) (int, error) {
 	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{
-		Flags:   unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC,
+		Flags: unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_NOFOLLOW |
+			unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC,
 		Mode:    0o600,
 		Resolve: unix.RESOLVE_NO_SYMLINKS,
 	})
@@ -70,16 +71,16 @@ func openOwn(path string) (int, error) {
 	return fd, nil
 }
 
-// lines writes each line by one system call: of several processes that append, the
-// kernel does one after the other. It is not written by os.File, which would write
-// the rest of a line behind what another process wrote meanwhile, and which ends
-// the process where the reader of its standard error has gone.
+// lines writes each line with one system call: the kernel serializes the appends of
+// several processes. os.File does not serve. It would write the rest of a line behind
+// what another process wrote meanwhile, and it ends the process if the reader of its
+// standard error has gone.
 type lines struct {
 	fd     int
 	failed func(error)
 }
 
-// Write never fails: what cannot be written is lost.
+// Write never fails. What cannot be written is lost.
 func (l *lines) Write(line []byte) (int, error) {
 	n, err := unix.Write(l.fd, line)
 	for errors.Is(err, unix.EINTR) {

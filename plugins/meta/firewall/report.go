@@ -16,12 +16,12 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// report is the JSON of "cni-firewall status", which is an interface.
+// report is the JSON of "cni-firewall status -o json". It is an interface.
 type report struct {
 	Networks []network           `json:"networks"`
-	InForce  bool                `json:"inForce"`           // what the networks ask for is so
-	Problem  string              `json:"problem,omitempty"` // the first thing that is not
-	Problems []diagnosis.Problem `json:"problems"`          // all that is not, and what Warnings tell
+	InForce  bool                `json:"inForce"`           // the host holds what the networks ask for
+	Problem  string              `json:"problem,omitempty"` // the first reason why it does not
+	Problems []diagnosis.Problem `json:"problems"`          // all reasons, and the warnings
 	Warnings []string            `json:"warnings,omitempty"`
 }
 
@@ -64,7 +64,7 @@ func writeJSON(v firewall.Survey, w io.Writer) error {
 	return e.Encode(newReport(v))
 }
 
-// writeTable writes the survey for a person to read.
+// writeTable writes a survey for people.
 func writeTable(v firewall.Survey, w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "NETWORK\tBRIDGE\tPOLICY\tPUBLISHED PORTS\tBACKEND")
@@ -86,7 +86,7 @@ func writeTable(v firewall.Survey, w io.Writer) error {
 	return errors.Join(err, stateErr)
 }
 
-// describe returns the problem and its cure, each in a line of its own.
+// describe returns a problem and its cure, each on its own line.
 func describe(p diagnosis.Problem) string {
 	text := "\nProblem: " + p.Problem + "\n"
 	if p.Cure != "" {
@@ -95,7 +95,7 @@ func describe(p diagnosis.Problem) string {
 	return text
 }
 
-// shorten cuts a container's ID as container engines show it.
+// shorten cuts a container's ID to what container engines show.
 func shorten(id string) string { return id[:min(len(id), 12)] }
 
 func orDash(s string) string {

@@ -17,29 +17,29 @@ import (
 	"github.com/cni-isolation/firewall/pkg/firewalld"
 )
 
-// Waits of the watcher's.
+// Waits of the watcher.
 const (
-	quiet     = 50 * time.Millisecond // after an event, before it restores: a burst is one
-	burst     = 500 * time.Millisecond
+	quiet     = 50 * time.Millisecond  // without an event, before it restores
+	burst     = 500 * time.Millisecond // of events, at most, before it restores
 	reconnect = time.Second
 	retryMost = 30 * time.Second
 )
 
-// commandWatch restores what firewalld forgets, whenever it does, until it is
-// told to end.
+// commandWatch restores what firewalld forgets, whenever it does, until a signal ends
+// it.
 func (p plugin) commandWatch(args []string) error {
 	flags, dataDir := p.flags("watch")
 	if err := parseFlags(flags, args); err != nil {
 		return err
 	}
-	self, err := os.Executable() // after an upgrade, the new one
+	self, err := os.Executable() // an upgrade puts the new program there
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	w := watcher{plugin: p, events: make(chan string, 100), restore: func(ctx context.Context) (string, error) {
-		// A process of its own has connections of its own, and dies alone.
+		// A process of its own opens new connections, and dies alone.
 		output, err := exec.CommandContext(ctx, self, "restore", "--data-dir", *dataDir).CombinedOutput()
 		said := strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(string(output)), "firewall: "), "\n", "; ")
 		return cmp.Or(said, fmt.Sprint(err)), err
@@ -49,15 +49,15 @@ func (p plugin) commandWatch(args []string) error {
 	return nil
 }
 
-// watcher restores at events.
+// watcher restores after events.
 type watcher struct {
 	plugin
 	events  chan string
 	restore func(context.Context) (said string, err error)
 }
 
-// listen tells of what happens on the bus, and of the bus, until the context is
-// done. Whatever happened while it was away shows in that it is back.
+// listen reports what happens on the bus, and to the bus, until the context is done. A
+// new connection is an event, too: something may have happened while there was none.
 func (w watcher) listen(ctx context.Context) {
 	for state := ""; ctx.Err() == nil; {
 		err := w.listenOnce(ctx, func() {
@@ -84,7 +84,7 @@ func (w watcher) listenOnce(ctx context.Context, ready func()) error {
 	return c.Watch(ctx, ready, func(e firewalld.Event) { w.happened(string(e)) })
 }
 
-// happened never waits: of more events than anybody reads, each means the same.
+// happened never waits. It may drop an event: all events mean the same.
 func (w watcher) happened(event string) {
 	select {
 	case w.events <- event:
@@ -92,9 +92,9 @@ func (w watcher) happened(event string) {
 	}
 }
 
-// run restores after every event, and after a failure again, later each time,
-// until the context is done. It logs a line for each event, and for a new try what
-// has become different.
+// run restores after every event until the context is done. After a failure it tries
+// again, later each time. It logs a line for each event, and for each new try whose
+// result differs.
 func (w watcher) run(ctx context.Context) {
 	var retry <-chan time.Time
 	wait, before := reconnect, ""
@@ -123,7 +123,7 @@ func (w watcher) run(ctx context.Context) {
 	}
 }
 
-// settle waits until nothing more happens, and returns all that did.
+// settle waits for the end of a burst of events, and returns them all.
 func (w watcher) settle(ctx context.Context, event string) string {
 	all := []string{event}
 	end := time.After(burst)
