@@ -3,11 +3,108 @@
 package nftables
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
 )
+
+// member says whether something is an element of a set.
+type member struct {
+	set, key string // the key as the kernel has it
+	in       bool
+	owner    policy.Owner // for who lists the table; of a bridge just the network
+}
+
+// members returns what the sets must hold, and what they must not, of the
+// bridges and addresses of a rule set.
+func members(rs policy.RuleSet) []member {
+	all := containers(rs, true)
+	for _, b := range rs.Bridges {
+		all = append(all, membersOf(b)...)
+	}
+	return all
+}
+
+// absent returns members that none of a rule set's bridges and addresses is.
+func absent(rs policy.RuleSet) []member {
+	all := containers(rs, false)
+	for _, b := range rs.Bridges {
+		b.IngressPolicy, b.PublishedPorts = policy.Open, policy.Deny
+		all = append(all, membersOf(b)...)
+	}
+	return all
+}
+
+func membersOf(b policy.Bridge) []member {
+	name, owner := nameKey(b.Name), policy.Owner{Network: b.Network}
+	return []member{
+		{setIsolated, name, b.IngressPolicy.Isolates(), owner},
+		{setSameBridge, name + name, b.IngressPolicy.Isolates(), owner},
+		{setBlockedWithin, name + name, b.IngressPolicy == policy.Isolated, owner},
+		{setPublished, name, b.PublishedPorts == policy.Allow, owner},
+	}
+}
+
+// closing returns those members of all bridges but some whose lack, or surplus,
+// opens what must be closed.
+func closing(bridges []policy.Bridge, but []string) []member {
+	all := make([]member, 0, len(bridges))
+	for _, b := range bridges {
+		if slices.Contains(but, b.Name) {
+			continue
+		}
+		name, owner := nameKey(b.Name), policy.Owner{Network: b.Network}
+		if b.IngressPolicy.Isolates() {
+			all = append(all, member{setIsolated, name, true, owner})
+		}
+		if b.IngressPolicy == policy.Isolated {
+			all = append(all, member{setBlockedWithin, name + name, true, owner})
+		}
+		if b.PublishedPorts == policy.Deny {
+			all = append(all, member{setPublished, name, false, owner})
+		}
+	}
+	return all
+}
+
+func containers(rs policy.RuleSet, in bool) []member {
+	var all []member
+	for _, p := range rs.Addresses {
+		all = append(all, member{setOf(p), string(p.Addr().AsSlice()), in, rs.Owners[p]})
+	}
+	return all
+}
+
+func setOf(p netip.Prefix) string {
+	if policy.FamilyOf(p) == policy.IPv4 {
+		return setIPv4
+	}
+	return setIPv6
+}
+
+// nameKey pads an interface's name as the kernel compares it.
+func nameKey(name string) string { return (name + zeroes)[:unix.IFNAMSIZ] }
+
+var zeroes = strings.Repeat("\x00", unix.IFNAMSIZ)
+
+// String returns the element as nft prints it.
+func (m member) String() string {
+	if addr, ok := netip.AddrFromSlice([]byte(m.key)); ok && (m.set == setIPv4 || m.set == setIPv6) {
+		return addr.String()
+	}
+	var names []string
+	for key := m.key; len(key) >= unix.IFNAMSIZ; key = key[unix.IFNAMSIZ:] {
+		names = append(names, `"`+strings.TrimRight(key[:unix.IFNAMSIZ], "\x00")+`"`)
+	}
+	return strings.Join(names, " . ")
+}
+
+func (m member) what() string { return "element " + m.set + " " + m.String() }
 
 // maxComment is the number of bytes that nft reads of one
 // (NFTNL_UDATA_COMMENT_MAXLEN less the terminating zero).

@@ -3,7 +3,7 @@
 package nftables
 
 import (
-	"encoding/binary"
+	"slices"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -11,6 +11,10 @@ import (
 
 // tableName is of the table that holds everything, in the family inet.
 const tableName = "cni_firewall"
+
+// mark begins the comment of all that is the plugin's own, so that it is known
+// again when a later version has another layout.
+const mark = "CNI firewall plugin"
 
 // The sets. Whatever differs from host to host, or from one ADD to the next, is
 // an element of one of them.
@@ -31,11 +35,9 @@ const (
 	chainForward   = "forward"
 )
 
-// mark begins the comment of all that is the plugin's own, so that it is known
-// again when a later version has another layout.
-const mark = "CNI firewall plugin"
-
-const commentAdmin = "the operator's own: jumped to ahead of all that is accepted, never emptied"
+func isChain(name string) bool {
+	return slices.ContainsFunc(chains, func(l chainLayout) bool { return l.name == name })
+}
 
 // setLayout is what a set must be.
 type setLayout struct {
@@ -69,11 +71,7 @@ type chainLayout struct {
 	rules         []rule
 }
 
-// rule is a rule as nft prints it, and as the kernel has it.
-type rule struct {
-	text  string
-	exprs []expr.Any
-}
+const commentAdmin = "the operator's own: jumped to ahead of all that is accepted, never emptied"
 
 // The isolation has a base chain of its own, so that no accept, not the
 // operator's either, ends a packet's way before it was looked at: a drop in one
@@ -113,71 +111,6 @@ var chains = []chainLayout{
 	}},
 }
 
-// on joins the matches and the verdict of a rule.
-func on(text string, parts ...[]expr.Any) rule {
-	r := rule{text: text}
-	for _, p := range parts {
-		r.exprs = append(r.exprs, p...)
-	}
-	return r
-}
-
 func jumpTo(chain string) rule { return on("jump "+chain, jump(chain)) }
 
 func priority(n int32) *int32 { return &n }
-
-func iifname() []expr.Any { return []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}} }
-
-func oifname(register uint32) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: register}}
-}
-
-// in looks up what stands in register 1, and in those after it.
-func in(set string) []expr.Any { return []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: set}} }
-
-func verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }
-
-func jump(chain string) []expr.Any {
-	return []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}}
-}
-
-// Directions of a connection (IP_CT_DIR_… in nf_conntrack_tuple_common.h).
-const (
-	original = 0
-	reply    = 1
-)
-
-func direction(d byte) []expr.Any {
-	return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, equals(d)}
-}
-
-func protocol(nfproto byte) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, equals(nfproto)}
-}
-
-func equals(b byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{b}} }
-
-// address loads one from the header of IPv4 or IPv6.
-func address(offset, length uint32) []expr.Any {
-	return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length}}
-}
-
-// Bits of nf_conntrack_common.h.
-const (
-	ipsDstNAT        = 1 << 5
-	stateEstablished = 1 << 1
-	stateRelated     = 1 << 2
-)
-
-func published() []expr.Any { return anyBit(expr.CtKeySTATUS, ipsDstNAT) }
-
-func known() []expr.Any { return anyBit(expr.CtKeySTATE, stateEstablished|stateRelated) }
-
-func anyBit(key expr.CtKey, bits uint32) []expr.Any {
-	zero := make([]byte, 4)
-	return []expr.Any{
-		&expr.Ct{Key: key, Register: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, bits), Xor: zero},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: zero},
-	}
-}

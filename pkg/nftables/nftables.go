@@ -38,16 +38,19 @@ var (
 
 var errNotRead = errors.New("table inet " + tableName + " could not be read")
 
-// Snapshot is what the table held when it was read. Its methods expect that no
-// other call of this plugin writes meanwhile; that other programs do is taken
-// care of.
-type Snapshot struct {
-	conn    *conn
-	table   *table // nil where it was not read
-	changed map[memberKey]bool
+// explained puts into words what the kernel says by a number.
+func explained(err error) error {
+	switch {
+	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP),
+		errors.Is(err, unix.EINVAL): // nfnetlink's answer where no module serves nf_tables
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("asking for nftables needs the capability CAP_NET_ADMIN: %w", err)
+	case err != nil:
+		return fmt.Errorf("asking for nftables: %w", err)
+	}
+	return nil
 }
-
-type memberKey struct{ set, key string }
 
 // Driver keeps rule sets in the table. It opens its one connection when it is first
 // asked.
@@ -97,94 +100,5 @@ func Open() (*Conn, error) {
 	return &Conn{c}, explained(c.ask(func(answer) error { return nil }, request{kind: unix.NFT_MSG_GETGEN}))
 }
 
-// explained puts into words what the kernel says by a number.
-func explained(err error) error {
-	switch {
-	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP),
-		errors.Is(err, unix.EINVAL): // nfnetlink's answer where no module serves nf_tables
-		return fmt.Errorf("%w: %w", ErrUnsupported, err)
-	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("asking for nftables needs the capability CAP_NET_ADMIN: %w", err)
-	case err != nil:
-		return fmt.Errorf("asking for nftables: %w", err)
-	}
-	return nil
-}
-
 // Read reads the table.
 func (c *Conn) Read() (*Snapshot, error) { return read(c.conn) }
-
-func read(c *conn) (*Snapshot, error) {
-	t, err := c.read()
-	if err != nil {
-		return &Snapshot{}, explained(err)
-	}
-	return &Snapshot{conn: c, table: t, changed: map[memberKey]bool{}}, nil
-}
-
-// Families returns both, for one table has them, or none where it was not read.
-func (s *Snapshot) Families() policy.Families {
-	if s.table == nil {
-		return 0
-	}
-	return policy.BothFamilies
-}
-
-// Check returns an error that names the first thing in which the table differs
-// from a rule set.
-func (s *Snapshot) Check(rs policy.RuleSet) error {
-	if s.table == nil {
-		return errNotRead
-	}
-	all := members(rs)
-	if len(all) == 0 && !s.table.foreign() {
-		return nil
-	}
-	p, err := s.missing(rs.AdminChains, all)
-	if err != nil {
-		return err
-	}
-	if len(p.changes) > 0 {
-		return fmt.Errorf("table inet %s: %s", tableName, p.changes[0].why)
-	}
-	return nil
-}
-
-func (s *Snapshot) missing(adminChains []string, all []member) (plan, error) {
-	if s.table.foreign() {
-		return plan{}, ErrForeign
-	}
-	if err := s.conn.find(s.table, all); err != nil {
-		return plan{}, explained(err)
-	}
-	p := missing(s.table, adminChains, all)
-	return p, p.err
-}
-
-// foreign reports whether the table must not be written to: something is in it,
-// and nothing of that is known as the plugin's.
-func (t *table) foreign() bool { return t.exists && !t.marked && t.objects > 0 }
-
-// DropsSameBridge reports whether a bridge's containers are kept apart by a
-// rule: whether its policy was isolated until now.
-func (s *Snapshot) DropsSameBridge(bridge string) bool {
-	if s.table == nil {
-		return false
-	}
-	// All at once, for it is asked of many; what cannot be listed, Apply tells.
-	_ = s.conn.list(s.table, setBlockedWithin)
-	name := nameKey(bridge)
-	return s.table.has(member{set: setBlockedWithin, key: name + name})
-}
-
-// CheckForeign is Check: upstream's plugin writes nothing here.
-func (s *Snapshot) CheckForeign(rs policy.RuleSet) error { return s.Check(rs) }
-
-// Leftovers returns nil: all that is removed is the plugin's own.
-func (s *Snapshot) Leftovers() error { return nil }
-
-// Isolated returns none: other plugins isolate by iptables.
-func (s *Snapshot) Isolated() []policy.Bridge { return nil }
-
-// RemoveForeign has nothing to remove.
-func (s *Snapshot) RemoveForeign() error { return nil }

@@ -9,23 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// change is one step from the table that is to the table that must be.
-type change struct {
-	why     string // what is wrong, with the object's name
-	request request
-	member  member // that is added or deleted, if it is about one
-}
-
-// plan is a list of changes that are made all or none.
-type plan struct {
-	changes []change
-	err     error // why there can be none
-}
-
-func (p *plan) add(why string, r request) {
-	p.changes = append(p.changes, change{why: why, request: r})
-}
-
 // missing returns the changes that make the table hold its layout, the jumps to
 // the operator's chains, and members as they must be. Additions cost nothing,
 // but every deletion makes the kernel wait for all packets under way, so that
@@ -48,12 +31,6 @@ func missing(t *table, adminChains []string, all []member) plan {
 	p.buildChains(t, adminChains)
 	p.members(t, all)
 	return p
-}
-
-// whole reports whether the table has all its sets, and nothing of another make.
-func (t *table) whole() bool {
-	return t.exists && !t.foreign() && len(t.misfits) == 0 &&
-		!slices.ContainsFunc(sets, func(l setLayout) bool { return t.sets[l.name] == nil })
 }
 
 // clear deletes misfits, and ahead of them all chains of the plugin's, for a rule
@@ -85,10 +62,6 @@ func (p *plan) clear(t *table) {
 			p.add(why, deleteSet(m.name))
 		}
 	}
-}
-
-func isChain(name string) bool {
-	return slices.ContainsFunc(chains, func(l chainLayout) bool { return l.name == name })
 }
 
 // buildChains makes the chains hold exactly their rules. In the chain forward

@@ -49,24 +49,6 @@ func TestTransactions(t *testing.T) {
 	}
 }
 
-// TestMany expects all of what is asked to be found where sets are listed as a
-// whole, because there is more to ask for than is asked one by one.
-func TestMany(t *testing.T) {
-	t.Parallel()
-	rs := policy.Desired(crowd(40)...)
-	k := holding(t, rs)
-	k.commits = nil
-	apply(t, k, rs)
-	if len(k.commits) > 0 {
-		t.Errorf("written again: %v", kinds(k.last()))
-	}
-	k.other(func(h *host) { delete(h.table().set(setIPv4).elements, "\x0a\x00\x07\x03") })
-	err := check(t, k, rs)
-	if want := "table inet cni_firewall: set containers_ipv4 lacks 10.0.7.3"; err == nil || err.Error() != want {
-		t.Errorf("got error %v, want %s", err, want)
-	}
-}
-
 // forward returns the texts of the rules of the chain forward.
 func forward(k *kernel) []string {
 	var texts []string

@@ -4,10 +4,11 @@ package nftables
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
-	"strings"
+	"slices"
 
-	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,38 +27,11 @@ type table struct {
 	blockers   []blocker
 }
 
-// misfit is a chain or set of the plugin's that the layout has not, or has
-// otherwise: one of an older layout, or one that somebody changed.
-type misfit struct {
-	isSet bool
-	name  string
+func newTable() request {
+	attrs := append(attrString(unix.NFTA_TABLE_NAME, tableName), attrUint32(unix.NFTA_TABLE_FLAGS, 0)...)
+	attrs = append(attrs, attr(tableUserdata, userdata.AppendString(nil, commentOfTable, mark))...)
+	return request{kind: unix.NFT_MSG_NEWTABLE, flags: unix.NLM_F_CREATE, attrs: attrs, what: "table"}
 }
-
-type chain struct {
-	base     bool
-	hook     uint32
-	priority int32
-	drops    bool // its policy
-	marked   bool
-	rules    [][]expr.Any // nil for one with anything in it that the plugin's rules never have
-}
-
-type set struct {
-	keyType, keyLength, flags uint32
-	marked                    bool
-	elements                  map[string]bool // by key; those that were asked for, true if they are there
-	complete                  bool            // all were
-}
-
-// blocker is a chain of another table that drops what it does not accept.
-type blocker struct {
-	family, table, chain string
-	variant              string // suffix of the iptables that has it
-}
-
-// attempts bounds how often a reading or writing is tried again that another
-// program came in between of.
-const attempts = 100
 
 // read reads the table at one moment, or tries again.
 func (c *conn) read() (*table, error) {
@@ -128,72 +102,46 @@ func (t *table) readTable(a answer) error {
 // isMarked reports whether user data has a comment of the plugin's in it.
 func isMarked(userdata []byte) bool { return bytes.Contains(userdata, []byte(mark)) }
 
-func (t *table) readSet(a answer) error {
-	s := &set{elements: map[string]bool{}}
-	var name string
-	err := eachAttr(a.attrs, func(kind int, value []byte) error {
-		switch kind {
-		case unix.NFTA_SET_NAME:
-			name = parseString(value)
-		case unix.NFTA_SET_KEY_TYPE:
-			s.keyType = parseUint32(value)
-		case unix.NFTA_SET_KEY_LEN:
-			s.keyLength = parseUint32(value)
-		case unix.NFTA_SET_FLAGS:
-			s.flags = parseUint32(value)
-		case unix.NFTA_SET_USERDATA:
-			s.marked = isMarked(value)
-		}
-		return nil
-	})
-	if !strings.HasPrefix(name, "__") { // the anonymous sets of an operator's rules
-		t.sets[name] = s
-	}
-	t.marked = t.marked || s.marked
-	return err
+// foreign reports whether the table must not be written to: something is in it,
+// and nothing of that is known as the plugin's.
+func (t *table) foreign() bool { return t.exists && !t.marked && t.objects > 0 }
+
+// whole reports whether the table has all its sets, and nothing of another make.
+func (t *table) whole() bool {
+	return t.exists && !t.foreign() && len(t.misfits) == 0 &&
+		!slices.ContainsFunc(sets, func(l setLayout) bool { return t.sets[l.name] == nil })
 }
 
-func (t *table) readChain(a answer) error {
-	c := &chain{}
-	var table, name string
-	err := eachAttr(a.attrs, func(kind int, value []byte) error {
-		switch kind {
-		case unix.NFTA_CHAIN_TABLE:
-			table = parseString(value)
-		case unix.NFTA_CHAIN_NAME:
-			name = parseString(value)
-		case unix.NFTA_CHAIN_HOOK:
-			return c.readHook(value)
-		case unix.NFTA_CHAIN_POLICY:
-			c.drops = parseUint32(value) == nfDrop
-		case chainUserdata:
-			c.marked = isMarked(value)
-		}
-		return nil
-	})
-	family := families[a.family]
-	switch {
-	case a.family == unix.NFPROTO_INET && table == tableName:
-		t.chains[name] = c
-		t.marked = t.marked || c.marked
-	case family != "" && c.base && c.hook == nfForward && c.drops:
-		t.blockers = append(t.blockers, blocker{family, table, name, ""})
-	}
-	return err
+// misfit is a chain or set of the plugin's that the layout has not, or has
+// otherwise: one of an older layout, or one that somebody changed.
+type misfit struct {
+	isSet bool
+	name  string
 }
 
-// families are those whose chains forwarded packets pass, as nft calls them.
-var families = map[byte]string{unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "ip6", unix.NFPROTO_INET: "inet"}
+// String says what is wrong with the misfit.
+func (m misfit) String() string {
+	if m.isSet {
+		return "set " + m.name + " has another type, or is of another layout"
+	}
+	return "chain " + m.name + " has another hook, priority or policy, or is of another layout"
+}
 
-func (c *chain) readHook(value []byte) error {
-	c.base = true
-	return eachAttr(value, func(kind int, value []byte) error {
-		switch kind {
-		case unix.NFTA_HOOK_HOOKNUM:
-			c.hook = parseUint32(value)
-		case unix.NFTA_HOOK_PRIORITY:
-			c.priority = int32(parseUint32(value))
+// partMisfits parts the misfits from the chains and sets.
+func (t *table) partMisfits() {
+	for name, s := range t.sets {
+		i := slices.IndexFunc(sets, func(l setLayout) bool { return l.name == name })
+		if i < 0 && s.marked || i >= 0 && !sets[i].is(s) {
+			t.misfits = append(t.misfits, misfit{true, name})
+			delete(t.sets, name)
 		}
-		return nil
-	})
+	}
+	for name, c := range t.chains {
+		i := slices.IndexFunc(chains, func(l chainLayout) bool { return l.name == name })
+		if i < 0 && c.marked || i >= 0 && !chains[i].is(c) {
+			t.misfits = append(t.misfits, misfit{false, name})
+			delete(t.chains, name)
+		}
+	}
+	slices.SortFunc(t.misfits, func(a, b misfit) int { return cmp.Compare(a.name, b.name) })
 }

@@ -4,12 +4,65 @@ package nftables
 
 import (
 	"errors"
+	"fmt"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
+
+// TestInterrupted has another program change what is being listed.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	for dump := 1; dump <= 3; dump++ { // ahead of them, the generation and the table are asked for
+		k := holding(t, sample())
+		first := k.requests
+		k.interrupt = func(n int) bool { return n == first+1+dump }
+		if err := check(t, k, sample()); err != nil {
+			t.Errorf("dump %d: %v", dump, err)
+		}
+	}
+	k := holding(t, sample())
+	k.interrupt = func(int) bool { return true }
+	if s, err := read(k.connect()); !errors.Is(err, ErrBusy) || s.Families() != 0 {
+		t.Errorf("got families %v, error %v", s.Families().List(), err)
+	}
+}
+
+// TestUnreadable fails each request of a call once, in each way.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	k := holding(t, sample())
+	before := k.requests
+	if err := check(t, k, sample()); err != nil {
+		t.Fatal(err)
+	}
+	calls := k.requests - before
+	for _, errno := range []syscall.Errno{unix.EPERM, unix.EINVAL, unix.ENOMEM} {
+		for n := range calls {
+			t.Run(fmt.Sprintf("%s/%d", unix.ErrnoName(errno), n), func(t *testing.T) {
+				t.Parallel()
+				k := holding(t, sample())
+				first := k.requests
+				k.fail = func(i int, _ told) syscall.Errno { return map[int]syscall.Errno{first + n: errno}[i] }
+				c := k.connect()
+				s, err := read(c)
+				if err == nil {
+					err = s.Check(sample())
+				}
+				if !errors.Is(err, errno) || errors.Is(err, ErrUnsupported) != (errno == unix.EINVAL) {
+					t.Errorf("got error %v", err)
+				}
+				// Answers that come late are not taken for the next one's.
+				if s, err := read(c); err != nil || s.Check(sample()) != nil {
+					t.Errorf("afterwards: %v, %v", err, s.Check(sample()))
+				}
+			})
+		}
+	}
+}
 
 // strangers are tables of the plugin's name in which somebody else has something.
 var strangers = map[string]func(*hostTable){
@@ -105,47 +158,4 @@ func TestSameName(t *testing.T) {
 	}
 	remove(t, k, sample())
 	k.holds(t, before)
-}
-
-// TestStays keeps the table with the last container gone while the operator has
-// something in it.
-func TestStays(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		fill  func(*hostTable)
-		stays bool
-	}{
-		"nothing":                 {func(*hostTable) {}, false},
-		"an empty chain":          {func(t *hostTable) { t.newChain("mine", nil) }, false},
-		"a rule in its chain":     {func(t *hostTable) { t.chain("CNI-ADMIN").rules = [][]byte{countsAll} }, true},
-		"a rule in another chain": {func(t *hostTable) { t.newChain("mine", nil).rules = [][]byte{acceptAll} }, true},
-		"a chain on a hook":       {func(t *hostTable) { t.newChain("mine", baseChain(1, 0, nfAccept)) }, true},
-		"a counter":               {func(t *hostTable) { t.others = 1 }, true},
-		"a set": {func(t *hostTable) {
-			s := *t.set(setIPv4)
-			s.name, s.attrs = "mine", attributes{unix.NFTA_SET_NAME: []byte("mine\x00")}
-			t.sets = append(t.sets, &s)
-		}, true},
-		"an anonymous set": {func(t *hostTable) {
-			t.sets = append(t.sets, &hostSet{name: "__set0", attrs: attributes{unix.NFTA_SET_NAME: []byte("__set0\x00")}})
-		}, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			k := holding(t, sample())
-			k.other(func(h *host) { test.fill(h.table()) })
-			if err := check(t, k, sample()); err != nil {
-				t.Errorf("what is the operator's is no difference: %v", err)
-			}
-			remove(t, k, sample())
-			if got := k.host.table() != nil; got != test.stays {
-				t.Errorf("stays %t, want %t:\n%s", got, test.stays, k.host.String())
-			}
-			for _, l := range sets {
-				if test.stays && len(k.elements(l.name)) > 0 {
-					t.Errorf("set %s holds %q", l.name, k.elements(l.name))
-				}
-			}
-		})
-	}
 }

@@ -9,6 +9,34 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
+func TestFamilies(t *testing.T) {
+	t.Parallel()
+	if got := start(t, newKernel()).Families(); got != policy.BothFamilies {
+		t.Errorf("got %v", got.List())
+	}
+	unread := new(Snapshot)
+	if unread.Families() != 0 || unread.DropsSameBridge("br1") || unread.Remove(sample()) != nil || unread.Obstacles() != (policy.Obstacles{}) {
+		t.Error("a table that was not read has something")
+	}
+}
+
+func TestDropsSameBridge(t *testing.T) {
+	t.Parallel()
+	s := start(t, holding(t, sample()))
+	before := s.conn.socket.(*line).requests
+	for bridge, want := range map[string]bool{"br1": false, "br2": true, "br3": true, "br4": false, "br": false, "": false} {
+		if got := s.DropsSameBridge(bridge); got != want {
+			t.Errorf("%q: got %t, want %t", bridge, got, want)
+		}
+	}
+	if got := s.conn.socket.(*line).requests - before; got != 1 {
+		t.Errorf("asked %d times, want once", got)
+	}
+	if start(t, newKernel()).DropsSameBridge("br1") {
+		t.Error("without a table: true")
+	}
+}
+
 // TestLacks takes each element out of its set.
 func TestLacks(t *testing.T) {
 	t.Parallel()

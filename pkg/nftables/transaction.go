@@ -12,6 +12,57 @@ import (
 	"github.com/cni-isolation/firewall/pkg/journal"
 )
 
+// change is one step from the table that is to the table that must be.
+type change struct {
+	why     string // what is wrong, with the object's name
+	request request
+	member  member // that is added or deleted, if it is about one
+}
+
+// plan is a list of changes that are made all or none.
+type plan struct {
+	changes []change
+	err     error // why there can be none
+}
+
+func (p *plan) add(why string, r request) {
+	p.changes = append(p.changes, change{why: why, request: r})
+}
+
+func (p plan) requests() []request {
+	list := make([]request, len(p.changes))
+	for i, c := range p.changes {
+		list[i] = c.request
+	}
+	return list
+}
+
+// what returns what a plan makes, and what it deletes.
+func (p plan) what() (added, removed []string) {
+	for _, c := range p.changes {
+		switch c.request.kind {
+		case unix.NFT_MSG_NEWTABLE, unix.NFT_MSG_NEWCHAIN, unix.NFT_MSG_NEWSET, unix.NFT_MSG_NEWRULE, unix.NFT_MSG_NEWSETELEM:
+			added = append(added, c.request.what)
+		default:
+			removed = append(removed, c.request.what)
+		}
+	}
+	return added, removed
+}
+
+// refused says which change the kernel did not take.
+func (p plan) refused(err error) error {
+	var r refusal
+	if errors.As(err, &r) && r.index >= 0 && r.index < len(p.changes) {
+		return fmt.Errorf("writing table inet %s: %s: %w", tableName, p.changes[r.index].why, err)
+	}
+	return fmt.Errorf("writing table inet %s: %w", tableName, err)
+}
+
+// attempts bounds how often a reading or writing is tried again that another
+// program came in between of.
+const attempts = 100
+
 // patienceAlone is how often a plan is tried again that the kernel refuses while
 // no other program writes.
 const patienceAlone = 5
@@ -58,19 +109,6 @@ func (s *Snapshot) attempt(planFor func() (plan, error)) (done plan, err error) 
 	return done, ErrBusy
 }
 
-// what returns what a plan makes, and what it deletes.
-func (p plan) what() (added, removed []string) {
-	for _, c := range p.changes {
-		switch c.request.kind {
-		case unix.NFT_MSG_NEWTABLE, unix.NFT_MSG_NEWCHAIN, unix.NFT_MSG_NEWSET, unix.NFT_MSG_NEWRULE, unix.NFT_MSG_NEWSETELEM:
-			added = append(added, c.request.what)
-		default:
-			removed = append(removed, c.request.what)
-		}
-	}
-	return added, removed
-}
-
 // note remembers how members were before the first write. It is done ahead of
 // it, for of a write that is never answered nobody knows whether it was done.
 func (s *Snapshot) note(p plan) {
@@ -89,21 +127,4 @@ func (s *Snapshot) reread() error {
 	}
 	s.table = t
 	return nil
-}
-
-func (p plan) requests() []request {
-	list := make([]request, len(p.changes))
-	for i, c := range p.changes {
-		list[i] = c.request
-	}
-	return list
-}
-
-// refused says which change the kernel did not take.
-func (p plan) refused(err error) error {
-	var r refusal
-	if errors.As(err, &r) && r.index >= 0 && r.index < len(p.changes) {
-		return fmt.Errorf("writing table inet %s: %s: %w", tableName, p.changes[r.index].why, err)
-	}
-	return fmt.Errorf("writing table inet %s: %w", tableName, err)
 }

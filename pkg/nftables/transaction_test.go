@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
@@ -159,24 +160,17 @@ func once(errno syscall.Errno) func(int) error {
 	}
 }
 
-// TestSeveralRefused names the first change that is refused.
-func TestSeveralRefused(t *testing.T) {
+// TestInUse has the operator's rules refer to what must be deleted, which the
+// kernel does not do. That is no haste of other programs'.
+func TestInUse(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
-	c := k.connect()
-	table, err := c.read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := request{kind: unix.NFT_MSG_DELSETELEM, attrs: inSet(setIPv4, member{set: setIPv4, key: "none"}.encode(false))}
-	fine := request{kind: unix.NFT_MSG_NEWSETELEM, attrs: inSet(setIPv4, member{set: setIPv4, key: "more"}.encode(false))}
-	err = c.commit(table.generation, []request{fine, gone, gone, fine})
-	var r refusal
-	if !errors.As(err, &r) || r.index != 1 || !errors.Is(err, unix.ENOENT) {
-		t.Errorf("got %+v", err)
-	}
-	// What is left of the answer is not taken for the next one's.
-	if err := c.commit(table.generation, []request{fine}); err != nil {
-		t.Errorf("got error %v", err)
+	k.other(func(h *host) {
+		setDamages(setIPv4)[3].do(h.table())
+		h.table().chain("CNI-ADMIN").rules = [][]byte{ruleOf(append(in(setIPv4), &expr.Verdict{Kind: expr.VerdictDrop})...)}
+	})
+	err := start(t, k).Apply(sample(), nil)
+	if err == nil || errors.Is(err, ErrBusy) || !errors.Is(err, unix.EBUSY) {
+		t.Errorf("after %d transactions: got error %v", len(k.commits), err)
 	}
 }

@@ -15,6 +15,45 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ForwardBlocker is a chain of another table that drops what it does not accept
+// itself, and so what containers send.
+type ForwardBlocker struct {
+	Family, Table, Chain string
+	Program              string // of iptables, if it is that which keeps the table
+}
+
+// Error names the chain.
+func (o *ForwardBlocker) Error() string {
+	return fmt.Sprintf("chain %s of table %s %s drops what it does not accept itself", o.Chain, o.Family, o.Table)
+}
+
+// blocker is a chain of another table that drops what it does not accept.
+type blocker struct {
+	family, table, chain string
+	variant              string // suffix of the iptables that has it
+}
+
+// program is what iptables calls the tables that it keeps.
+func (b blocker) program() string {
+	if b.family == "inet" || b.table != "filter" || b.chain != "FORWARD" {
+		return ""
+	}
+	return map[string]string{"ip": "iptables", "ip6": "ip6tables"}[b.family] + b.variant
+}
+
+func (s *Snapshot) forwardBlockers() error {
+	if s.table == nil {
+		return nil
+	}
+	blockers := s.table.blockers
+	legacy, err := legacyBlockers()
+	errs := []error{err}
+	for _, b := range append(blockers, legacy...) {
+		errs = append(errs, &ForwardBlocker{b.family, b.table, b.chain, b.program()})
+	}
+	return errors.Join(errs...)
+}
+
 // legacy is where the tables of iptables-legacy are, which nf_tables does not
 // show. The offsets are of struct ipt_entry and ip6t_entry, in bytes.
 type legacy struct {

@@ -4,9 +4,73 @@ package nftables
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
+	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
 )
+
+type set struct {
+	keyType, keyLength, flags uint32
+	marked                    bool
+	elements                  map[string]bool // by key; those that were asked for, true if they are there
+	complete                  bool            // all were
+}
+
+// nftSetConcat is NFT_SET_CONCAT, which a kernel may show of a pair.
+const nftSetConcat = 0x80
+
+func (l setLayout) is(s *set) bool {
+	return s.keyType == l.keyType && s.keyLength == l.keyLength && s.flags&^nftSetConcat == 0
+}
+
+func (l setLayout) create() request {
+	attrs := append(attrString(unix.NFTA_SET_TABLE, tableName), attrString(unix.NFTA_SET_NAME, l.name)...)
+	attrs = append(attrs, attrUint32(unix.NFTA_SET_KEY_TYPE, l.keyType)...)
+	attrs = append(attrs, attrUint32(unix.NFTA_SET_KEY_LEN, l.keyLength)...)
+	attrs = append(attrs, attrUint32(unix.NFTA_SET_ID, uint32(1+slices.Index(sets, l)))...)
+	var data []byte
+	if l.byteOrder != 0 {
+		data = userdata.AppendUint32(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, l.byteOrder)
+	}
+	data = userdata.AppendString(data, userdata.NFTNL_UDATA_SET_COMMENT, mark+": "+l.comment)
+	attrs = append(attrs, attr(unix.NFTA_SET_USERDATA, data)...)
+	return request{kind: unix.NFT_MSG_NEWSET, flags: unix.NLM_F_CREATE, attrs: attrs, what: "set " + l.name}
+}
+
+func deleteSet(name string) request {
+	return named(unix.NFT_MSG_DELSET, unix.NFTA_SET_TABLE, unix.NFTA_SET_NAME, name, "set "+name)
+}
+
+func named(kind, tableAttr, nameAttr int, name, what string) request {
+	return request{kind: kind, attrs: append(attrString(tableAttr, tableName), attrString(nameAttr, name)...), what: what}
+}
+
+func (t *table) readSet(a answer) error {
+	s := &set{elements: map[string]bool{}}
+	var name string
+	err := eachAttr(a.attrs, func(kind int, value []byte) error {
+		switch kind {
+		case unix.NFTA_SET_NAME:
+			name = parseString(value)
+		case unix.NFTA_SET_KEY_TYPE:
+			s.keyType = parseUint32(value)
+		case unix.NFTA_SET_KEY_LEN:
+			s.keyLength = parseUint32(value)
+		case unix.NFTA_SET_FLAGS:
+			s.flags = parseUint32(value)
+		case unix.NFTA_SET_USERDATA:
+			s.marked = isMarked(value)
+		}
+		return nil
+	})
+	if !strings.HasPrefix(name, "__") { // the anonymous sets of an operator's rules
+		t.sets[name] = s
+	}
+	t.marked = t.marked || s.marked
+	return err
+}
 
 // find asks which of the members are there, of those that are not known yet. A
 // few are asked for one by one; of more, all of their set is listed, which costs

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"errors"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestExplained(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		err         error
+		unsupported bool
+		want        string
+	}{
+		{unix.EPROTONOSUPPORT, true, ErrUnsupported.Error() + ": protocol not supported"},
+		{unix.EAFNOSUPPORT, true, ErrUnsupported.Error() + ": address family not supported by protocol"},
+		{unix.EOPNOTSUPP, true, ErrUnsupported.Error() + ": operation not supported"},
+		{unix.EINVAL, true, ErrUnsupported.Error() + ": invalid argument"},
+		{unix.EPERM, false, "asking for nftables needs the capability CAP_NET_ADMIN: operation not permitted"},
+		{unix.ENOMEM, false, "asking for nftables: cannot allocate memory"},
+		{errMalformed, false, "asking for nftables: the kernel's answer is malformed"},
+		{ErrBusy, false, "asking for nftables: " + ErrBusy.Error()},
+	} {
+		err := explained(test.err)
+		if !errors.Is(err, test.err) || errors.Is(err, ErrUnsupported) != test.unsupported || err.Error() != test.want {
+			t.Errorf("got %v, want %s", err, test.want)
+		}
+	}
+	if err := explained(nil); err != nil {
+		t.Errorf("got %v", err)
+	}
+}

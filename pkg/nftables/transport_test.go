@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestLate has a call given up, and the rest of its answers come while the next
+// one waits for its own.
+func TestLate(t *testing.T) {
+	t.Parallel()
+	k := holding(t, sample())
+	first := k.requests
+	k.fail = func(n int, _ told) syscall.Errno { return map[int]syscall.Errno{first: unix.ENOMEM}[n] }
+	c := k.connect()
+	if _, err := read(c); !errors.Is(err, unix.ENOMEM) {
+		t.Fatalf("got error %v", err)
+	}
+	k.other(func(h *host) { h.tables = nil })
+	s, err := read(c)
+	if err != nil || s.table.exists {
+		t.Errorf("got error %v, and a table that is no more", err)
+	}
+}
+
+// TestNoAnswer has the kernel say nothing at all.
+func TestNoAnswer(t *testing.T) {
+	t.Parallel()
+	k := newKernel()
+	k.mangle = func([]byte) []byte { return nil }
+	if _, err := read(k.connect()); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got error %v", err)
+	}
+}
+
+// TestSeveralRefused names the first change that is refused.
+func TestSeveralRefused(t *testing.T) {
+	t.Parallel()
+	k := holding(t, sample())
+	c := k.connect()
+	table, err := c.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := request{kind: unix.NFT_MSG_DELSETELEM, attrs: inSet(setIPv4, member{set: setIPv4, key: "none"}.encode(false))}
+	fine := request{kind: unix.NFT_MSG_NEWSETELEM, attrs: inSet(setIPv4, member{set: setIPv4, key: "more"}.encode(false))}
+	err = c.commit(table.generation, []request{fine, gone, gone, fine})
+	var r refusal
+	if !errors.As(err, &r) || r.index != 1 || !errors.Is(err, unix.ENOENT) {
+		t.Errorf("got %+v", err)
+	}
+	// What is left of the answer is not taken for the next one's.
+	if err := c.commit(table.generation, []request{fine}); err != nil {
+		t.Errorf("got error %v", err)
+	}
+}
