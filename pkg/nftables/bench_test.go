@@ -10,8 +10,8 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// crowd returns two attachments on each of n bridges.
-func crowd(n int) []policy.Attachment {
+// attachmentsOn returns two attachments on each of n bridges.
+func attachmentsOn(n int) []policy.Attachment {
 	var all []policy.Attachment
 	for i := range n {
 		for host := range 2 {
@@ -29,7 +29,7 @@ func crowd(n int) []policy.Attachment {
 func BenchmarkCrowded(b *testing.B) {
 	for _, n := range []int{5, 50, 500} {
 		b.Run(fmt.Sprintf("bridges=%d", n), func(b *testing.B) {
-			all := crowd(n)
+			all := attachmentsOn(n)
 			k := newKernel()
 			s, err := read(k.connect())
 			if err == nil {

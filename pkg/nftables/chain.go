@@ -9,19 +9,19 @@ import (
 )
 
 type chain struct {
-	base     bool
-	hook     uint32
-	priority int32
-	drops    bool // its policy
-	marked   bool
-	rules    [][]expr.Any // nil for one with anything in it that the plugin's rules never have
+	base        bool
+	hook        uint32
+	priority    int32
+	policyDrops bool // its policy
+	marked      bool
+	rules       [][]expr.Any // nil for one with anything in it that the plugin's rules never have
 }
 
-func (l chainLayout) is(c *chain) bool {
+func (l chainLayout) isCompatible(c *chain) bool {
 	if l.priority == nil {
 		return !c.base
 	}
-	return c.base && c.hook == nfForward && c.priority == *l.priority && !c.drops
+	return c.base && c.hook == nfForward && c.priority == *l.priority && !c.policyDrops
 }
 
 func (l chainLayout) create(mark string) request {
@@ -33,20 +33,20 @@ func (l chainLayout) create(mark string) request {
 		attrs = append(attrs, attrUint32(unix.NFTA_CHAIN_POLICY, nfAccept)...)
 		attrs = append(attrs, attrString(unix.NFTA_CHAIN_TYPE, "filter")...)
 	}
-	attrs = append(attrs, attr(chainUserdata, userdata.AppendString(nil, commentOfTable, mark+l.comment))...)
-	return request{kind: unix.NFT_MSG_NEWCHAIN, flags: unix.NLM_F_CREATE, attrs: attrs, what: "chain " + l.name}
+	attrs = append(attrs, attr(chainUserdata, userdata.AppendString(nil, tableComment, mark+l.comment))...)
+	return request{kind: unix.NFT_MSG_NEWCHAIN, flags: unix.NLM_F_CREATE, attrs: attrs, object: "chain " + l.name}
 }
 
 // flush removes all rules of a chain.
 func flush(chain string) request {
-	return named(unix.NFT_MSG_DELRULE, unix.NFTA_RULE_TABLE, unix.NFTA_RULE_CHAIN, chain, "rules of chain "+chain)
+	return deleteRequest(unix.NFT_MSG_DELRULE, unix.NFTA_RULE_TABLE, unix.NFTA_RULE_CHAIN, chain, "rules of chain "+chain)
 }
 
 func deleteChain(name string) request {
-	return named(unix.NFT_MSG_DELCHAIN, unix.NFTA_CHAIN_TABLE, unix.NFTA_CHAIN_NAME, name, "chain "+name)
+	return deleteRequest(unix.NFT_MSG_DELCHAIN, unix.NFTA_CHAIN_TABLE, unix.NFTA_CHAIN_NAME, name, "chain "+name)
 }
 
-func (t *table) readChain(a answer) error {
+func (t *table) parseChain(a reply) error {
 	c := &chain{}
 	var table, name string
 	err := eachAttr(a.attrs, func(kind int, value []byte) error {
@@ -56,9 +56,9 @@ func (t *table) readChain(a answer) error {
 		case unix.NFTA_CHAIN_NAME:
 			name = parseString(value)
 		case unix.NFTA_CHAIN_HOOK:
-			return c.readHook(value)
+			return c.parseHook(value)
 		case unix.NFTA_CHAIN_POLICY:
-			c.drops = parseUint32(value) == nfDrop
+			c.policyDrops = parseUint32(value) == nfDrop
 		case chainUserdata:
 			c.marked = isMarked(value)
 		}
@@ -69,13 +69,13 @@ func (t *table) readChain(a answer) error {
 	case a.family == unix.NFPROTO_INET && table == tableName:
 		t.chains[name] = c
 		t.marked = t.marked || c.marked
-	case family != "" && c.base && c.hook == nfForward && c.drops:
-		t.blockers = append(t.blockers, blocker{family, table, name, ""})
+	case family != "" && c.base && c.hook == nfForward && c.policyDrops:
+		t.forwardBlockers = append(t.forwardBlockers, forwardBlocker{family, table, name, ""})
 	}
 	return err
 }
 
-func (c *chain) readHook(value []byte) error {
+func (c *chain) parseHook(value []byte) error {
 	c.base = true
 	return eachAttr(value, func(kind int, value []byte) error {
 		switch kind {

@@ -18,15 +18,15 @@ import (
 
 // damage is something that somebody does to the table.
 type damage struct {
-	name string
-	do   func(*hostTable)
-	want string // what a check says of it first
-	sets bool   // what sets hold is lost with it
+	name          string
+	do            func(*hostTable)
+	want          string // what a check says of it first
+	losesElements bool   // what sets hold is lost with it
 }
 
 const (
-	otherChain = " has another hook, priority or policy, or is of another layout"
-	otherSet   = " has another type, or is of another layout"
+	incompatibleChain = " has another hook, priority or policy, or is of another layout"
+	incompatibleSet   = " has another type, or is of another layout"
 )
 
 // damages returns everything, one by one.
@@ -49,7 +49,7 @@ func damages() []damage {
 		all = append(all, hookDamages(l)...)
 		all = append(all, ruleDamages(l)...)
 	}
-	return append(all, leftovers()...)
+	return append(all, olderLayouts()...)
 }
 
 // drop deletes a chain or set with the rules that refer to it.
@@ -71,7 +71,7 @@ func setDamages(name string) []damage {
 			s.attrs, s.elements = s.attrs.with(attributes{kind: {0, 0, 0, value}}), map[string]attributes{}
 		}
 	}
-	other := "set " + name + otherSet
+	other := "set " + name + incompatibleSet
 	return []damage{
 		{"set missing: " + name, func(t *hostTable) { t.drop(name) }, "set " + name + " is missing", true},
 		{"set of another type: " + name, change(unix.NFTA_SET_KEY_TYPE, 9), other, true},
@@ -89,14 +89,14 @@ func hookDamages(l chainLayout) []damage {
 		all = append(all, damage{"chain of " + name + ": " + l.name, func(t *hostTable) {
 			c := t.chain(l.name)
 			c.attrs = c.attrs.with(hook)
-		}, "chain " + l.name + otherChain, false})
+		}, "chain " + l.name + incompatibleChain, false})
 	}
 	if l.priority != nil {
 		all = append(all, damage{"chain on no hook: " + l.name, func(t *hostTable) {
 			c := t.chain(l.name)
 			c.attrs = maps.Clone(c.attrs)
 			delete(c.attrs, unix.NFTA_CHAIN_HOOK)
-		}, "chain " + l.name + otherChain, false})
+		}, "chain " + l.name + incompatibleChain, false})
 	}
 	return all
 }
@@ -136,21 +136,21 @@ func ruleDamages(l chainLayout) []damage {
 	return all
 }
 
-// leftovers are of a layout that a later version has no more.
-func leftovers() []damage {
-	chainMark := attributes{chainUserdata: userdata.AppendString(nil, commentOfTable, mark+": of old")}
+// olderLayouts are of a layout that a later version has no more.
+func olderLayouts() []damage {
+	chainMark := attributes{chainUserdata: userdata.AppendString(nil, tableComment, mark+": of old")}
 	setMark := attributes{unix.NFTA_SET_USERDATA: userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_COMMENT, mark+": of old")}
 	return []damage{
 		{"chain of an older layout", func(t *hostTable) {
 			old := t.newChain("a_former", baseChain(nfForward, -5, nfAccept).with(chainMark))
 			old.rules = [][]byte{ruleOf(jump(chainStage2)...)}
-		}, "chain a_former" + otherChain, false},
+		}, "chain a_former" + incompatibleChain, false},
 		{"set of an older layout", func(t *hostTable) {
 			s := *t.set(setIPv4)
 			s.name, s.attrs = "a_former", s.attrs.with(setMark).with(attributes{unix.NFTA_SET_NAME: []byte("a_former\x00")})
 			t.sets = append(t.sets, &s)
-			t.chain(chainStage2).rules = [][]byte{ruleOf(in("a_former")...)}
-		}, "set a_former" + otherSet, false},
+			t.chain(chainStage2).rules = [][]byte{ruleOf(lookup("a_former")...)}
+		}, "set a_former" + incompatibleSet, false},
 	}
 }
 
@@ -164,16 +164,16 @@ func TestDamage(t *testing.T) {
 			t.Parallel()
 			k := holding(t, sample())
 			apply(t, k, stranger)
-			k.other(func(h *host) {
+			k.otherProgram(func(h *host) {
 				h.table().chain("CNI-ADMIN").rules = [][]byte{countsAll}
 				d.do(h.table())
 			})
-			differs(t, k, sample(), d.want)
+			wantDifference(t, k, sample(), d.want)
 			apply(t, k, sample())
 			if err := check(t, k, sample()); err != nil {
 				t.Errorf("not healed: %v in\n%s", err, k.host.String())
 			}
-			if err := check(t, k, stranger); !d.sets && err != nil {
+			if err := check(t, k, stranger); !d.losesElements && err != nil {
 				t.Errorf("of others: %v", err)
 			}
 			if strings.Contains(k.host.String(), "a_former") {
@@ -183,13 +183,13 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestAsleep has a table that is dormant and lacks a chain: it is woken first, for
+// TestDormant has a table that is dormant and lacks a chain: it is woken first, for
 // the kernel takes no chain on a hook with that, and then healed.
-func TestAsleep(t *testing.T) {
+func TestDormant(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
 	whole := k.host.String()
-	k.other(func(h *host) {
+	k.otherProgram(func(h *host) {
 		damages()[0].do(h.table())
 		h.table().drop(chainForward)
 		clear(h.table().set(setIsolated).elements)

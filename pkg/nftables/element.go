@@ -13,36 +13,36 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// member says whether something is an element of a set.
-type member struct {
+// element says whether something is an element of a set.
+type element struct {
 	set, key string // the key as the kernel has it
-	in       bool
+	present  bool
 	owner    policy.Owner // for who lists the table; of a bridge just the network
 }
 
-// members returns what the sets must hold, and what they must not, of the
+// desiredElements returns what the sets must hold, and what they must not, of the
 // bridges and addresses of a rule set.
-func members(rs policy.RuleSet) []member {
-	all := containers(rs, true)
+func desiredElements(rs policy.RuleSet) []element {
+	all := addressElements(rs, true)
 	for _, b := range rs.Bridges {
-		all = append(all, membersOf(b)...)
+		all = append(all, bridgeElements(b)...)
 	}
 	return all
 }
 
-// absent returns members that none of a rule set's bridges and addresses is.
-func absent(rs policy.RuleSet) []member {
-	all := containers(rs, false)
+// absentElements returns members that none of a rule set's bridges and addresses is.
+func absentElements(rs policy.RuleSet) []element {
+	all := addressElements(rs, false)
 	for _, b := range rs.Bridges {
 		b.IngressPolicy, b.PublishedPorts = policy.Open, policy.Deny
-		all = append(all, membersOf(b)...)
+		all = append(all, bridgeElements(b)...)
 	}
 	return all
 }
 
-func membersOf(b policy.Bridge) []member {
-	name, owner := nameKey(b.Name), policy.Owner{Network: b.Network}
-	return []member{
+func bridgeElements(b policy.Bridge) []element {
+	name, owner := interfaceKey(b.Name), policy.Owner{Network: b.Network}
+	return []element{
 		{setIsolated, name, b.IngressPolicy.Isolates(), owner},
 		{setSameBridge, name + name, b.IngressPolicy.Isolates(), owner},
 		{setBlockedWithin, name + name, b.IngressPolicy == policy.Isolated, owner},
@@ -50,50 +50,50 @@ func membersOf(b policy.Bridge) []member {
 	}
 }
 
-// closing returns those members of all bridges but some whose lack, or surplus,
+// isolatingElements returns those members of all bridges but some whose lack, or surplus,
 // opens what must be closed.
-func closing(bridges []policy.Bridge, but []string) []member {
-	all := make([]member, 0, len(bridges))
+func isolatingElements(bridges []policy.Bridge, but []string) []element {
+	all := make([]element, 0, len(bridges))
 	for _, b := range bridges {
 		if slices.Contains(but, b.Name) {
 			continue
 		}
-		name, owner := nameKey(b.Name), policy.Owner{Network: b.Network}
+		name, owner := interfaceKey(b.Name), policy.Owner{Network: b.Network}
 		if b.IngressPolicy.Isolates() {
-			all = append(all, member{setIsolated, name, true, owner})
+			all = append(all, element{setIsolated, name, true, owner})
 		}
 		if b.IngressPolicy == policy.Isolated {
-			all = append(all, member{setBlockedWithin, name + name, true, owner})
+			all = append(all, element{setBlockedWithin, name + name, true, owner})
 		}
 		if b.PublishedPorts == policy.Deny {
-			all = append(all, member{setPublished, name, false, owner})
+			all = append(all, element{setPublished, name, false, owner})
 		}
 	}
 	return all
 }
 
-func containers(rs policy.RuleSet, in bool) []member {
-	var all []member
+func addressElements(rs policy.RuleSet, in bool) []element {
+	var all []element
 	for _, p := range rs.Addresses {
-		all = append(all, member{setOf(p), string(p.Addr().AsSlice()), in, rs.Owners[p]})
+		all = append(all, element{addressSet(p), string(p.Addr().AsSlice()), in, rs.Owners[p]})
 	}
 	return all
 }
 
-func setOf(p netip.Prefix) string {
+func addressSet(p netip.Prefix) string {
 	if policy.FamilyOf(p) == policy.IPv4 {
 		return setIPv4
 	}
 	return setIPv6
 }
 
-// nameKey pads an interface's name as the kernel compares it.
-func nameKey(name string) string { return (name + zeroes)[:unix.IFNAMSIZ] }
+// interfaceKey pads an interface's name as the kernel compares it.
+func interfaceKey(name string) string { return (name + zeroes)[:unix.IFNAMSIZ] }
 
 var zeroes = strings.Repeat("\x00", unix.IFNAMSIZ)
 
 // String returns the element as nft prints it.
-func (m member) String() string {
+func (m element) String() string {
 	if addr, ok := netip.AddrFromSlice([]byte(m.key)); ok && (m.set == setIPv4 || m.set == setIPv6) {
 		return addr.String()
 	}
@@ -104,7 +104,7 @@ func (m member) String() string {
 	return strings.Join(names, " . ")
 }
 
-func (m member) what() string { return "element " + m.set + " " + m.String() }
+func (m element) object() string { return "element " + m.set + " " + m.String() }
 
 // maxComment is the number of bytes that nft reads of one
 // (NFTNL_UDATA_COMMENT_MAXLEN less the terminating zero).
@@ -112,7 +112,7 @@ const maxComment = 127
 
 // comment names the owner. nft prints it between quotes, and reads what it
 // printed.
-func (m member) comment() string {
+func (m element) comment() string {
 	text := strings.Map(func(c rune) rune {
 		if c == '"' || c == '\\' || c < ' ' || c > '~' {
 			return '?'
@@ -123,7 +123,7 @@ func (m member) comment() string {
 }
 
 // encode returns the element as a list of them has it.
-func (m member) encode(withComment bool) []byte {
+func (m element) encode(withComment bool) []byte {
 	key := attrNested(unix.NFTA_SET_ELEM_KEY, attr(unix.NFTA_DATA_VALUE, []byte(m.key)))
 	if !withComment || m.comment() == "" {
 		return attrNested(unix.NFTA_LIST_ELEM, key)
@@ -132,8 +132,8 @@ func (m member) encode(withComment bool) []byte {
 	return attrNested(unix.NFTA_LIST_ELEM, key, attr(unix.NFTA_SET_ELEM_USERDATA, data))
 }
 
-// inSet returns the attributes of a message about elements of a set.
-func inSet(name string, elements ...[]byte) []byte {
+// elementList returns the attributes of a message about elements of a set.
+func elementList(name string, elements ...[]byte) []byte {
 	attrs := append(attrString(unix.NFTA_SET_ELEM_LIST_TABLE, tableName), attrString(unix.NFTA_SET_ELEM_LIST_SET, name)...)
 	if len(elements) > 0 {
 		attrs = append(attrs, attrNested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, elements...)...)

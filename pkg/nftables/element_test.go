@@ -28,11 +28,11 @@ func TestComment(t *testing.T) {
 		{policy.Owner{Network: "net", ContainerID: long}, ("net " + long)[:127]},
 		{policy.Owner{Network: strings.Repeat("ü", 130)}, strings.Repeat("?", 127)},
 	} {
-		m := member{set: setIPv4, key: "\x0a\x01\x00\x02", owner: test.owner}
+		m := element{set: setIPv4, key: "\x0a\x01\x00\x02", owner: test.owner}
 		if got := m.comment(); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)
 		}
-		data, has := mustParse(mustElement(m))[unix.NFTA_SET_ELEM_USERDATA]
+		data, has := mustParse(elementAttrs(m))[unix.NFTA_SET_ELEM_USERDATA]
 		if has != (test.want != "") || has && !strings.HasSuffix(string(data), test.want+"\x00") {
 			t.Errorf("%q: got user data %q", test.want, data)
 		}
@@ -42,19 +42,19 @@ func TestComment(t *testing.T) {
 	}
 }
 
-func TestMemberString(t *testing.T) {
+func TestElementString(t *testing.T) {
 	t.Parallel()
-	name := nameKey("br1")
+	name := interfaceKey("br1")
 	for _, test := range []struct{ set, key, want string }{
 		{setIPv4, "\x0a\x01\x00\x02", "10.1.0.2"},
 		{setIPv6, "\xfd\x01" + strings.Repeat("\x00", 13) + "\x02", "fd01::2"},
 		{setIsolated, name, `"br1"`},
-		{setIsolated, nameKey("123456789012345"), `"123456789012345"`},
-		{setPublished, nameKey("a:b.c"), `"a:b.c"`},
+		{setIsolated, interfaceKey("123456789012345"), `"123456789012345"`},
+		{setPublished, interfaceKey("a:b.c"), `"a:b.c"`},
 		{setSameBridge, name + name, `"br1" . "br1"`},
-		{setBlockedWithin, name + nameKey("br2"), `"br1" . "br2"`},
+		{setBlockedWithin, name + interfaceKey("br2"), `"br1" . "br2"`},
 	} {
-		if got := (member{set: test.set, key: test.key}).String(); got != test.want {
+		if got := (element{set: test.set, key: test.key}).String(); got != test.want {
 			t.Errorf("set %s, key %q: got %s, want %s", test.set, test.key, got, test.want)
 		}
 	}
@@ -64,11 +64,11 @@ func TestMemberString(t *testing.T) {
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "a", "cni0", "123456789012345"} {
-		if got := nameKey(name); len(got) != 16 || strings.TrimRight(got, "\x00") != name {
+		if got := interfaceKey(name); len(got) != 16 || strings.TrimRight(got, "\x00") != name {
 			t.Errorf("%q: got %q", name, got)
 		}
 	}
-	for _, m := range append(members(sample()), absent(sample())...) {
+	for _, m := range append(desiredElements(sample()), absentElements(sample())...) {
 		i := slices.IndexFunc(sets, func(l setLayout) bool { return l.name == m.set })
 		if i < 0 || len(m.key) != int(sets[i].keyLength) {
 			t.Errorf("set %s: a key of %d bytes", m.set, len(m.key))
@@ -76,19 +76,19 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestAbsent expects a removal to take out all that an ADD may have put in, and
+// TestAbsentElements expects a removal to take out all that an ADD may have put in, and
 // not to add anything.
-func TestAbsent(t *testing.T) {
+func TestAbsentElements(t *testing.T) {
 	t.Parallel()
 	type place struct{ set, key string }
 	going := map[place]bool{}
-	for _, m := range absent(sample()) {
-		if m.in {
+	for _, m := range absentElements(sample()) {
+		if m.present {
 			t.Errorf("%s would be in set %s", m, m.set)
 		}
 		going[place{m.set, m.key}] = true
 	}
-	for _, m := range members(sample()) {
+	for _, m := range desiredElements(sample()) {
 		if !going[place{m.set, m.key}] {
 			t.Errorf("%s stays in set %s", m, m.set)
 		}

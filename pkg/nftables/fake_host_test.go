@@ -14,12 +14,12 @@ import (
 type host struct{ tables []*hostTable }
 
 type hostTable struct {
-	family byte
-	name   string
-	attrs  attributes
-	chains []*hostChain
-	sets   []*hostSet
-	others int // counters, maps of the operator's and the like
+	family       byte
+	name         string
+	attrs        attributes
+	chains       []*hostChain
+	sets         []*hostSet
+	otherObjects int // counters, maps of the operator's and the like
 }
 
 type hostChain struct {

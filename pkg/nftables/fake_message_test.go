@@ -13,20 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// told is one of nf_tables, either way.
-type told struct {
+// message is one of nf_tables, either way.
+type message struct {
 	kind, flags int // NFT_MSG_…, or one of the two below
 	sequence    uint32
 	family      byte
 	attrs       attributes
-	list        []attributes // elements, where it is about some
+	elements    []attributes // elements, where it is about some
 }
 
 // What begins and ends a transaction is not of nf_tables' own kinds.
 const (
-	ours       = unix.NFNL_SUBSYS_NFTABLES << 8
-	batchBegin = unix.NFNL_MSG_BATCH_BEGIN - ours
-	batchEnd   = unix.NFNL_MSG_BATCH_END - ours
+	subsystem  = unix.NFNL_SUBSYS_NFTABLES << 8
+	batchBegin = unix.NFNL_MSG_BATCH_BEGIN - subsystem
+	batchEnd   = unix.NFNL_MSG_BATCH_END - subsystem
 )
 
 // attributes are those of a message by their kind, as they were told.
@@ -65,10 +65,10 @@ func (a attributes) append(b []byte) []byte {
 }
 
 // body returns the message without netlink's header.
-func (m told) body() []byte {
+func (m message) body() []byte {
 	b := m.attrs.append([]byte{m.family, unix.NFNETLINK_V0, 0, 0})
-	if len(m.list) > 0 {
-		b = append(b, attrNested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, encodeList(m.list)...)...)
+	if len(m.elements) > 0 {
+		b = append(b, attrNested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, encodeList(m.elements)...)...)
 	}
 	return b
 }
@@ -92,22 +92,22 @@ func datagram(kind, flags int, sequence uint32, body []byte) []byte {
 	return append(b, make([]byte, -len(b)&3)...)
 }
 
-func numberOf(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
+func errorBody(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
 
-func parseMessages(b []byte) ([]told, error) {
+func parseMessages(b []byte) ([]message, error) {
 	raw, err := syscall.ParseNetlinkMessage(b)
 	if err != nil {
 		return nil, err
 	}
-	messages := make([]told, len(raw))
+	messages := make([]message, len(raw))
 	for i, r := range raw {
-		kind := int(r.Header.Type) - ours
-		m := told{kind: kind, flags: int(r.Header.Flags), sequence: r.Header.Seq, family: r.Data[0]}
+		kind := int(r.Header.Type) - subsystem
+		m := message{kind: kind, flags: int(r.Header.Flags), sequence: r.Header.Seq, family: r.Data[0]}
 		if m.attrs, err = parseAttributes(r.Data[4:]); err != nil {
 			return nil, err
 		}
 		if strings.HasSuffix(kindName(kind), "SETELEM") {
-			m.list = parseList(m.attrs[unix.NFTA_SET_ELEM_LIST_ELEMENTS])
+			m.elements = parseList(m.attrs[unix.NFTA_SET_ELEM_LIST_ELEMENTS])
 			delete(m.attrs, unix.NFTA_SET_ELEM_LIST_ELEMENTS)
 		}
 		messages[i] = m
@@ -138,7 +138,7 @@ func kindName(kind int) string {
 }
 
 // kinds returns the kinds of messages without repetition, in their order.
-func kinds(messages []told) []string {
+func kinds(messages []message) []string {
 	var names []string
 	for _, m := range messages {
 		names = append(names, kindName(m.kind))

@@ -11,7 +11,7 @@ import (
 )
 
 // newChain makes a chain. What hook one is on that is there does not change.
-func (w *writer) newChain(t *hostTable, m told) syscall.Errno {
+func (w *writer) newChain(t *hostTable, m message) syscall.Errno {
 	name := m.attrs.str(unix.NFTA_CHAIN_NAME)
 	_, base := m.attrs[unix.NFTA_CHAIN_HOOK]
 	switch c := t.chain(name); {
@@ -40,7 +40,7 @@ func (t *hostTable) deleteChain(name string) syscall.Errno {
 }
 
 // newRule adds a rule at the end of its chain.
-func (t *hostTable) newRule(m told) syscall.Errno {
+func (t *hostTable) newRule(m message) syscall.Errno {
 	c := t.chain(m.attrs.str(unix.NFTA_RULE_CHAIN))
 	if c == nil || m.flags&unix.NLM_F_APPEND == 0 {
 		return unix.ENOENT
@@ -75,7 +75,7 @@ func (t *hostTable) flush(name string) syscall.Errno {
 
 // newSet makes a set. The kernel wants a number for it, which is unlike those of
 // the transaction's others.
-func (t *hostTable) newSet(m told) syscall.Errno {
+func (t *hostTable) newSet(m message) syscall.Errno {
 	name := m.attrs.str(unix.NFTA_SET_NAME)
 	switch s := t.set(name); {
 	case m.attrs.number(unix.NFTA_SET_ID) == 0 || m.attrs.number(unix.NFTA_SET_KEY_LEN) == 0:
@@ -104,12 +104,12 @@ func (t *hostTable) deleteSet(name string) syscall.Errno {
 
 // element adds elements, or deletes them. One that is there may be added again,
 // but one that is not there is not deleted.
-func (t *hostTable) element(m told) syscall.Errno {
+func (t *hostTable) element(m message) syscall.Errno {
 	s := t.set(m.attrs.str(unix.NFTA_SET_ELEM_LIST_SET))
 	if s == nil {
 		return unix.ENOENT
 	}
-	for _, e := range m.list {
+	for _, e := range m.elements {
 		key := keyOf(e)
 		_, there := s.elements[key]
 		switch {

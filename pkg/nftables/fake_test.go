@@ -18,15 +18,15 @@ type kernel struct {
 	generation uint32
 	host       host
 
-	requests int      // that read, since it was made
-	commits  [][]told // transactions that were asked for, done or not
+	requests int         // that read, since it was made
+	commits  [][]message // transactions that were asked for, done or not
 
 	// What goes wrong. Each is called with the number of the request or the
 	// transaction, counted from 0; those that are nil never happen.
-	meanwhile    func(commit int, h *host) bool // another program's change ahead of a transaction; whether it made one
+	concurrent   func(commit int, h *host) bool // another program's change ahead of a transaction; whether it made one
 	refuse       func(commit int) *fault
 	unanswered   func(commit int) (silent, done bool)
-	fail         func(n int, m told) syscall.Errno
+	fail         func(n int, m message) syscall.Errno
 	interrupt    func(n int) bool       // a dump is
 	mangle       func(b []byte) []byte  // an answer
 	cannotBeSent func(commit int) error // the socket's own refusal
@@ -38,18 +38,18 @@ type fault struct {
 	errno syscall.Errno
 }
 
-// line is one connection to the fake kernel.
-type line struct {
+// fakeSocket is one connection to the fake kernel.
+type fakeSocket struct {
 	*kernel
-	answers [][]byte
+	replies [][]byte
 }
 
 // newKernel returns one without any table.
 func newKernel() *kernel { return &kernel{generation: 7} }
 
-func (k *kernel) connect() *conn { return newConn(&line{kernel: k}) }
+func (k *kernel) connect() *conn { return newConn(&fakeSocket{kernel: k}) }
 
-func (l *line) send(b []byte) error {
+func (l *fakeSocket) send(b []byte) error {
 	messages, err := parseMessages(b)
 	if err != nil {
 		return err
@@ -71,12 +71,12 @@ func (l *line) send(b []byte) error {
 
 // receive gives one datagram. Where there is none it fails at once, as the real
 // socket does after its patience.
-func (l *line) receive(buffer []byte) (int, error) {
-	if len(l.answers) == 0 {
+func (l *fakeSocket) receive(buffer []byte) (int, error) {
+	if len(l.replies) == 0 {
 		return 0, fmt.Errorf("no answer: %w", os.ErrDeadlineExceeded)
 	}
-	b := l.answers[0]
-	l.answers = l.answers[1:]
+	b := l.replies[0]
+	l.replies = l.replies[1:]
 	if l.mangle != nil {
 		b = l.mangle(b)
 	}
@@ -84,14 +84,14 @@ func (l *line) receive(buffer []byte) (int, error) {
 }
 
 // acknowledge answers a request with an error number, or with success.
-func (l *line) acknowledge(m told, errno syscall.Errno) {
-	body := numberOf(-int32(errno))
+func (l *fakeSocket) acknowledge(m message, errno syscall.Errno) {
+	body := errorBody(-int32(errno))
 	body = append(body, make([]byte, unix.NLMSG_HDRLEN)...) // of what it answers
-	l.answers = append(l.answers, datagram(unix.NLMSG_ERROR, 0, m.sequence, body))
+	l.replies = append(l.replies, datagram(unix.NLMSG_ERROR, 0, m.sequence, body))
 }
 
 // read answers one request that reads.
-func (l *line) read(m told) {
+func (l *fakeSocket) read(m message) {
 	n := l.requests
 	l.requests++
 	if l.fail != nil {
@@ -100,7 +100,7 @@ func (l *line) read(m told) {
 			return
 		}
 	}
-	found, errno := l.find(m)
+	found, errno := l.get(m)
 	switch {
 	case errno != 0:
 		l.acknowledge(m, errno)
@@ -108,14 +108,14 @@ func (l *line) read(m told) {
 		l.dump(m, found, l.interrupt != nil && l.interrupt(n))
 	default:
 		for _, f := range found {
-			l.answers = append(l.answers, datagram(ours+f.kind, 0, m.sequence, f.body()))
+			l.replies = append(l.replies, datagram(subsystem+f.kind, 0, m.sequence, f.body()))
 		}
 		l.acknowledge(m, 0)
 	}
 }
 
 // dump answers with a few messages a datagram, the end on its own.
-func (l *line) dump(m told, found []told, interrupted bool) {
+func (l *fakeSocket) dump(m message, found []message, interrupted bool) {
 	flags := unix.NLM_F_MULTI
 	if interrupted {
 		flags |= unix.NLM_F_DUMP_INTR
@@ -125,15 +125,15 @@ func (l *line) dump(m told, found []told, interrupted bool) {
 		var b []byte
 		n := min(few, len(found))
 		for _, f := range found[:n] {
-			b = append(b, datagram(ours+f.kind, flags, m.sequence, f.body())...)
+			b = append(b, datagram(subsystem+f.kind, flags, m.sequence, f.body())...)
 		}
-		l.answers, found = append(l.answers, b), found[n:]
+		l.replies, found = append(l.replies, b), found[n:]
 	}
-	l.answers = append(l.answers, datagram(unix.NLMSG_DONE, flags, m.sequence, numberOf(0)))
+	l.replies = append(l.replies, datagram(unix.NLMSG_DONE, flags, m.sequence, errorBody(0)))
 }
 
-// start reads the table as a call of the plugin does.
-func start(t *testing.T, k *kernel) *Snapshot {
+// readSnapshot reads the table as a call of the plugin does.
+func readSnapshot(t *testing.T, k *kernel) *Snapshot {
 	t.Helper()
 	s, err := read(k.connect())
 	if err != nil {
@@ -142,14 +142,14 @@ func start(t *testing.T, k *kernel) *Snapshot {
 	return s
 }
 
-// other lets another program change something, now.
-func (k *kernel) other(do func(*host)) {
+// otherProgram lets another program change something, now.
+func (k *kernel) otherProgram(do func(*host)) {
 	do(&k.host)
 	k.generation++
 }
 
 // last returns the last transaction that was asked for.
-func (k *kernel) last() []told { return k.commits[len(k.commits)-1] }
+func (k *kernel) last() []message { return k.commits[len(k.commits)-1] }
 
 // nth makes a fault happen just once.
 func nth[T any](n int, fault T) func(int) T {

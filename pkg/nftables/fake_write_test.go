@@ -14,14 +14,14 @@ import (
 // of one whose tables are not those of the generation it was made for, only the
 // beginning is answered; else each message that is refused, and each that asks
 // for an answer.
-func (l *line) transact(messages []told) {
+func (l *fakeSocket) transact(messages []message) {
 	n, end := len(l.commits), len(messages)-1
 	begin, changes := messages[0], messages[1:end]
 	if messages[end].kind != batchEnd {
 		return // the kernel throws such a one away
 	}
 	l.commits = append(l.commits, changes)
-	if l.meanwhile != nil && l.meanwhile(n, &l.host) {
+	if l.concurrent != nil && l.concurrent(n, &l.host) {
 		l.generation++
 	}
 	if begin.attrs.number(unix.NFNL_BATCH_GENID) != l.generation {
@@ -52,7 +52,7 @@ func (l *line) transact(messages []told) {
 }
 
 // change makes the changes, or notes which are refused.
-func (k *kernel) change(changes []told, errnos []syscall.Errno) {
+func (k *kernel) change(changes []message, errnos []syscall.Errno) {
 	next := k.host.clone()
 	w := writer{host: &next}
 	for i, m := range changes {
@@ -81,7 +81,7 @@ type writer struct {
 }
 
 // one makes one change, or returns why the kernel would refuse it.
-func (w *writer) one(m told) syscall.Errno {
+func (w *writer) one(m message) syscall.Errno {
 	kind := kindName(m.kind)
 	if kind == "NEWTABLE" {
 		return w.newTable(m)
@@ -114,7 +114,7 @@ func (w *writer) one(m told) syscall.Errno {
 }
 
 // newTable makes a table, or changes the flags of one that is there.
-func (w *writer) newTable(m told) syscall.Errno {
+func (w *writer) newTable(m message) syscall.Errno {
 	t := w.host.find(m.family, m.attrs.str(unix.NFTA_TABLE_NAME))
 	if t == nil {
 		w.host.tables = append(w.host.tables, &hostTable{family: m.family, name: m.attrs.str(unix.NFTA_TABLE_NAME), attrs: m.attrs})

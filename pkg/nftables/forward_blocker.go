@@ -27,14 +27,14 @@ func (o *ForwardBlocker) Error() string {
 	return fmt.Sprintf("chain %s of table %s %s drops what it does not accept itself", o.Chain, o.Family, o.Table)
 }
 
-// blocker is a chain of another table that drops what it does not accept.
-type blocker struct {
+// forwardBlocker is a chain of another table that drops what it does not accept.
+type forwardBlocker struct {
 	family, table, chain string
 	variant              string // suffix of the iptables that has it
 }
 
 // program is what iptables calls the tables that it keeps.
-func (b blocker) program() string {
+func (b forwardBlocker) program() string {
 	if b.family == "inet" || b.table != "filter" || b.chain != "FORWARD" {
 		return ""
 	}
@@ -45,8 +45,8 @@ func (s *Snapshot) forwardBlockers() error {
 	if s.table == nil {
 		return nil
 	}
-	blockers := s.table.blockers
-	legacy, err := legacyBlockers()
+	blockers := s.table.forwardBlockers
+	legacy, err := legacyForwardBlockers()
 	errs := []error{err}
 	for _, b := range append(blockers, legacy...) {
 		errs = append(errs, &ForwardBlocker{b.family, b.table, b.chain, b.program()})
@@ -54,9 +54,9 @@ func (s *Snapshot) forwardBlockers() error {
 	return errors.Join(errs...)
 }
 
-// legacy is where the tables of iptables-legacy are, which nf_tables does not
+// legacyTable is where the tables of iptables-legacy are, which nf_tables does not
 // show. The offsets are of struct ipt_entry and ip6t_entry, in bytes.
-type legacy struct {
+type legacyTable struct {
 	family       string
 	names        string // file that lists the tables there are; asking for one that is not there would make it
 	domain       int
@@ -64,29 +64,29 @@ type legacy struct {
 	targetOffset int // where in an entry the offset of its target stands
 }
 
-var legacies = []legacy{
+var legacyTables = []legacyTable{
 	{"ip", "/proc/net/ip_tables_names", unix.AF_INET, unix.SOL_IP, 88},
 	{"ip6", "/proc/net/ip6_tables_names", unix.AF_INET6, unix.SOL_IPV6, 140},
 }
 
-// legacyBlockers returns the chains FORWARD of iptables-legacy whose policy is
+// legacyForwardBlockers returns the chains FORWARD of iptables-legacy whose policy is
 // DROP.
-func legacyBlockers() ([]blocker, error) {
-	var found []blocker
-	for _, l := range legacies {
+func legacyForwardBlockers() ([]forwardBlocker, error) {
+	var found []forwardBlocker
+	for _, l := range legacyTables {
 		names, err := os.ReadFile(l.names)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && !slices.Contains(strings.Fields(string(names)), "filter") {
 			continue
 		}
 		drops := false
 		if err == nil {
-			drops, err = l.drops()
+			drops, err = l.policyDrops()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the policy of FORWARD in the %s filter table of iptables-legacy: %w", l.family, err)
 		}
 		if drops {
-			found = append(found, blocker{l.family, "filter", "FORWARD", "-legacy"})
+			found = append(found, forwardBlocker{l.family, "filter", "FORWARD", "-legacy"})
 		}
 	}
 	return found, nil
@@ -105,9 +105,9 @@ const (
 	verdictDrop  = ^uint32(0) // -NF_DROP - 1
 )
 
-// drops reports whether the policy of the chain FORWARD is DROP: the verdict of
+// policyDrops reports whether the policy of the chain FORWARD is DROP: the verdict of
 // the entry at the chain's end.
-func (l legacy) drops() (bool, error) {
+func (l legacyTable) policyDrops() (bool, error) {
 	fd, err := unix.Socket(l.domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 	if err != nil {
 		return false, err

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBlockers finds the chains that drop what nobody accepts, of all families
+// TestForwardBlockers finds the chains that drop what nobody accepts, of all families
 // whose packets are forwarded.
-func TestBlockers(t *testing.T) {
+func TestForwardBlockers(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
-	k.other(func(h *host) {
+	k.otherProgram(func(h *host) {
 		h.newTable(unix.NFPROTO_IPV4, "filter").newChain("FORWARD", baseChain(nfForward, 0, nfDrop))
 		h.newTable(unix.NFPROTO_IPV6, "filter").newChain("FORWARD", baseChain(nfForward, 0, nfAccept))
 		h.newTable(unix.NFPROTO_BRIDGE, "filter").newChain("FORWARD", baseChain(nfForward, 0, nfDrop))
@@ -25,7 +25,7 @@ func TestBlockers(t *testing.T) {
 	})
 	apply(t, k, sample()) // with the plugin's own table in between
 	var got []string
-	for _, b := range start(t, k).table.blockers {
+	for _, b := range readSnapshot(t, k).table.forwardBlockers {
 		got = append(got, strings.Join([]string{b.family, b.table, b.chain, b.variant}, " "))
 	}
 	if want := "ip filter FORWARD ,inet mine through "; strings.Join(got, ",") != want {
@@ -33,19 +33,19 @@ func TestBlockers(t *testing.T) {
 	}
 }
 
-func TestBlockerProgram(t *testing.T) {
+func TestForwardBlockerProgram(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		blocker blocker
+		blocker forwardBlocker
 		want    string
 	}{
-		{blocker{"ip", "filter", "FORWARD", ""}, "iptables"},
-		{blocker{"ip", "filter", "FORWARD", "-legacy"}, "iptables-legacy"},
-		{blocker{"ip6", "filter", "FORWARD", ""}, "ip6tables"},
-		{blocker{"ip6", "filter", "FORWARD", "-legacy"}, "ip6tables-legacy"},
-		{blocker{"inet", "filter", "FORWARD", ""}, ""},
-		{blocker{"ip", "mine", "FORWARD", ""}, ""},
-		{blocker{"ip6", "filter", "through", ""}, ""},
+		{forwardBlocker{"ip", "filter", "FORWARD", ""}, "iptables"},
+		{forwardBlocker{"ip", "filter", "FORWARD", "-legacy"}, "iptables-legacy"},
+		{forwardBlocker{"ip6", "filter", "FORWARD", ""}, "ip6tables"},
+		{forwardBlocker{"ip6", "filter", "FORWARD", "-legacy"}, "ip6tables-legacy"},
+		{forwardBlocker{"inet", "filter", "FORWARD", ""}, ""},
+		{forwardBlocker{"ip", "mine", "FORWARD", ""}, ""},
+		{forwardBlocker{"ip6", "filter", "through", ""}, ""},
 	} {
 		if got := test.blocker.program(); got != test.want {
 			t.Errorf("%v: got %q, want %q", test.blocker, got, test.want)

@@ -10,10 +10,10 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// listed returns the table of a fake kernel, as if all that a rule set wants in
+// listedTable returns the table of a fake kernel, as if all that a rule set wants in
 // its sets had been listed. The fake lists all in one message, which has no room
 // for as many as are meant here.
-func listed(tb testing.TB, rs policy.RuleSet) *table {
+func listedTable(tb testing.TB, rs policy.RuleSet) *table {
 	tb.Helper()
 	k := newKernel()
 	s, err := read(k.connect())
@@ -26,15 +26,15 @@ func listed(tb testing.TB, rs policy.RuleSet) *table {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for _, m := range members(rs) {
-		s.table.sets[m.set].elements[m.key] = m.in
-		s.table.sets[m.set].complete = true
+	for _, m := range desiredElements(rs) {
+		s.table.sets[m.set].elements[m.key] = m.present
+		s.table.sets[m.set].listed = true
 	}
 	return s.table
 }
 
 // encoded is the bytes of a plan's requests.
-func encoded(p plan) []byte {
+func encoded(p transaction) []byte {
 	var b []byte
 	for _, c := range p.changes {
 		b = c.request.append(b, 0)
@@ -46,10 +46,10 @@ func encoded(p plan) []byte {
 func BenchmarkRender(b *testing.B) {
 	for _, n := range []int{5, 50, 500} {
 		b.Run(fmt.Sprintf("bridges=%d", n), func(b *testing.B) {
-			rs := policy.Desired(crowd(n)...)
+			rs := policy.Desired(attachmentsOn(n)...)
 			b.ReportAllocs()
 			for b.Loop() {
-				_ = encoded(missing(&table{}, rs.AdminChains, members(rs)))
+				_ = encoded(planApply(&table{}, rs.AdminChains, desiredElements(rs)))
 			}
 		})
 	}
@@ -59,22 +59,22 @@ func BenchmarkRender(b *testing.B) {
 func TestGrowth(t *testing.T) {
 	for name, prepare := range map[string]func(rs policy.RuleSet) func() int{
 		"render": func(rs policy.RuleSet) func() int {
-			return func() int { return len(encoded(missing(&table{}, rs.AdminChains, members(rs)))) }
+			return func() int { return len(encoded(planApply(&table{}, rs.AdminChains, desiredElements(rs)))) }
 		},
 		"compare": func(rs policy.RuleSet) func() int {
-			full := listed(t, rs)
-			return func() int { return 1 - len(missing(full, rs.AdminChains, members(rs)).changes) }
+			full := listedTable(t, rs)
+			return func() int { return 1 - len(planApply(full, rs.AdminChains, desiredElements(rs)).changes) }
 		},
 		"compare all but one": func(rs policy.RuleSet) func() int {
-			return func() int { return len(closing(rs.Bridges, []string{rs.Bridges[0].Name})) }
+			return func() int { return len(isolatingElements(rs.Bridges, []string{rs.Bridges[0].Name})) }
 		},
 		"remove": func(rs policy.RuleSet) func() int {
-			full := listed(t, rs)
-			return func() int { return len(leaving(full, absent(rs)).changes) }
+			full := listedTable(t, rs)
+			return func() int { return len(planRemoval(full, absentElements(rs)).changes) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			growth.LinearCount(t, func(n int) func() int { return prepare(policy.Desired(crowd(n)...)) })
+			growth.LinearCount(t, func(n int) func() int { return prepare(policy.Desired(attachmentsOn(n)...)) })
 		})
 	}
 }

@@ -35,7 +35,7 @@ const (
 	chainForward   = "forward"
 )
 
-func isChain(name string) bool {
+func isOwnChain(name string) bool {
 	return slices.ContainsFunc(chains, func(l chainLayout) bool { return l.name == name })
 }
 
@@ -82,35 +82,35 @@ var chains = []chainLayout{
 		// The exemption goes by the direction in which conntrack saw the connection
 		// begin. Replies pass wherever they lead: the kernel has such a connection
 		// only because its first packet passed.
-		on("ct direction original ct status dnat oifname @"+setPublished+" return",
-			direction(original), published(), oifname(1), in(setPublished), verdict(expr.VerdictReturn)),
-		on("ct direction reply ct status dnat iifname @"+setPublished+" return",
-			direction(reply), published(), iifname(), in(setPublished), verdict(expr.VerdictReturn)),
-		on("iifname . oifname @"+setBlockedWithin+" drop",
-			iifname(), oifname(2), in(setBlockedWithin), verdict(expr.VerdictDrop)),
+		newRule("ct direction original ct status dnat oifname @"+setPublished+" return",
+			ctDirection(directionOriginal), ctDNAT(), oifname(1), lookup(setPublished), verdict(expr.VerdictReturn)),
+		newRule("ct direction reply ct status dnat iifname @"+setPublished+" return",
+			ctDirection(directionReply), ctDNAT(), iifname(), lookup(setPublished), verdict(expr.VerdictReturn)),
+		newRule("iifname . oifname @"+setBlockedWithin+" drop",
+			iifname(), oifname(2), lookup(setBlockedWithin), verdict(expr.VerdictDrop)),
 		// A pair that is missing closes.
-		on("iifname . oifname @"+setSameBridge+" return",
-			iifname(), oifname(2), in(setSameBridge), verdict(expr.VerdictReturn)),
-		on("drop", verdict(expr.VerdictDrop)),
+		newRule("iifname . oifname @"+setSameBridge+" return",
+			iifname(), oifname(2), lookup(setSameBridge), verdict(expr.VerdictReturn)),
+		newRule("drop", verdict(expr.VerdictDrop)),
 	}},
 	{chainStage1, "from an isolated bridge", nil, []rule{
-		on("oifname @"+setIsolated+" jump "+chainStage2, oifname(1), in(setIsolated), jump(chainStage2)),
+		newRule("oifname @"+setIsolated+" jump "+chainStage2, oifname(1), lookup(setIsolated), jump(chainStage2)),
 	}},
 	{chainIsolation, "ahead of all that accepts", priority(-10), []rule{
-		on("iifname @"+setIsolated+" jump "+chainStage1, iifname(), in(setIsolated), jump(chainStage1)),
+		newRule("iifname @"+setIsolated+" jump "+chainStage1, iifname(), lookup(setIsolated), jump(chainStage1)),
 	}},
 	{chainForward, "what containers may", priority(0), []rule{
-		on("ip saddr @"+setIPv4+" accept", protocol(unix.NFPROTO_IPV4), address(12, 4), in(setIPv4), verdict(expr.VerdictAccept)),
-		on("ip daddr @"+setIPv4+" ct state established,related accept",
-			protocol(unix.NFPROTO_IPV4), address(16, 4), in(setIPv4), known(), verdict(expr.VerdictAccept)),
-		on("ip6 saddr @"+setIPv6+" accept", protocol(unix.NFPROTO_IPV6), address(8, 16), in(setIPv6), verdict(expr.VerdictAccept)),
-		on("ip6 daddr @"+setIPv6+" ct state established,related accept",
-			protocol(unix.NFPROTO_IPV6), address(24, 16), in(setIPv6), known(), verdict(expr.VerdictAccept)),
-		on("ct direction original ct status dnat oifname @"+setPublished+" accept",
-			direction(original), published(), oifname(1), in(setPublished), verdict(expr.VerdictAccept)),
+		newRule("ip saddr @"+setIPv4+" accept", nfproto(unix.NFPROTO_IPV4), address(12, 4), lookup(setIPv4), verdict(expr.VerdictAccept)),
+		newRule("ip daddr @"+setIPv4+" ct state established,related accept",
+			nfproto(unix.NFPROTO_IPV4), address(16, 4), lookup(setIPv4), ctEstablished(), verdict(expr.VerdictAccept)),
+		newRule("ip6 saddr @"+setIPv6+" accept", nfproto(unix.NFPROTO_IPV6), address(8, 16), lookup(setIPv6), verdict(expr.VerdictAccept)),
+		newRule("ip6 daddr @"+setIPv6+" ct state established,related accept",
+			nfproto(unix.NFPROTO_IPV6), address(24, 16), lookup(setIPv6), ctEstablished(), verdict(expr.VerdictAccept)),
+		newRule("ct direction original ct status dnat oifname @"+setPublished+" accept",
+			ctDirection(directionOriginal), ctDNAT(), oifname(1), lookup(setPublished), verdict(expr.VerdictAccept)),
 	}},
 }
 
-func jumpTo(chain string) rule { return on("jump "+chain, jump(chain)) }
+func jumpTo(chain string) rule { return newRule("jump "+chain, jump(chain)) }
 
 func priority(n int32) *int32 { return &n }

@@ -12,10 +12,10 @@ import (
 
 // request is one message to nf_tables, without its sequence number.
 type request struct {
-	kind  int // NFT_MSG_…
-	flags int // NLM_F_…
-	attrs []byte
-	what  string // the object it makes or deletes
+	kind   int // NFT_MSG_…
+	flags  int // NLM_F_…
+	attrs  []byte
+	object string // the object it makes or deletes
 
 	anyFamily bool // not only the table's own
 }
@@ -27,10 +27,10 @@ func (r request) append(b []byte, sequence uint32) []byte {
 	if r.anyFamily {
 		family = unix.NFPROTO_UNSPEC
 	}
-	return message(b, unix.NFNL_SUBSYS_NFTABLES<<8|r.kind, r.flags, sequence, byte(family), 0, r.attrs)
+	return appendMessage(b, unix.NFNL_SUBSYS_NFTABLES<<8|r.kind, r.flags, sequence, byte(family), 0, r.attrs)
 }
 
-func message(b []byte, kind, flags int, sequence uint32, family byte, resource uint16, attrs []byte) []byte {
+func appendMessage(b []byte, kind, flags int, sequence uint32, family byte, resource uint16, attrs []byte) []byte {
 	length := unix.NLMSG_HDRLEN + 4 + len(attrs)
 	b = binary.NativeEndian.AppendUint32(b, uint32(length))
 	b = binary.NativeEndian.AppendUint16(b, uint16(kind))
@@ -67,13 +67,13 @@ func attrNested(kind int, attrs ...[]byte) []byte {
 
 // What x/sys does not name, from linux/netlink.h and linux/netfilter/nf_tables.h.
 const (
-	nlaTypeMask    = 1<<14 - 1
-	tableUserdata  = 6  // NFTA_TABLE_USERDATA
-	chainUserdata  = 12 // NFTA_CHAIN_USERDATA
-	commentOfTable = 0  // NFTNL_UDATA_TABLE_COMMENT, and …_CHAIN_COMMENT
-	nfDrop         = 0
-	nfAccept       = 1
-	nfForward      = 2 // NF_INET_FORWARD
+	nlaTypeMask   = 1<<14 - 1
+	tableUserdata = 6  // NFTA_TABLE_USERDATA
+	chainUserdata = 12 // NFTA_CHAIN_USERDATA
+	tableComment  = 0  // NFTNL_UDATA_TABLE_COMMENT, and …_CHAIN_COMMENT
+	nfDrop        = 0
+	nfAccept      = 1
+	nfForward     = 2 // NF_INET_FORWARD
 )
 
 // errMalformed says that an answer of the kernel's is not what netlink defines.

@@ -47,21 +47,21 @@ func attrHeader(length uint16) []byte {
 	return append(binary.NativeEndian.AppendUint16(nil, length), attr(1, nil)[2:]...)
 }
 
-// readers are all that read what the kernel says.
-func readers() []func(answer) error {
+// parsers are all that read what the kernel says.
+func parsers() []func(reply) error {
 	t := &table{chains: map[string]*chain{"": {}}, sets: map[string]*set{}}
 	s := &set{elements: map[string]bool{}}
-	return []func(answer) error{
-		t.readGeneration, t.readTable, t.readSet, t.readChain, t.readRule,
-		func(a answer) error { return t.readElements(s, a) },
-		func(a answer) error { _, err := parseExprs(a.attrs); return err },
-		func(a answer) error { _ = errnoOf(a.attrs); _ = isMarked(a.attrs); return nil },
+	return []func(reply) error{
+		t.parseGeneration, t.parseTable, t.parseSet, t.parseChain, t.parseRule,
+		func(a reply) error { return t.parseElements(s, a) },
+		func(a reply) error { _, err := parseExprs(a.attrs); return err },
+		func(a reply) error { _ = errnoOf(a.attrs); _ = isMarked(a.attrs); return nil },
 	}
 }
 
-// said returns all that a kernel with a table says to a call: good examples to
+// recordedReplies returns all that a kernel with a table says to a call: good examples to
 // spoil.
-func said(t *testing.T) [][]byte {
+func recordedReplies(t *testing.T) [][]byte {
 	t.Helper()
 	k := holding(t, sample())
 	var all [][]byte
@@ -75,8 +75,8 @@ func said(t *testing.T) [][]byte {
 	return all
 }
 
-// spoil changes, cuts or makes up bytes.
-func spoil(rng *rand.Rand, b []byte) []byte {
+// corrupt changes, cuts or makes up bytes.
+func corrupt(rng *rand.Rand, b []byte) []byte {
 	b = slices.Clone(b)
 	switch rng.IntN(3) {
 	case 0:
@@ -98,12 +98,12 @@ func spoil(rng *rand.Rand, b []byte) []byte {
 func TestNeverPanics(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
-	examples := said(t)
+	examples := recordedReplies(t)
 	for range 20000 {
 		const headers = unix.NLMSG_HDRLEN + 4
 		example := examples[rng.IntN(len(examples))]
-		a := answer{family: byte(rng.IntN(12)), attrs: spoil(rng, example[min(headers, len(example)):])}
-		for _, read := range readers() {
+		a := reply{family: byte(rng.IntN(12)), attrs: corrupt(rng, example[min(headers, len(example)):])}
+		for _, read := range parsers() {
 			_ = read(a)
 		}
 	}
@@ -111,25 +111,25 @@ func TestNeverPanics(t *testing.T) {
 		for _, r := range l.rules {
 			whole := ruleOf(r.exprs...)
 			for range 500 {
-				_, _ = parseExprs(spoil(rng, whole))
+				_, _ = parseExprs(corrupt(rng, whole))
 			}
 		}
 	}
 }
 
-// TestSpoiled spoils one datagram of a check, which then ends in one way or the
+// TestCorruptedReply spoils one datagram of a check, which then ends in one way or the
 // other, and writes nothing.
-func TestSpoiled(t *testing.T) {
+func TestCorruptedReply(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(3, 4))
-	count := len(said(t))
+	count := len(recordedReplies(t))
 	for range 1000 {
 		k := holding(t, sample())
 		k.commits = nil
 		at, n := rng.IntN(count), 0
 		k.mangle = func(b []byte) []byte {
 			if n++; n-1 == at {
-				return spoil(rng, b)
+				return corrupt(rng, b)
 			}
 			return b
 		}
@@ -142,11 +142,11 @@ func TestSpoiled(t *testing.T) {
 	}
 }
 
-// TestTruncated cuts each datagram of a call: that is an error, for no answer is
+// TestTruncatedReply cuts each datagram of a call: that is an error, for no answer is
 // good in part.
-func TestTruncated(t *testing.T) {
+func TestTruncatedReply(t *testing.T) {
 	t.Parallel()
-	for at, whole := range said(t) {
+	for at, whole := range recordedReplies(t) {
 		k := holding(t, sample())
 		n := 0
 		k.mangle = func(b []byte) []byte {

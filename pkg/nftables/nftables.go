@@ -38,8 +38,8 @@ var (
 
 var errNotRead = errors.New("table inet " + tableName + " could not be read")
 
-// explained puts into words what the kernel says by a number.
-func explained(err error) error {
+// queryError puts into words what the kernel says by a number.
+func queryError(err error) error {
 	switch {
 	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP),
 		errors.Is(err, unix.EINVAL): // nfnetlink's answer where no module serves nf_tables
@@ -92,12 +92,12 @@ type Conn struct{ conn *conn }
 // nf_tables. The connection stays open until the process ends: closing it after
 // a deletion waits for the kernel.
 func Open() (*Conn, error) {
-	n, err := open()
+	n, err := openSocket()
 	if err != nil {
-		return nil, explained(err)
+		return nil, queryError(err)
 	}
 	c := newConn(n)
-	return &Conn{c}, explained(c.ask(func(answer) error { return nil }, request{kind: unix.NFT_MSG_GETGEN}))
+	return &Conn{c}, queryError(c.query(func(reply) error { return nil }, request{kind: unix.NFT_MSG_GETGEN}))
 }
 
 // Read reads the table.

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestExplained(t *testing.T) {
+func TestQueryError(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		err         error
@@ -25,12 +25,12 @@ func TestExplained(t *testing.T) {
 		{errMalformed, false, "asking for nftables: the kernel's answer is malformed"},
 		{ErrBusy, false, "asking for nftables: " + ErrBusy.Error()},
 	} {
-		err := explained(test.err)
+		err := queryError(test.err)
 		if !errors.Is(err, test.err) || errors.Is(err, ErrUnsupported) != test.unsupported || err.Error() != test.want {
 			t.Errorf("got %v, want %s", err, test.want)
 		}
 	}
-	if err := explained(nil); err != nil {
+	if err := queryError(nil); err != nil {
 		t.Errorf("got %v", err)
 	}
 }

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// missing returns the changes that make the table hold its layout, the jumps to
+// planApply returns the changes that make the table hold its layout, the jumps to
 // the operator's chains, and members as they must be. Additions cost nothing,
 // but every deletion makes the kernel wait for all packets under way, so that
 // only what is wrong is deleted.
-func missing(t *table, adminChains []string, all []member) plan {
-	var p plan
+func planApply(t *table, adminChains []string, all []element) transaction {
+	var p transaction
 	if !t.exists {
 		p.add("the table is missing", newTable())
 	}
@@ -22,26 +22,26 @@ func missing(t *table, adminChains []string, all []member) plan {
 		p.add("the table is dormant", newTable())
 		return p // the kernel takes no chain on a hook with it; what else is wrong is seen when it is awake
 	}
-	p.clear(t)
+	p.deleteIncompatible(t)
 	for _, l := range sets {
 		if t.sets[l.name] == nil {
 			p.add("set "+l.name+" is missing", l.create())
 		}
 	}
-	p.buildChains(t, adminChains)
-	p.members(t, all)
+	p.updateChains(t, adminChains)
+	p.updateElements(t, all)
 	return p
 }
 
-// clear deletes misfits, and ahead of them all chains of the plugin's, for a rule
+// deleteIncompatible deletes misfits, and ahead of them all chains of the plugin's, for a rule
 // that refers to what is deleted goes first. What sets hold stays.
-func (p *plan) clear(t *table) {
-	if len(t.misfits) == 0 {
+func (p *transaction) deleteIncompatible(t *table) {
+	if len(t.incompatible) == 0 {
 		return
 	}
-	why := t.misfits[0].String()
+	why := t.incompatible[0].String()
 	var names []string
-	for _, m := range t.misfits {
+	for _, m := range t.incompatible {
 		if !m.isSet {
 			names = append(names, m.name)
 		}
@@ -57,18 +57,18 @@ func (p *plan) clear(t *table) {
 	for _, name := range names {
 		p.add(why, deleteChain(name))
 	}
-	for _, m := range t.misfits {
+	for _, m := range t.incompatible {
 		if m.isSet {
 			p.add(why, deleteSet(m.name))
 		}
 	}
 }
 
-// buildChains makes the chains hold exactly their rules. In the chain forward
+// updateChains makes the chains hold exactly their rules. In the chain forward
 // the jumps to the operators' chains come first, in any order.
-func (p *plan) buildChains(t *table, adminChains []string) {
+func (p *transaction) updateChains(t *table, adminChains []string) {
 	for _, name := range adminChains {
-		if isChain(name) {
+		if isOwnChain(name) {
 			p.err = fmt.Errorf("iptablesAdminChainName %q is a chain of the plugin's own in table inet %s", name, tableName)
 		}
 		if t.chains[name] == nil {
@@ -77,7 +77,7 @@ func (p *plan) buildChains(t *table, adminChains []string) {
 	}
 	for _, l := range chains {
 		seen := t.chains[l.name]
-		if seen == nil || len(t.misfits) > 0 {
+		if seen == nil || len(t.incompatible) > 0 {
 			p.add("chain "+l.name+" is missing", l.create(mark+": "))
 			seen = &chain{}
 		}
@@ -85,7 +85,7 @@ func (p *plan) buildChains(t *table, adminChains []string) {
 		if l.name == chainForward {
 			ahead = t.adminJumps(adminChains)
 		}
-		p.rules(l, seen, ahead)
+		p.updateRules(l, seen, ahead)
 	}
 }
 
@@ -97,7 +97,7 @@ func (t *table) adminJumps(adminChains []string) []rule {
 	if c := t.chains[chainForward]; c != nil {
 		for _, seen := range c.rules {
 			for name, to := range t.chains {
-				if !to.base && !isChain(name) && !to.marked && jumpTo(name).is(seen) {
+				if !to.base && !isOwnChain(name) && !to.marked && jumpTo(name).equals(seen) {
 					names = append(names, name)
 				}
 			}
@@ -110,13 +110,13 @@ func (t *table) adminJumps(adminChains []string) []rule {
 	return jumps
 }
 
-// rules makes a chain hold its rules and no others. What is missing at its end is
+// updateRules makes a chain hold its rules and no others. What is missing at its end is
 // added; else it is written anew.
-func (p *plan) rules(l chainLayout, seen *chain, ahead []rule) {
+func (p *transaction) updateRules(l chainLayout, seen *chain, ahead []rule) {
 	want := append(slices.Clone(ahead), l.rules...)
 	have := 0
 	for ; have < len(seen.rules) && have < len(want); have++ {
-		i := slices.IndexFunc(want[have:max(len(ahead), have+1)], func(r rule) bool { return r.is(seen.rules[have]) })
+		i := slices.IndexFunc(want[have:max(len(ahead), have+1)], func(r rule) bool { return r.equals(seen.rules[have]) })
 		if i < 0 {
 			break
 		}
@@ -139,16 +139,16 @@ func (p *plan) rules(l chainLayout, seen *chain, ahead []rule) {
 	}
 }
 
-// members adds and deletes elements.
-func (p *plan) members(t *table, all []member) {
+// updateElements adds and deletes elements.
+func (p *transaction) updateElements(t *table, all []element) {
 	for _, m := range all {
 		there := t.has(m)
 		switch {
-		case m.in && !there:
-			r := request{kind: unix.NFT_MSG_NEWSETELEM, flags: unix.NLM_F_CREATE, attrs: inSet(m.set, m.encode(true)), what: m.what()}
+		case m.present && !there:
+			r := request{kind: unix.NFT_MSG_NEWSETELEM, flags: unix.NLM_F_CREATE, attrs: elementList(m.set, m.encode(true)), object: m.object()}
 			p.changes = append(p.changes, change{"set " + m.set + " lacks " + m.String(), r, m})
-		case !m.in && there:
-			r := request{kind: unix.NFT_MSG_DELSETELEM, attrs: inSet(m.set, m.encode(false)), what: m.what()}
+		case !m.present && there:
+			r := request{kind: unix.NFT_MSG_DELSETELEM, attrs: elementList(m.set, m.encode(false)), object: m.object()}
 			p.changes = append(p.changes, change{"set " + m.set + " has " + m.String() + ", which contradicts the configuration", r, m})
 		}
 	}

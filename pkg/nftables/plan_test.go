@@ -24,19 +24,19 @@ func TestTransactions(t *testing.T) {
 		want []string // kinds of changes; nil for no transaction
 	}{
 		{"the same again", func(s *Snapshot) error { return s.Apply(sample(), nil) }, nil},
-		{"one more container", func(s *Snapshot) error { return s.Apply(lone(), nil) }, []string{"NEWSETELEM"}},
+		{"one more container", func(s *Snapshot) error { return s.Apply(oneMore(), nil) }, []string{"NEWSETELEM"}},
 		{"one more bridge", func(s *Snapshot) error { return s.Apply(newcomer, nil) }, []string{"NEWSETELEM"}},
 		{"nothing at all", func(s *Snapshot) error { return s.Apply(policy.RuleSet{}, nil) }, nil},
 		{"one bridge less", func(s *Snapshot) error { return s.Remove(newcomer) }, []string{"DELSETELEM"}},
 		{"the same less", func(s *Snapshot) error { return s.Remove(newcomer) }, nil},
 		{"a check", func(s *Snapshot) error { return s.Check(sample()) }, nil},
 		{"all but one", func(s *Snapshot) error { return s.Remove(sample()) }, []string{"DELSETELEM"}},
-		{"the last", func(s *Snapshot) error { return s.Remove(lone()) }, []string{"DELTABLE"}},
-		{"no table", func(s *Snapshot) error { return s.Remove(lone()) }, nil},
+		{"the last", func(s *Snapshot) error { return s.Remove(oneMore()) }, []string{"DELTABLE"}},
+		{"no table", func(s *Snapshot) error { return s.Remove(oneMore()) }, nil},
 	}
 	for _, step := range steps {
 		k.commits = nil
-		if err := step.do(start(t, k)); err != nil {
+		if err := step.do(readSnapshot(t, k)); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}
 		var got []string
@@ -61,10 +61,10 @@ func forward(k *kernel) []string {
 // TestAdminChains has two of the operator's, one of which comes later.
 func TestAdminChains(t *testing.T) {
 	t.Parallel()
-	first, second := sample(), lone()
+	first, second := sample(), oneMore()
 	first.AdminChains, second.AdminChains = []string{"ONE"}, []string{"ANOTHER"}
 	k := holding(t, first)
-	k.other(func(h *host) { h.table().chain("ONE").rules = [][]byte{countsAll} })
+	k.otherProgram(func(h *host) { h.table().chain("ONE").rules = [][]byte{countsAll} })
 	apply(t, k, second)
 	jumps := slices.Sorted(slices.Values(forward(k)[:2]))
 	if diff := cmp.Diff([]string{"jump ANOTHER", "jump ONE"}, jumps); diff != "" {
@@ -77,7 +77,7 @@ func TestAdminChains(t *testing.T) {
 		t.Errorf("got %d rules in the operator's chain, want 1", got)
 	}
 	// The order in which somebody else has them is as good.
-	k.other(func(h *host) { slices.Reverse(h.table().chain(chainForward).rules[:2]) })
+	k.otherProgram(func(h *host) { slices.Reverse(h.table().chain(chainForward).rules[:2]) })
 	for _, rs := range []policy.RuleSet{first, second} {
 		if err := check(t, k, rs); err != nil {
 			t.Error(err)
@@ -89,7 +89,7 @@ func TestAdminChains(t *testing.T) {
 func TestAdminJumpFirst(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
-	k.other(func(h *host) {
+	k.otherProgram(func(h *host) {
 		rules := h.table().chain(chainForward).rules
 		rules[0], rules[1] = rules[1], rules[0]
 	})
@@ -103,8 +103,8 @@ func TestAdminJumpFirst(t *testing.T) {
 	}
 }
 
-// TestAdminChainOfOurs refuses an operator's chain that is the plugin's.
-func TestAdminChainOfOurs(t *testing.T) {
+// TestAdminChainReserved refuses an operator's chain that is the plugin's.
+func TestAdminChainReserved(t *testing.T) {
 	t.Parallel()
 	for _, l := range chains {
 		for _, k := range []*kernel{newKernel(), holding(t, sample())} {
@@ -113,7 +113,7 @@ func TestAdminChainOfOurs(t *testing.T) {
 			rs := sample()
 			rs.AdminChains = []string{l.name}
 			want := `iptablesAdminChainName "` + l.name + `" is a chain of the plugin's own`
-			s := start(t, k)
+			s := readSnapshot(t, k)
 			for _, err := range []error{s.Apply(rs, nil), s.Check(rs)} {
 				if err == nil || !strings.HasPrefix(err.Error(), want) {
 					t.Errorf("got error %v, want %s", err, want)

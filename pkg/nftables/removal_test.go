@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestStays keeps the table with the last container gone while the operator has
+// TestTableStays keeps the table with the last container gone while the operator has
 // something in it.
-func TestStays(t *testing.T) {
+func TestTableStays(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		fill  func(*hostTable)
@@ -21,7 +21,7 @@ func TestStays(t *testing.T) {
 		"a rule in its chain":     {func(t *hostTable) { t.chain("CNI-ADMIN").rules = [][]byte{countsAll} }, true},
 		"a rule in another chain": {func(t *hostTable) { t.newChain("mine", nil).rules = [][]byte{acceptAll} }, true},
 		"a chain on a hook":       {func(t *hostTable) { t.newChain("mine", baseChain(1, 0, nfAccept)) }, true},
-		"a counter":               {func(t *hostTable) { t.others = 1 }, true},
+		"a counter":               {func(t *hostTable) { t.otherObjects = 1 }, true},
 		"a set": {func(t *hostTable) {
 			s := *t.set(setIPv4)
 			s.name, s.attrs = "mine", attributes{unix.NFTA_SET_NAME: []byte("mine\x00")}
@@ -34,7 +34,7 @@ func TestStays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := holding(t, sample())
-			k.other(func(h *host) { test.fill(h.table()) })
+			k.otherProgram(func(h *host) { test.fill(h.table()) })
 			if err := check(t, k, sample()); err != nil {
 				t.Errorf("what is the operator's is no difference: %v", err)
 			}

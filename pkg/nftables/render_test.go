@@ -20,7 +20,7 @@ import (
 func (h *host) String() string {
 	var b strings.Builder
 	for _, t := range h.tables {
-		fmt.Fprintf(&b, "table %s %s # %s\n", families[t.family], t.name, commentIn(t.attrs[tableUserdata], commentOfTable))
+		fmt.Fprintf(&b, "table %s %s # %s\n", families[t.family], t.name, commentIn(t.attrs[tableUserdata], tableComment))
 		if flags := t.attrs.number(unix.NFTA_TABLE_FLAGS); flags != 0 {
 			fmt.Fprintf(&b, "  flags %d\n", flags)
 		}
@@ -43,7 +43,7 @@ func (s *hostSet) render(b *strings.Builder) {
 	fmt.Fprintf(b, " # %s\n", commentIn(data, userdata.NFTNL_UDATA_SET_COMMENT))
 	for _, key := range slices.Sorted(maps.Keys(s.elements)) {
 		comment := commentIn(s.elements[key][unix.NFTA_SET_ELEM_USERDATA], userdata.NFTNL_UDATA_SET_ELEM_COMMENT)
-		fmt.Fprintf(b, "    %s # %s\n", member{set: s.name, key: key}, comment)
+		fmt.Fprintf(b, "    %s # %s\n", element{set: s.name, key: key}, comment)
 	}
 }
 
@@ -60,7 +60,7 @@ func (c *hostChain) render(b *strings.Builder) {
 		fmt.Fprintf(b, " type %s hook %d priority %d policy %d", c.attrs.str(unix.NFTA_CHAIN_TYPE),
 			h.number(unix.NFTA_HOOK_HOOKNUM), int32(h.number(unix.NFTA_HOOK_PRIORITY)), c.attrs.number(unix.NFTA_CHAIN_POLICY))
 	}
-	fmt.Fprintf(b, " # %s\n", commentIn(c.attrs[chainUserdata], commentOfTable))
+	fmt.Fprintf(b, " # %s\n", commentIn(c.attrs[chainUserdata], tableComment))
 	for _, r := range c.rules {
 		fmt.Fprintf(b, "    %s\n", textOf(r))
 		for _, e := range mustExprs(r) {
@@ -73,12 +73,12 @@ func (c *hostChain) render(b *strings.Builder) {
 func textOf(r []byte) string {
 	for _, l := range chains {
 		for _, known := range l.rules {
-			if known.is(mustExprs(r)) {
+			if known.equals(mustExprs(r)) {
 				return known.text
 			}
 		}
 	}
-	if _, chains := references(r); len(chains) == 1 && jumpTo(chains[0]).is(mustExprs(r)) {
+	if _, chains := references(r); len(chains) == 1 && jumpTo(chains[0]).equals(mustExprs(r)) {
 		return jumpTo(chains[0]).text
 	}
 	return "somebody else's"

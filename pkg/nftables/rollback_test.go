@@ -14,8 +14,8 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// undone are the ways in which an ADD comes to be taken back.
-var undone = map[string]struct {
+// failedAdds are the ways in which an ADD comes to be taken back.
+var failedAdds = map[string]struct {
 	fault func(*kernel)
 	fails bool
 }{
@@ -30,7 +30,7 @@ var undone = map[string]struct {
 		k.refuse = nth(0, &fault{0, unix.ENOSPC})
 	}, true},
 	"done at the second attempt": {func(k *kernel) {
-		k.meanwhile = func(n int, _ *host) bool { return n == 0 }
+		k.concurrent = func(n int, _ *host) bool { return n == 0 }
 	}, false},
 }
 
@@ -39,7 +39,7 @@ var undone = map[string]struct {
 func TestRollbackPolicy(t *testing.T) {
 	t.Parallel()
 	other := container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2")
-	for name, way := range undone {
+	for name, way := range failedAdds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			eachPolicyChange(func(from, to policy.Attachment) {
@@ -47,7 +47,7 @@ func TestRollbackPolicy(t *testing.T) {
 				before := k.host.String()
 				k.commits = nil
 				way.fault(k)
-				s := start(t, k)
+				s := readSnapshot(t, k)
 				own := policy.Desired(to)
 				if err := s.Apply(policy.Desired(other, to), nil); (err != nil) != way.fails {
 					t.Fatalf("got error %v", err)
@@ -80,7 +80,7 @@ func TestRollbackUnanswered(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
 	k.unanswered = func(n int) (bool, bool) { return n == 0, true }
-	if err := start(t, k).Apply(sample(), nil); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := readSnapshot(t, k).Apply(sample(), nil); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got error %v", err)
 	}
 	if len(k.commits) != 1 {
@@ -91,12 +91,12 @@ func TestRollbackUnanswered(t *testing.T) {
 // TestRollbackFirst leaves no table where there was none.
 func TestRollbackFirst(t *testing.T) {
 	t.Parallel()
-	for name, way := range undone {
+	for name, way := range failedAdds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := newKernel()
 			way.fault(k)
-			s := start(t, k)
+			s := readSnapshot(t, k)
 			if err := s.Apply(sample(), nil); (err != nil) != way.fails {
 				t.Fatalf("got error %v", err)
 			}
@@ -113,7 +113,7 @@ func TestRollbackNothing(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
 	k.commits = nil
-	s := start(t, k)
+	s := readSnapshot(t, k)
 	if err := errors.Join(s.Apply(sample(), nil), s.Rollback(sample(), false), new(Snapshot).Rollback(sample(), true)); err != nil {
 		t.Fatal(err)
 	}
@@ -122,14 +122,14 @@ func TestRollbackNothing(t *testing.T) {
 	}
 }
 
-// TestRollbackBringsBack has an ADD take out all that the table held, and be undone:
+// TestRollbackRestores has an ADD take out all that the table held, and be undone:
 // the table stays, for what it is to hold again.
-func TestRollbackBringsBack(t *testing.T) {
+func TestRollbackRestores(t *testing.T) {
 	t.Parallel()
 	k := holding(t, policy.Desired(container("br1", policy.Isolated, policy.Deny))) // without an address
 	before := k.host.String()
 	newcomer := policy.Desired(container("br1", policy.Open, policy.Deny, "10.1.0.9"))
-	s := start(t, k)
+	s := readSnapshot(t, k)
 	if err := s.Apply(newcomer, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -147,18 +147,18 @@ func TestRollbackAgain(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
 	before := k.host.String()
-	s := start(t, k)
-	if err := s.Apply(lone(), nil); err != nil {
+	s := readSnapshot(t, k)
+	if err := s.Apply(oneMore(), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, done := range []bool{false, true} {
 		this := len(k.commits)
 		k.unanswered = func(n int) (bool, bool) { return n == this, done || n != this }
-		if err := s.Rollback(lone(), false); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := s.Rollback(oneMore(), false); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("got error %v", err)
 		}
 	}
-	if err := s.Rollback(lone(), false); err != nil {
+	if err := s.Rollback(oneMore(), false); err != nil {
 		t.Fatal(err)
 	}
 	k.holds(t, before)
@@ -171,13 +171,13 @@ func TestRollbackKeeps(t *testing.T) {
 	for _, keep := range []bool{true, false} {
 		was := container("cni0", policy.Isolated, policy.Deny, "10.4.0.2")
 		k := holding(t, policy.Desired(was))
-		k.other(func(h *host) {
+		k.otherProgram(func(h *host) {
 			for _, set := range []string{setIsolated, setBlockedWithin, setSameBridge} {
 				clear(h.table().set(set).elements)
 			}
 		})
 		newcomer := policy.Desired(container("cni0", policy.Isolated, policy.Deny, "10.4.0.3", "fd00::3"))
-		s := start(t, k)
+		s := readSnapshot(t, k)
 		if err := s.Apply(newcomer, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestRollbackKeepsWhatWas(t *testing.T) {
 	eachPolicyChange(func(_, to policy.Attachment) {
 		k := holding(t, policy.Desired(container("cni0", policy.Isolated, policy.Allow, "10.4.0.2")))
 		before := k.host.String()
-		s := start(t, k)
+		s := readSnapshot(t, k)
 		if err := s.Apply(policy.Desired(to), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +224,7 @@ func TestRollbackKeepsPolicy(t *testing.T) {
 		}
 		k := holding(t, policy.Desired(from))
 		before := k.host.String()
-		s := start(t, k)
+		s := readSnapshot(t, k)
 		if err := s.Apply(policy.Desired(to), nil); err != nil {
 			t.Fatal(err)
 		}

@@ -16,8 +16,8 @@ type rule struct {
 	exprs []expr.Any
 }
 
-// on joins the matches and the verdict of a rule.
-func on(text string, parts ...[]expr.Any) rule {
+// newRule joins the matches and the verdict of a rule.
+func newRule(text string, parts ...[]expr.Any) rule {
 	r := rule{text: text}
 	for _, p := range parts {
 		r.exprs = append(r.exprs, p...)
@@ -31,8 +31,8 @@ func oifname(register uint32) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: register}}
 }
 
-// in looks up what stands in register 1, and in those after it.
-func in(set string) []expr.Any { return []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: set}} }
+// lookup looks up what stands in register 1, and in those after it.
+func lookup(set string) []expr.Any { return []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: set}} }
 
 func verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }
 
@@ -42,19 +42,19 @@ func jump(chain string) []expr.Any {
 
 // Directions of a connection (IP_CT_DIR_… in nf_conntrack_tuple_common.h).
 const (
-	original = 0
-	reply    = 1
+	directionOriginal = 0
+	directionReply    = 1
 )
 
-func direction(d byte) []expr.Any {
-	return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, equals(d)}
+func ctDirection(d byte) []expr.Any {
+	return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, cmpEqual(d)}
 }
 
-func protocol(nfproto byte) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, equals(nfproto)}
+func nfproto(nfproto byte) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, cmpEqual(nfproto)}
 }
 
-func equals(b byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{b}} }
+func cmpEqual(b byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{b}} }
 
 // address loads one from the header of IPv4 or IPv6.
 func address(offset, length uint32) []expr.Any {
@@ -68,11 +68,11 @@ const (
 	stateRelated     = 1 << 2
 )
 
-func published() []expr.Any { return anyBit(expr.CtKeySTATUS, ipsDstNAT) }
+func ctDNAT() []expr.Any { return ctAnyBit(expr.CtKeySTATUS, ipsDstNAT) }
 
-func known() []expr.Any { return anyBit(expr.CtKeySTATE, stateEstablished|stateRelated) }
+func ctEstablished() []expr.Any { return ctAnyBit(expr.CtKeySTATE, stateEstablished|stateRelated) }
 
-func anyBit(key expr.CtKey, bits uint32) []expr.Any {
+func ctAnyBit(key expr.CtKey, bits uint32) []expr.Any {
 	zero := make([]byte, 4)
 	return []expr.Any{
 		&expr.Ct{Key: key, Register: 1},
@@ -81,8 +81,8 @@ func anyBit(key expr.CtKey, bits uint32) []expr.Any {
 	}
 }
 
-// is reports whether the kernel has a rule as it must be.
-func (r rule) is(seen []expr.Any) bool { return reflect.DeepEqual(r.exprs, seen) }
+// equals reports whether the kernel has a rule as it must be.
+func (r rule) equals(seen []expr.Any) bool { return reflect.DeepEqual(r.exprs, seen) }
 
 // encode returns the rule as the kernel takes it.
 func (r rule) encode(chain string) (request, error) {
@@ -96,12 +96,12 @@ func (r rule) encode(chain string) (request, error) {
 	}
 	attrs := append(attrString(unix.NFTA_RULE_TABLE, tableName), attrString(unix.NFTA_RULE_CHAIN, chain)...)
 	attrs = append(attrs, attrNested(unix.NFTA_RULE_EXPRESSIONS, list)...)
-	return request{kind: unix.NFT_MSG_NEWRULE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, attrs: attrs, what: "rule of chain " + chain + ": " + r.text}, nil
+	return request{kind: unix.NFT_MSG_NEWRULE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, attrs: attrs, object: "rule of chain " + chain + ": " + r.text}, nil
 }
 
-// readRule adds a rule to its chain. The kernel lists those of a chain in their
+// parseRule adds a rule to its chain. The kernel lists those of a chain in their
 // order.
-func (t *table) readRule(a answer) error {
+func (t *table) parseRule(a reply) error {
 	var name string
 	var exprs []expr.Any
 	err := eachAttr(a.attrs, func(kind int, value []byte) (err error) {
@@ -193,13 +193,13 @@ func parseVerdict(data []byte) (e expr.Any, err error) {
 			}
 			v := &expr.Verdict{}
 			e = v
-			return readVerdict(v, value)
+			return parseVerdictAttrs(v, value)
 		})
 	})
 	return e, err
 }
 
-func readVerdict(v *expr.Verdict, attrs []byte) error {
+func parseVerdictAttrs(v *expr.Verdict, attrs []byte) error {
 	coded := false
 	err := eachAttr(attrs, func(kind int, value []byte) error {
 		switch kind {

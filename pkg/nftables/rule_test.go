@@ -9,34 +9,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// immediate returns a rule of one expression that loads what is given.
-func immediate(data []byte) []byte {
+// immediateRule returns a rule of one expression that loads what is given.
+func immediateRule(data []byte) []byte {
 	e := attrNested(unix.NFTA_EXPR_DATA, attrUint32(unix.NFTA_IMMEDIATE_DREG, 1), attrNested(unix.NFTA_IMMEDIATE_DATA, data))
 	return attrNested(unix.NFTA_LIST_ELEM, attrString(unix.NFTA_EXPR_NAME, "immediate"), e)
 }
 
-// TestVerdictCutShort reads a verdict without a number.
-func TestVerdictCutShort(t *testing.T) {
+// TestTruncatedVerdict reads a verdict without a number.
+func TestTruncatedVerdict(t *testing.T) {
 	t.Parallel()
 	defer func() {
 		if p := recover(); p != nil {
 			t.Errorf("panic: %v", p)
 		}
 	}()
-	if _, err := parseExprs(immediate(attrNested(unix.NFTA_DATA_VERDICT))); err == nil {
+	if _, err := parseExprs(immediateRule(attrNested(unix.NFTA_DATA_VERDICT))); err == nil {
 		t.Error("no error")
 	}
 }
 
-// TestLoadIsNoDrop reads a rule that loads a number into a register, which is no
+// TestLoadIsNoVerdict reads a rule that loads a number into a register, which is no
 // verdict.
-func TestLoadIsNoDrop(t *testing.T) {
+func TestLoadIsNoVerdict(t *testing.T) {
 	t.Parallel()
-	exprs, err := parseExprs(immediate(attrUint32(unix.NFTA_DATA_VALUE, 1)))
+	exprs, err := parseExprs(immediateRule(attrUint32(unix.NFTA_DATA_VALUE, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if on("drop", verdict(expr.VerdictDrop)).is(exprs) {
+	if newRule("drop", verdict(expr.VerdictDrop)).equals(exprs) {
 		t.Error("taken for a drop")
 	}
 }

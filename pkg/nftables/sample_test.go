@@ -33,21 +33,21 @@ func sample() policy.RuleSet {
 	)
 }
 
-// lone is the rule set of one more container on a bridge that has some.
-func lone() policy.RuleSet {
+// oneMore is the rule set of one more container on a bridge that has some.
+func oneMore() policy.RuleSet {
 	return policy.Desired(container("br1", policy.SameBridge, policy.Allow, "10.1.0.9", "fd01::9"))
 }
 
 func apply(t *testing.T, k *kernel, rs policy.RuleSet, about ...string) {
 	t.Helper()
-	if err := start(t, k).Apply(rs, about); err != nil {
+	if err := readSnapshot(t, k).Apply(rs, about); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func remove(t *testing.T, k *kernel, rs policy.RuleSet) {
 	t.Helper()
-	if err := start(t, k).Remove(rs); err != nil {
+	if err := readSnapshot(t, k).Remove(rs); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -55,7 +55,7 @@ func remove(t *testing.T, k *kernel, rs policy.RuleSet) {
 func check(t *testing.T, k *kernel, rs policy.RuleSet) error {
 	t.Helper()
 	before := len(k.commits)
-	err := start(t, k).Check(rs)
+	err := readSnapshot(t, k).Check(rs)
 	if len(k.commits) > before {
 		t.Error("a check wrote")
 	}
@@ -82,7 +82,7 @@ func (k *kernel) holds(t *testing.T, want string) {
 func (k *kernel) elements(set string) []string {
 	var list []string
 	for key := range k.host.table().set(set).elements {
-		list = append(list, member{set: set, key: key}.String())
+		list = append(list, element{set: set, key: key}.String())
 	}
 	return list
 }

@@ -15,13 +15,13 @@ type set struct {
 	keyType, keyLength, flags uint32
 	marked                    bool
 	elements                  map[string]bool // by key; those that were asked for, true if they are there
-	complete                  bool            // all were
+	listed                    bool            // all were
 }
 
 // nftSetConcat is NFT_SET_CONCAT, which a kernel may show of a pair.
 const nftSetConcat = 0x80
 
-func (l setLayout) is(s *set) bool {
+func (l setLayout) isCompatible(s *set) bool {
 	return s.keyType == l.keyType && s.keyLength == l.keyLength && s.flags&^nftSetConcat == 0
 }
 
@@ -36,18 +36,18 @@ func (l setLayout) create() request {
 	}
 	data = userdata.AppendString(data, userdata.NFTNL_UDATA_SET_COMMENT, mark+": "+l.comment)
 	attrs = append(attrs, attr(unix.NFTA_SET_USERDATA, data)...)
-	return request{kind: unix.NFT_MSG_NEWSET, flags: unix.NLM_F_CREATE, attrs: attrs, what: "set " + l.name}
+	return request{kind: unix.NFT_MSG_NEWSET, flags: unix.NLM_F_CREATE, attrs: attrs, object: "set " + l.name}
 }
 
 func deleteSet(name string) request {
-	return named(unix.NFT_MSG_DELSET, unix.NFTA_SET_TABLE, unix.NFTA_SET_NAME, name, "set "+name)
+	return deleteRequest(unix.NFT_MSG_DELSET, unix.NFTA_SET_TABLE, unix.NFTA_SET_NAME, name, "set "+name)
 }
 
-func named(kind, tableAttr, nameAttr int, name, what string) request {
-	return request{kind: kind, attrs: append(attrString(tableAttr, tableName), attrString(nameAttr, name)...), what: what}
+func deleteRequest(kind, tableAttr, nameAttr int, name, what string) request {
+	return request{kind: kind, attrs: append(attrString(tableAttr, tableName), attrString(nameAttr, name)...), object: what}
 }
 
-func (t *table) readSet(a answer) error {
+func (t *table) parseSet(a reply) error {
 	s := &set{elements: map[string]bool{}}
 	var name string
 	err := eachAttr(a.attrs, func(kind int, value []byte) error {
@@ -72,14 +72,14 @@ func (t *table) readSet(a answer) error {
 	return err
 }
 
-// find asks which of the members are there, of those that are not known yet. A
+// lookUp asks which of the members are there, of those that are not known yet. A
 // few are asked for one by one; of more, all of their set is listed, which costs
 // a third as much an element.
-func (c *conn) find(t *table, all []member) error {
+func (c *conn) lookUp(t *table, all []element) error {
 	const few = 16
 	unknown := map[string]int{} // by set
 	for _, m := range all {
-		if t.isUnknown(m) {
+		if t.isUnread(m) {
 			unknown[m.set]++
 		}
 	}
@@ -87,58 +87,58 @@ func (c *conn) find(t *table, all []member) error {
 		if n <= few {
 			continue
 		}
-		if err := c.list(t, name); err != nil {
+		if err := c.listSet(t, name); err != nil {
 			return err
 		}
 	}
-	var single []member
+	var single []element
 	for _, m := range all {
-		if t.isUnknown(m) {
+		if t.isUnread(m) {
 			single = append(single, m)
 		}
 	}
-	return c.findEach(t, single)
+	return c.lookUpEach(t, single)
 }
 
-// isUnknown reports whether a member's set is there and was not asked for it.
-func (t *table) isUnknown(m member) bool {
+// isUnread reports whether a member's set is there and was not asked for it.
+func (t *table) isUnread(m element) bool {
 	s := t.sets[m.set]
-	if s == nil || s.complete {
+	if s == nil || s.listed {
 		return false
 	}
 	_, known := s.elements[m.key]
 	return !known
 }
 
-func (c *conn) findEach(t *table, all []member) error {
+func (c *conn) lookUpEach(t *table, all []element) error {
 	if len(all) == 0 {
 		return nil
 	}
 	requests := make([]request, len(all))
 	for i, m := range all {
 		t.sets[m.set].elements[m.key] = false
-		requests[i] = request{kind: unix.NFT_MSG_GETSETELEM, attrs: inSet(m.set, m.encode(false))}
+		requests[i] = request{kind: unix.NFT_MSG_GETSETELEM, attrs: elementList(m.set, m.encode(false))}
 	}
-	return c.ask(func(a answer) error { return t.readElements(t.sets[all[a.request].set], a) }, requests...)
+	return c.query(func(a reply) error { return t.parseElements(t.sets[all[a.index].set], a) }, requests...)
 }
 
-// list reads all elements of a set.
-func (c *conn) list(t *table, name string) error {
+// listSet reads all elements of a set.
+func (c *conn) listSet(t *table, name string) error {
 	s := t.sets[name]
-	if s == nil || s.complete {
+	if s == nil || s.listed {
 		return nil
 	}
 	err := errInterrupted
-	for n := 0; n < attempts && errors.Is(err, errInterrupted); n++ {
+	for n := 0; n < maxAttempts && errors.Is(err, errInterrupted); n++ {
 		s.elements = map[string]bool{}
-		err = c.ask(func(a answer) error { return t.readElements(s, a) },
-			request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, attrs: inSet(name)})
+		err = c.query(func(a reply) error { return t.parseElements(s, a) },
+			request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, attrs: elementList(name)})
 	}
-	s.complete = err == nil
+	s.listed = err == nil
 	return err
 }
 
-func (t *table) readElements(s *set, a answer) error {
+func (t *table) parseElements(s *set, a reply) error {
 	return eachAttr(a.attrs, func(kind int, list []byte) error {
 		if kind != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
 			return nil
@@ -158,7 +158,7 @@ func (t *table) readElements(s *set, a answer) error {
 }
 
 // has reports whether a member is there; its set must have been asked for it.
-func (t *table) has(m member) bool {
+func (t *table) has(m element) bool {
 	s := t.sets[m.set]
 	return s != nil && s.elements[m.key]
 }

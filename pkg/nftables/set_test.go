@@ -8,18 +8,18 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestMany expects all of what is asked to be found where sets are listed as a
+// TestListedSets expects all of what is asked to be found where sets are listed as a
 // whole, because there is more to ask for than is asked one by one.
-func TestMany(t *testing.T) {
+func TestListedSets(t *testing.T) {
 	t.Parallel()
-	rs := policy.Desired(crowd(40)...)
+	rs := policy.Desired(attachmentsOn(40)...)
 	k := holding(t, rs)
 	k.commits = nil
 	apply(t, k, rs)
 	if len(k.commits) > 0 {
 		t.Errorf("written again: %v", kinds(k.last()))
 	}
-	k.other(func(h *host) { delete(h.table().set(setIPv4).elements, "\x0a\x00\x07\x03") })
+	k.otherProgram(func(h *host) { delete(h.table().set(setIPv4).elements, "\x0a\x00\x07\x03") })
 	err := check(t, k, rs)
 	if want := "table inet cni_firewall: set containers_ipv4 lacks 10.0.7.3"; err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
@@ -30,7 +30,7 @@ func TestMany(t *testing.T) {
 // elements of a set are listed.
 func TestElementsInterrupted(t *testing.T) {
 	t.Parallel()
-	rs := policy.Desired(crowd(40)...)
+	rs := policy.Desired(attachmentsOn(40)...)
 	for verb, do := range map[string]func(*Snapshot) error{
 		"apply":  func(s *Snapshot) error { return s.Apply(rs, nil) },
 		"check":  func(s *Snapshot) error { return s.Check(rs) },
@@ -38,7 +38,7 @@ func TestElementsInterrupted(t *testing.T) {
 	} {
 		k := holding(t, sample())
 		apply(t, k, rs)
-		s := start(t, k)
+		s := readSnapshot(t, k)
 		n := 0
 		k.interrupt = func(int) bool { n++; return n == 1 }
 		if err := do(s); err != nil || n == 0 {

@@ -13,19 +13,19 @@ import (
 // other call of this plugin writes meanwhile; that other programs do is taken
 // care of.
 type Snapshot struct {
-	conn    *conn
-	table   *table // nil where it was not read
-	changed map[memberKey]bool
+	conn     *conn
+	table    *table // nil where it was not read
+	previous map[elementKey]bool
 }
 
-type memberKey struct{ set, key string }
+type elementKey struct{ set, key string }
 
 func read(c *conn) (*Snapshot, error) {
 	t, err := c.read()
 	if err != nil {
-		return &Snapshot{}, explained(err)
+		return &Snapshot{}, queryError(err)
 	}
-	return &Snapshot{conn: c, table: t, changed: map[memberKey]bool{}}, nil
+	return &Snapshot{conn: c, table: t, previous: map[elementKey]bool{}}, nil
 }
 
 // Families returns both, for one table has them, or none where it was not read.
@@ -42,11 +42,11 @@ func (s *Snapshot) Check(rs policy.RuleSet) error {
 	if s.table == nil {
 		return errNotRead
 	}
-	all := members(rs)
-	if len(all) == 0 && !s.table.foreign() {
+	all := desiredElements(rs)
+	if len(all) == 0 && !s.table.isForeign() {
 		return nil
 	}
-	p, err := s.missing(rs.AdminChains, all)
+	p, err := s.planApply(rs.AdminChains, all)
 	if err != nil {
 		return err
 	}
@@ -56,14 +56,14 @@ func (s *Snapshot) Check(rs policy.RuleSet) error {
 	return nil
 }
 
-func (s *Snapshot) missing(adminChains []string, all []member) (plan, error) {
-	if s.table.foreign() {
-		return plan{}, ErrForeign
+func (s *Snapshot) planApply(adminChains []string, all []element) (transaction, error) {
+	if s.table.isForeign() {
+		return transaction{}, ErrForeign
 	}
-	if err := s.conn.find(s.table, all); err != nil {
-		return plan{}, explained(err)
+	if err := s.conn.lookUp(s.table, all); err != nil {
+		return transaction{}, queryError(err)
 	}
-	p := missing(s.table, adminChains, all)
+	p := planApply(s.table, adminChains, all)
 	return p, p.err
 }
 
@@ -73,50 +73,50 @@ func (s *Snapshot) Apply(rs policy.RuleSet, about []string) error {
 	if s.table == nil {
 		return errNotRead
 	}
-	return s.make(func() (plan, error) {
-		all, err := s.concerned(rs, about)
+	return s.commit(func() (transaction, error) {
+		all, err := s.scope(rs, about)
 		if err != nil || len(all) == 0 {
-			return plan{}, err
+			return transaction{}, err
 		}
-		return s.missing(rs.AdminChains, all)
+		return s.planApply(rs.AdminChains, all)
 	})
 }
 
-// concerned returns the members that have to be seen to. Where the rule set is
+// scope returns the members that have to be seen to. Where the rule set is
 // about some bridges, and all others are closed as they must be, those are just
 // theirs.
-func (s *Snapshot) concerned(rs policy.RuleSet, bridges []string) ([]member, error) {
-	if len(bridges) == 0 || !s.table.whole() {
-		return members(rs), nil
+func (s *Snapshot) scope(rs policy.RuleSet, bridges []string) ([]element, error) {
+	if len(bridges) == 0 || !s.table.isComplete() {
+		return desiredElements(rs), nil
 	}
-	others := closing(rs.Bridges, bridges)
-	if err := s.conn.find(s.table, others); err != nil {
-		return nil, explained(err)
+	others := isolatingElements(rs.Bridges, bridges)
+	if err := s.conn.lookUp(s.table, others); err != nil {
+		return nil, queryError(err)
 	}
 	about := rs.On(bridges...)
-	own := members(about)
-	if err := s.conn.find(s.table, own); err != nil {
-		return nil, explained(err)
+	own := desiredElements(about)
+	if err := s.conn.lookUp(s.table, own); err != nil {
+		return nil, queryError(err)
 	}
-	if slices.ContainsFunc(others, s.table.lacks) || slices.ContainsFunc(about.Bridges, s.table.hasLost) {
-		return members(rs), nil
+	if slices.ContainsFunc(others, s.table.differs) || slices.ContainsFunc(about.Bridges, s.table.hasPart) {
+		return desiredElements(rs), nil
 	}
 	return own, nil
 }
 
-// lacks reports whether a member is not as it must be.
-func (t *table) lacks(m member) bool { return t.has(m) != m.in }
+// differs reports whether a member is not as it must be.
+func (t *table) differs(m element) bool { return t.has(m) != m.present }
 
-// hasLost reports whether a bridge's members are some there and some not: then
+// hasPart reports whether a bridge's members are some there and some not: then
 // somebody emptied a set, which other bridges' are in, too.
-func (t *table) hasLost(b policy.Bridge) bool {
+func (t *table) hasPart(b policy.Bridge) bool {
 	wrong := 0
 	there := 0
-	for _, m := range membersOf(b) {
+	for _, m := range bridgeElements(b) {
 		switch {
-		case t.lacks(m):
+		case t.differs(m):
 			wrong++
-		case m.in:
+		case m.present:
 			there++
 		}
 	}
@@ -130,9 +130,9 @@ func (s *Snapshot) DropsSameBridge(bridge string) bool {
 		return false
 	}
 	// All at once, for it is asked of many; what cannot be listed, Apply tells.
-	_ = s.conn.list(s.table, setBlockedWithin)
-	name := nameKey(bridge)
-	return s.table.has(member{set: setBlockedWithin, key: name + name})
+	_ = s.conn.listSet(s.table, setBlockedWithin)
+	name := interfaceKey(bridge)
+	return s.table.has(element{set: setBlockedWithin, key: name + name})
 }
 
 // Obstacles returns an error that joins a ForwardBlocker for each chain that is one.

@@ -11,7 +11,7 @@ import (
 
 func TestFamilies(t *testing.T) {
 	t.Parallel()
-	if got := start(t, newKernel()).Families(); got != policy.BothFamilies {
+	if got := readSnapshot(t, newKernel()).Families(); got != policy.BothFamilies {
 		t.Errorf("got %v", got.List())
 	}
 	unread := new(Snapshot)
@@ -22,34 +22,34 @@ func TestFamilies(t *testing.T) {
 
 func TestDropsSameBridge(t *testing.T) {
 	t.Parallel()
-	s := start(t, holding(t, sample()))
-	before := s.conn.socket.(*line).requests
+	s := readSnapshot(t, holding(t, sample()))
+	before := s.conn.socket.(*fakeSocket).requests
 	for bridge, want := range map[string]bool{"br1": false, "br2": true, "br3": true, "br4": false, "br": false, "": false} {
 		if got := s.DropsSameBridge(bridge); got != want {
 			t.Errorf("%q: got %t, want %t", bridge, got, want)
 		}
 	}
-	if got := s.conn.socket.(*line).requests - before; got != 1 {
+	if got := s.conn.socket.(*fakeSocket).requests - before; got != 1 {
 		t.Errorf("asked %d times, want once", got)
 	}
-	if start(t, newKernel()).DropsSameBridge("br1") {
+	if readSnapshot(t, newKernel()).DropsSameBridge("br1") {
 		t.Error("without a table: true")
 	}
 }
 
-// TestLacks takes each element out of its set.
-func TestLacks(t *testing.T) {
+// TestMissingElement takes each element out of its set.
+func TestMissingElement(t *testing.T) {
 	t.Parallel()
 	tried := map[string]bool{}
-	for _, m := range members(sample()) {
-		if !m.in {
+	for _, m := range desiredElements(sample()) {
+		if !m.present {
 			continue
 		}
 		tried[m.set] = true
 		k := holding(t, sample())
 		whole := k.host.String()
-		k.other(func(h *host) { delete(h.table().set(m.set).elements, m.key) })
-		differs(t, k, sample(), "set "+m.set+" lacks "+m.String())
+		k.otherProgram(func(h *host) { delete(h.table().set(m.set).elements, m.key) })
+		wantDifference(t, k, sample(), "set "+m.set+" lacks "+m.String())
 		k.commits = nil
 		apply(t, k, sample())
 		k.holds(t, whole)
@@ -62,9 +62,9 @@ func TestLacks(t *testing.T) {
 	}
 }
 
-// TestContradicts changes the configuration of a bridge, and expects what no
+// TestUnwantedElement changes the configuration of a bridge, and expects what no
 // longer belongs to go.
-func TestContradicts(t *testing.T) {
+func TestUnwantedElement(t *testing.T) {
 	t.Parallel()
 	const surplus = ", which contradicts the configuration"
 	for _, test := range []struct {
@@ -79,7 +79,7 @@ func TestContradicts(t *testing.T) {
 			`set isolated_bridges has "br1"` + surplus},
 	} {
 		k := holding(t, policy.Desired(test.from))
-		differs(t, k, policy.Desired(test.to), test.want)
+		wantDifference(t, k, policy.Desired(test.to), test.want)
 		apply(t, k, policy.Desired(test.to))
 		if err := check(t, k, policy.Desired(test.to)); err != nil {
 			t.Error(err)
@@ -87,18 +87,18 @@ func TestContradicts(t *testing.T) {
 	}
 }
 
-// TestNoTable is a host where everything is gone.
-func TestNoTable(t *testing.T) {
+// TestMissingTable is a host where everything is gone.
+func TestMissingTable(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
-	differs(t, k, sample(), "the table is missing")
+	wantDifference(t, k, sample(), "the table is missing")
 	if err := check(t, k, policy.RuleSet{}); err != nil {
 		t.Errorf("nothing is asked for: %v", err)
 	}
 }
 
-// differs fails unless a check says that first.
-func differs(t *testing.T, k *kernel, rs policy.RuleSet, want string) {
+// wantDifference fails unless a check says that first.
+func wantDifference(t *testing.T, k *kernel, rs policy.RuleSet, want string) {
 	t.Helper()
 	if err := check(t, k, rs); err == nil || err.Error() != "table inet cni_firewall: "+want {
 		t.Errorf("got error %v, want %s", err, want)

@@ -16,26 +16,26 @@ import (
 // the elements, which are read when they are asked for, and of others the names
 // of those that drop what nobody accepts.
 type table struct {
-	generation uint32
-	exists     bool
-	marked     bool // it, or something in it, is known as the plugin's own
-	dormant    bool
-	objects    uint32 // in it: chains, sets and what the plugin has none of
-	chains     map[string]*chain
-	sets       map[string]*set
-	misfits    []misfit
-	blockers   []blocker
+	generation      uint32
+	exists          bool
+	marked          bool // it, or something in it, is known as the plugin's own
+	dormant         bool
+	objects         uint32 // in it: chains, sets and what the plugin has none of
+	chains          map[string]*chain
+	sets            map[string]*set
+	incompatible    []incompatible
+	forwardBlockers []forwardBlocker
 }
 
 func newTable() request {
 	attrs := append(attrString(unix.NFTA_TABLE_NAME, tableName), attrUint32(unix.NFTA_TABLE_FLAGS, 0)...)
-	attrs = append(attrs, attr(tableUserdata, userdata.AppendString(nil, commentOfTable, mark))...)
-	return request{kind: unix.NFT_MSG_NEWTABLE, flags: unix.NLM_F_CREATE, attrs: attrs, what: "table"}
+	attrs = append(attrs, attr(tableUserdata, userdata.AppendString(nil, tableComment, mark))...)
+	return request{kind: unix.NFT_MSG_NEWTABLE, flags: unix.NLM_F_CREATE, attrs: attrs, object: "table"}
 }
 
 // read reads the table at one moment, or tries again.
 func (c *conn) read() (*table, error) {
-	for range attempts {
+	for range maxAttempts {
 		t, err := c.readOnce()
 		if !errors.Is(err, errInterrupted) {
 			return t, err
@@ -46,12 +46,12 @@ func (c *conn) read() (*table, error) {
 
 func (c *conn) readOnce() (*table, error) {
 	t := &table{chains: map[string]*chain{}, sets: map[string]*set{}}
-	err := c.ask(
-		func(a answer) error {
-			if a.request == 0 {
-				return t.readGeneration(a)
+	err := c.query(
+		func(a reply) error {
+			if a.index == 0 {
+				return t.parseGeneration(a)
 			}
-			return t.readTable(a)
+			return t.parseTable(a)
 		},
 		request{kind: unix.NFT_MSG_GETGEN},
 		request{kind: unix.NFT_MSG_GETTABLE, attrs: attrString(unix.NFTA_TABLE_NAME, tableName)})
@@ -60,22 +60,22 @@ func (c *conn) readOnce() (*table, error) {
 	}
 	// Chains of all families: packets pass those of ip, ip6 and inet.
 	chains := request{kind: unix.NFT_MSG_GETCHAIN, flags: unix.NLM_F_DUMP, anyFamily: true}
-	if err := c.ask(t.readChain, chains); err != nil || !t.exists {
+	if err := c.query(t.parseChain, chains); err != nil || !t.exists {
 		return t, err
 	}
 	sets := request{kind: unix.NFT_MSG_GETSET, flags: unix.NLM_F_DUMP, attrs: attrString(unix.NFTA_SET_TABLE, tableName)}
-	if err := c.ask(t.readSet, sets); err != nil {
+	if err := c.query(t.parseSet, sets); err != nil {
 		return nil, err
 	}
 	rules := request{kind: unix.NFT_MSG_GETRULE, flags: unix.NLM_F_DUMP, attrs: attrString(unix.NFTA_RULE_TABLE, tableName)}
-	if err := c.ask(t.readRule, rules); err != nil {
+	if err := c.query(t.parseRule, rules); err != nil {
 		return nil, err
 	}
-	t.partMisfits()
+	t.separateIncompatible()
 	return t, nil
 }
 
-func (t *table) readGeneration(a answer) error {
+func (t *table) parseGeneration(a reply) error {
 	return eachAttr(a.attrs, func(kind int, value []byte) error {
 		if kind == unix.NFTA_GEN_ID {
 			t.generation = parseUint32(value)
@@ -84,7 +84,7 @@ func (t *table) readGeneration(a answer) error {
 	})
 }
 
-func (t *table) readTable(a answer) error {
+func (t *table) parseTable(a reply) error {
 	t.exists = true
 	return eachAttr(a.attrs, func(kind int, value []byte) error {
 		switch kind {
@@ -102,46 +102,46 @@ func (t *table) readTable(a answer) error {
 // isMarked reports whether user data has a comment of the plugin's in it.
 func isMarked(userdata []byte) bool { return bytes.Contains(userdata, []byte(mark)) }
 
-// foreign reports whether the table must not be written to: something is in it,
+// isForeign reports whether the table must not be written to: something is in it,
 // and nothing of that is known as the plugin's.
-func (t *table) foreign() bool { return t.exists && !t.marked && t.objects > 0 }
+func (t *table) isForeign() bool { return t.exists && !t.marked && t.objects > 0 }
 
-// whole reports whether the table has all its sets, and nothing of another make.
-func (t *table) whole() bool {
-	return t.exists && !t.foreign() && len(t.misfits) == 0 &&
+// isComplete reports whether the table has all its sets, and nothing of another make.
+func (t *table) isComplete() bool {
+	return t.exists && !t.isForeign() && len(t.incompatible) == 0 &&
 		!slices.ContainsFunc(sets, func(l setLayout) bool { return t.sets[l.name] == nil })
 }
 
-// misfit is a chain or set of the plugin's that the layout has not, or has
+// incompatible is a chain or set of the plugin's that the layout has not, or has
 // otherwise: one of an older layout, or one that somebody changed.
-type misfit struct {
+type incompatible struct {
 	isSet bool
 	name  string
 }
 
 // String says what is wrong with the misfit.
-func (m misfit) String() string {
+func (m incompatible) String() string {
 	if m.isSet {
 		return "set " + m.name + " has another type, or is of another layout"
 	}
 	return "chain " + m.name + " has another hook, priority or policy, or is of another layout"
 }
 
-// partMisfits parts the misfits from the chains and sets.
-func (t *table) partMisfits() {
+// separateIncompatible parts the misfits from the chains and sets.
+func (t *table) separateIncompatible() {
 	for name, s := range t.sets {
 		i := slices.IndexFunc(sets, func(l setLayout) bool { return l.name == name })
-		if i < 0 && s.marked || i >= 0 && !sets[i].is(s) {
-			t.misfits = append(t.misfits, misfit{true, name})
+		if i < 0 && s.marked || i >= 0 && !sets[i].isCompatible(s) {
+			t.incompatible = append(t.incompatible, incompatible{true, name})
 			delete(t.sets, name)
 		}
 	}
 	for name, c := range t.chains {
 		i := slices.IndexFunc(chains, func(l chainLayout) bool { return l.name == name })
-		if i < 0 && c.marked || i >= 0 && !chains[i].is(c) {
-			t.misfits = append(t.misfits, misfit{false, name})
+		if i < 0 && c.marked || i >= 0 && !chains[i].isCompatible(c) {
+			t.incompatible = append(t.incompatible, incompatible{false, name})
 			delete(t.chains, name)
 		}
 	}
-	slices.SortFunc(t.misfits, func(a, b misfit) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(t.incompatible, func(a, b incompatible) int { return cmp.Compare(a.name, b.name) })
 }

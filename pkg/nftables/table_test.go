@@ -46,7 +46,7 @@ func TestUnreadable(t *testing.T) {
 				t.Parallel()
 				k := holding(t, sample())
 				first := k.requests
-				k.fail = func(i int, _ told) syscall.Errno { return map[int]syscall.Errno{first + n: errno}[i] }
+				k.fail = func(i int, _ message) syscall.Errno { return map[int]syscall.Errno{first + n: errno}[i] }
 				c := k.connect()
 				s, err := read(c)
 				if err == nil {
@@ -64,31 +64,31 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// strangers are tables of the plugin's name in which somebody else has something.
-var strangers = map[string]func(*hostTable){
+// foreignTables are tables of the plugin's name in which somebody else has something.
+var foreignTables = map[string]func(*hostTable){
 	"a chain":            func(t *hostTable) { t.newChain("mine", nil) },
 	"a chain on a hook":  func(t *hostTable) { t.newChain(chainForward, baseChain(nfForward, 0, nfAccept)) },
 	"a chain with rules": func(t *hostTable) { t.newChain("mine", nil).rules = [][]byte{acceptAll, countsAll} },
 	"a set like ours": func(t *hostTable) {
-		m := containers(sample(), true)[0]
+		m := addressElements(sample(), true)[0]
 		attrs := mustParse(sets[4].create().attrs)
 		delete(attrs, unix.NFTA_SET_USERDATA)
-		t.sets = append(t.sets, &hostSet{m.set, attrs, map[string]attributes{m.key: mustParse(mustElement(m))}})
+		t.sets = append(t.sets, &hostSet{m.set, attrs, map[string]attributes{m.key: mustParse(elementAttrs(m))}})
 	},
-	"a counter": func(t *hostTable) { t.others = 1 },
+	"a counter": func(t *hostTable) { t.otherObjects = 1 },
 }
 
 func TestForeign(t *testing.T) {
 	t.Parallel()
-	for name, fill := range strangers {
+	for name, fill := range foreignTables {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := newKernel()
-			k.other(func(h *host) { fill(h.newTable(unix.NFPROTO_INET, tableName)) })
+			k.otherProgram(func(h *host) { fill(h.newTable(unix.NFPROTO_INET, tableName)) })
 			before := k.host.String()
-			s := start(t, k)
+			s := readSnapshot(t, k)
 			for verb, err := range map[string]error{
-				"apply": s.Apply(sample(), nil), "apply of one": s.Apply(ofFirst(), []string{"br1"}),
+				"apply": s.Apply(sample(), nil), "apply of one": s.Apply(addToFirst(), []string{"br1"}),
 				"check": s.Check(sample()), "check of nothing": s.Check(policy.RuleSet{}),
 			} {
 				if !errors.Is(err, ErrForeign) {
@@ -106,18 +106,18 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-// TestAdopted makes a table its own that has nothing in it, and one whose mark is
+// TestUnmarkedEmptyTable makes a table its own that has nothing in it, and one whose mark is
 // on what is in it.
-func TestAdopted(t *testing.T) {
+func TestUnmarkedEmptyTable(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
-	k.other(func(h *host) { h.newTable(unix.NFPROTO_INET, tableName) })
+	k.otherProgram(func(h *host) { h.newTable(unix.NFPROTO_INET, tableName) })
 	apply(t, k, sample())
 	if err := check(t, k, sample()); err != nil {
 		t.Error(err)
 	}
-	apply(t, k, lone())
-	remove(t, k, lone())
+	apply(t, k, oneMore())
+	remove(t, k, oneMore())
 	remove(t, k, sample())
 	k.holds(t, "")
 }
@@ -126,13 +126,13 @@ func TestAdopted(t *testing.T) {
 func TestBecomesForeign(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
-	k.meanwhile = func(n int, h *host) bool {
+	k.concurrent = func(n int, h *host) bool {
 		if n == 0 {
-			strangers["a chain"](h.newTable(unix.NFPROTO_INET, tableName))
+			foreignTables["a chain"](h.newTable(unix.NFPROTO_INET, tableName))
 		}
 		return n == 0
 	}
-	if err := start(t, k).Apply(sample(), nil); !errors.Is(err, ErrForeign) {
+	if err := readSnapshot(t, k).Apply(sample(), nil); !errors.Is(err, ErrForeign) {
 		t.Errorf("got error %v", err)
 	}
 	if len(k.commits) != 1 {
@@ -145,7 +145,7 @@ func TestBecomesForeign(t *testing.T) {
 func TestSameName(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
-	k.other(func(h *host) {
+	k.otherProgram(func(h *host) {
 		for _, family := range []byte{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6, unix.NFPROTO_BRIDGE} {
 			table := h.newTable(family, tableName)
 			table.newChain(chainIsolation, baseChain(nfForward, 0, nfAccept)).rules = [][]byte{acceptAll}

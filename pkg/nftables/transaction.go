@@ -16,20 +16,20 @@ import (
 type change struct {
 	why     string // what is wrong, with the object's name
 	request request
-	member  member // that is added or deleted, if it is about one
+	element element // that is added or deleted, if it is about one
 }
 
-// plan is a list of changes that are made all or none.
-type plan struct {
+// transaction is a list of changes that are made all or none.
+type transaction struct {
 	changes []change
 	err     error // why there can be none
 }
 
-func (p *plan) add(why string, r request) {
+func (p *transaction) add(why string, r request) {
 	p.changes = append(p.changes, change{why: why, request: r})
 }
 
-func (p plan) requests() []request {
+func (p transaction) requests() []request {
 	list := make([]request, len(p.changes))
 	for i, c := range p.changes {
 		list[i] = c.request
@@ -37,21 +37,21 @@ func (p plan) requests() []request {
 	return list
 }
 
-// what returns what a plan makes, and what it deletes.
-func (p plan) what() (added, removed []string) {
+// objects returns what a plan makes, and what it deletes.
+func (p transaction) objects() (added, removed []string) {
 	for _, c := range p.changes {
 		switch c.request.kind {
 		case unix.NFT_MSG_NEWTABLE, unix.NFT_MSG_NEWCHAIN, unix.NFT_MSG_NEWSET, unix.NFT_MSG_NEWRULE, unix.NFT_MSG_NEWSETELEM:
-			added = append(added, c.request.what)
+			added = append(added, c.request.object)
 		default:
-			removed = append(removed, c.request.what)
+			removed = append(removed, c.request.object)
 		}
 	}
 	return added, removed
 }
 
 // refused says which change the kernel did not take.
-func (p plan) refused(err error) error {
+func (p transaction) refused(err error) error {
 	var r refusal
 	if errors.As(err, &r) && r.index >= 0 && r.index < len(p.changes) {
 		return fmt.Errorf("writing table inet %s: %s: %w", tableName, p.changes[r.index].why, err)
@@ -59,31 +59,31 @@ func (p plan) refused(err error) error {
 	return fmt.Errorf("writing table inet %s: %w", tableName, err)
 }
 
-// attempts bounds how often a reading or writing is tried again that another
+// maxAttempts bounds how often a reading or writing is tried again that another
 // program came in between of.
-const attempts = 100
+const maxAttempts = 100
 
-// patienceAlone is how often a plan is tried again that the kernel refuses while
+// maxAttemptsAlone is how often a plan is tried again that the kernel refuses while
 // no other program writes.
-const patienceAlone = 5
+const maxAttemptsAlone = 5
 
-// make commits a plan, and tells of it.
-func (s *Snapshot) make(planFor func() (plan, error)) error {
+// commit commits a plan, and tells of it.
+func (s *Snapshot) commit(planFor func() (transaction, error)) error {
 	began := time.Now()
-	p, err := s.attempt(planFor)
-	journal.Tell("table inet "+tableName, began, p.what, err)
+	p, err := s.commitWithRetries(planFor)
+	journal.Tell("table inet "+tableName, began, p.objects, err)
 	return err
 }
 
-// attempt returns what it committed, or with an error what it could not. A plan
+// commitWithRetries returns what it committed, or with an error what it could not. A plan
 // that lost against another program is made anew.
-func (s *Snapshot) attempt(planFor func() (plan, error)) (done plan, err error) {
-	for attempt := range attempts {
+func (s *Snapshot) commitWithRetries(planFor func() (transaction, error)) (done transaction, err error) {
+	for attempt := range maxAttempts {
 		p, err := planFor()
 		if err != nil || len(p.changes) == 0 {
 			return done, err
 		}
-		s.note(p)
+		s.rememberPrevious(p)
 		err = s.conn.commit(s.table.generation, p.requests())
 		if err == nil {
 			done.changes = append(done.changes, p.changes...)
@@ -102,20 +102,20 @@ func (s *Snapshot) attempt(planFor func() (plan, error)) (done plan, err error) 
 			return p, readErr
 		}
 		// Where nobody wrote meanwhile, it is not others that keep the table busy.
-		if attempt >= patienceAlone && s.table.generation == former && err != nil {
+		if attempt >= maxAttemptsAlone && s.table.generation == former && err != nil {
 			return p, p.refused(err)
 		}
 	}
 	return done, ErrBusy
 }
 
-// note remembers how members were before the first write. It is done ahead of
+// rememberPrevious remembers how members were before the first write. It is done ahead of
 // it, for of a write that is never answered nobody knows whether it was done.
-func (s *Snapshot) note(p plan) {
+func (s *Snapshot) rememberPrevious(p transaction) {
 	for _, c := range p.changes {
-		k := memberKey{c.member.set, c.member.key}
-		if _, noted := s.changed[k]; !noted && k.set != "" {
-			s.changed[k] = !c.member.in
+		k := elementKey{c.element.set, c.element.key}
+		if _, noted := s.previous[k]; !noted && k.set != "" {
+			s.previous[k] = !c.element.present
 		}
 	}
 }
@@ -123,7 +123,7 @@ func (s *Snapshot) note(p plan) {
 func (s *Snapshot) reread() error {
 	t, err := s.conn.read()
 	if err != nil {
-		return explained(err)
+		return queryError(err)
 	}
 	s.table = t
 	return nil

@@ -15,12 +15,12 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestMeanwhile lets another program change the tables between reading and
+// TestConcurrentChange lets another program change the tables between reading and
 // writing.
-func TestMeanwhile(t *testing.T) {
+func TestConcurrentChange(t *testing.T) {
 	t.Parallel()
 	stricter := policy.Desired(container("br1", policy.Isolated, policy.Deny, "10.1.0.2"))
-	br1 := nameKey("br1")
+	br1 := interfaceKey("br1")
 	tests := map[string]struct {
 		do   func(*host)
 		want [][]string // kinds of changes by transaction
@@ -28,8 +28,8 @@ func TestMeanwhile(t *testing.T) {
 		"something that is not ours": {func(h *host) { h.newTable(unix.NFPROTO_IPV4, "nat") },
 			[][]string{{"NEWSETELEM", "DELSETELEM"}, {"NEWSETELEM", "DELSETELEM"}}},
 		"adds what was to be added": {func(h *host) {
-			m := member{set: setBlockedWithin, key: br1 + br1}
-			h.table().set(m.set).elements[m.key] = mustParse(mustElement(m))
+			m := element{set: setBlockedWithin, key: br1 + br1}
+			h.table().set(m.set).elements[m.key] = mustParse(elementAttrs(m))
 		}, [][]string{{"NEWSETELEM", "DELSETELEM"}, {"DELSETELEM"}}},
 		"deletes what was to be deleted": {func(h *host) { delete(h.table().set(setPublished).elements, br1) },
 			[][]string{{"NEWSETELEM", "DELSETELEM"}, {"NEWSETELEM"}}},
@@ -46,7 +46,7 @@ func TestMeanwhile(t *testing.T) {
 			t.Parallel()
 			k := holding(t, policy.Desired(container("br1", policy.SameBridge, policy.Allow, "10.1.0.2")))
 			k.commits = nil
-			k.meanwhile = func(n int, h *host) bool {
+			k.concurrent = func(n int, h *host) bool {
 				if n == 0 {
 					test.do(h)
 				}
@@ -67,20 +67,20 @@ func TestMeanwhile(t *testing.T) {
 	}
 }
 
-// TestDoneMeanwhile has another program do all that was to be done.
-func TestDoneMeanwhile(t *testing.T) {
+// TestConcurrentSameChange has another program do all that was to be done.
+func TestConcurrentSameChange(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
-	apply(t, k, lone())
+	apply(t, k, oneMore())
 	k.commits = nil
-	k.meanwhile = func(_ int, h *host) bool {
+	k.concurrent = func(_ int, h *host) bool {
 		clear(h.table().set(setIPv4).elements)
 		clear(h.table().set(setIPv6).elements)
 		return true
 	}
-	rs := lone()
+	rs := oneMore()
 	rs.Bridges = nil
-	if err := start(t, k).Remove(rs); err != nil {
+	if err := readSnapshot(t, k).Remove(rs); err != nil {
 		t.Fatal(err)
 	}
 	if len(k.commits) != 1 {
@@ -94,8 +94,8 @@ func TestAttempts(t *testing.T) {
 	const bound = 100
 	for _, losses := range []int{0, 1, 7, bound - 1, bound, 10 * bound} {
 		k := newKernel()
-		k.meanwhile = func(n int, _ *host) bool { return n < losses }
-		err := start(t, k).Apply(sample(), nil)
+		k.concurrent = func(n int, _ *host) bool { return n < losses }
+		err := readSnapshot(t, k).Apply(sample(), nil)
 		if errors.Is(err, ErrBusy) != (losses >= bound) || err != nil && losses < bound {
 			t.Errorf("%d losses: got error %v", losses, err)
 		}
@@ -108,9 +108,9 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
-// TestRefused has the kernel refuse once, with each error and at each place, and
+// TestRefusedChange has the kernel refuse once, with each error and at each place, and
 // the socket itself.
-func TestRefused(t *testing.T) {
+func TestRefusedChange(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		errno syscall.Errno
@@ -130,10 +130,10 @@ func TestRefused(t *testing.T) {
 					k.refuse, k.cannotBeSent = nil, once(test.errno)
 				}
 				want := [...]string{"", "set containers_ipv4 lacks 10.1.0.9: ", "set containers_ipv6 lacks fd01::9: ", ""}[place]
-				err := start(t, k).Apply(lone(), nil)
+				err := readSnapshot(t, k).Apply(oneMore(), nil)
 				if test.again {
-					if err != nil || check(t, k, lone()) != nil {
-						t.Errorf("got error %v, and then %v", err, check(t, k, lone()))
+					if err != nil || check(t, k, oneMore()) != nil {
+						t.Errorf("got error %v, and then %v", err, check(t, k, oneMore()))
 					}
 					return
 				}
@@ -165,11 +165,11 @@ func once(errno syscall.Errno) func(int) error {
 func TestInUse(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
-	k.other(func(h *host) {
+	k.otherProgram(func(h *host) {
 		setDamages(setIPv4)[3].do(h.table())
-		h.table().chain("CNI-ADMIN").rules = [][]byte{ruleOf(append(in(setIPv4), &expr.Verdict{Kind: expr.VerdictDrop})...)}
+		h.table().chain("CNI-ADMIN").rules = [][]byte{ruleOf(append(lookup(setIPv4), &expr.Verdict{Kind: expr.VerdictDrop})...)}
 	})
-	err := start(t, k).Apply(sample(), nil)
+	err := readSnapshot(t, k).Apply(sample(), nil)
 	if err == nil || errors.Is(err, ErrBusy) || !errors.Is(err, unix.EBUSY) {
 		t.Errorf("after %d transactions: got error %v", len(k.commits), err)
 	}

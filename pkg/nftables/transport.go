@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long an answer of the kernel's is waited for. It holds the
+// replyTimeout is how long an answer of the kernel's is waited for. It holds the
 // lock of nf_tables while another program's transaction is under way.
-const patience = 10 * time.Second
+const replyTimeout = 10 * time.Second
 
 // socket is the boundary to the kernel.
 type socket interface {
@@ -23,28 +23,28 @@ type socket interface {
 	receive(buffer []byte) (int, error)
 }
 
-// netlink is a socket to nf_tables, of the network namespace in which the
+// netlinkSocket is a socket to nf_tables, of the network namespace in which the
 // process is.
-type netlink int
+type netlinkSocket int
 
-func open() (netlink, error) {
+func openSocket() (netlinkSocket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return 0, err
 	}
-	deadline := unix.NsecToTimeval(patience.Nanoseconds())
+	deadline := unix.NsecToTimeval(replyTimeout.Nanoseconds())
 	err = errors.Join(
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &deadline),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &deadline),
 		// So that an error does not bring back the whole message that it is about.
 		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1),
 	)
-	return netlink(fd), err
+	return netlinkSocket(fd), err
 }
 
 // send makes room for the message where it is larger than what a socket may
 // send at once by default: that of a restore of a thousand containers is.
-func (n netlink) send(b []byte) error {
+func (n netlinkSocket) send(b []byte) error {
 	const usual = 64 << 10 // well below net.core.wmem_default
 	if len(b) > usual {
 		size := 2 * len(b)
@@ -55,14 +55,14 @@ func (n netlink) send(b []byte) error {
 	return unix.Sendto(int(n), b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
-func (n netlink) receive(buffer []byte) (int, error) {
+func (n netlinkSocket) receive(buffer []byte) (int, error) {
 	for {
 		length, flags, err := recv(int(n), buffer)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EAGAIN):
-			return 0, fmt.Errorf("no answer within %s: %w", patience, os.ErrDeadlineExceeded)
+			return 0, fmt.Errorf("no answer within %s: %w", replyTimeout, os.ErrDeadlineExceeded)
 		case err == nil && flags&unix.MSG_TRUNC != 0:
 			return 0, errMalformed
 		}
@@ -89,17 +89,17 @@ func newConn(s socket) *conn { return &conn{socket: s, buffer: make([]byte, 64<<
 // errInterrupted says that another program changed what was being listed.
 var errInterrupted = errors.New("another program changes the tables meanwhile")
 
-// answer is one message of the kernel's.
-type answer struct {
-	request int // index of what it answers
-	family  byte
-	attrs   []byte
+// reply is one message of the kernel's.
+type reply struct {
+	index  int // index of what it answers
+	family byte
+	attrs  []byte
 }
 
-// ask sends requests, of which none but the last may be a dump, and calls each
+// query sends requests, of which none but the last may be a dump, and calls each
 // for every answer. To what is not there, no
 // answer comes. An error of the kernel's is a syscall.Errno.
-func (c *conn) ask(each func(answer) error, requests ...request) error {
+func (c *conn) query(each func(reply) error, requests ...request) error {
 	var b []byte
 	first := c.sequence + 1
 	for _, r := range requests {
@@ -111,7 +111,7 @@ func (c *conn) ask(each func(answer) error, requests ...request) error {
 		return err
 	}
 	for {
-		done, err := c.answers(first, func(i int, m syscall.NetlinkMessage) (bool, error) {
+		done, err := c.replies(first, func(i int, m syscall.NetlinkMessage) (bool, error) {
 			if m.Header.Flags&unix.NLM_F_DUMP_INTR != 0 {
 				return false, errInterrupted
 			}
@@ -125,7 +125,7 @@ func (c *conn) ask(each func(answer) error, requests ...request) error {
 			if len(m.Data) < 4 {
 				return false, errMalformed
 			}
-			return false, each(answer{i, m.Data[0], m.Data[4:]})
+			return false, each(reply{i, m.Data[0], m.Data[4:]})
 		})
 		if err != nil {
 			return err
@@ -143,7 +143,7 @@ func (c *conn) commit(generation uint32, requests []request) error {
 	begin := c.sequence + 1
 	last := begin + uint32(len(requests))
 	c.sequence = last + 1
-	b := message(nil, unix.NFNL_MSG_BATCH_BEGIN, 0, begin, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES,
+	b := appendMessage(nil, unix.NFNL_MSG_BATCH_BEGIN, 0, begin, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES,
 		attrUint32(unix.NFNL_BATCH_GENID, generation))
 	for i, r := range requests {
 		if i == len(requests)-1 {
@@ -151,13 +151,13 @@ func (c *conn) commit(generation uint32, requests []request) error {
 		}
 		b = r.append(b, begin+1+uint32(i))
 	}
-	b = message(b, unix.NFNL_MSG_BATCH_END, 0, last+1, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil)
+	b = appendMessage(b, unix.NFNL_MSG_BATCH_END, 0, last+1, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil)
 	if err := c.send(b); err != nil {
 		return err
 	}
 	var refused error
 	for {
-		done, err := c.answers(begin, func(i int, m syscall.NetlinkMessage) (bool, error) {
+		done, err := c.replies(begin, func(i int, m syscall.NetlinkMessage) (bool, error) {
 			if m.Header.Type != unix.NLMSG_ERROR {
 				return false, nil
 			}
@@ -187,9 +187,9 @@ func (r refusal) Error() string { return r.errno.Error() }
 
 func (r refusal) Unwrap() error { return r.errno }
 
-// answers receives once, and hands on the messages that answer requests from
+// replies receives once, and hands on the messages that answer requests from
 // first on. Others are late answers to what was given up.
-func (c *conn) answers(first uint32, do func(i int, m syscall.NetlinkMessage) (done bool, err error)) (bool, error) {
+func (c *conn) replies(first uint32, do func(i int, m syscall.NetlinkMessage) (done bool, err error)) (bool, error) {
 	n, err := c.receive(c.buffer)
 	if err != nil {
 		return false, err

@@ -11,26 +11,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLate has a call given up, and the rest of its answers come while the next
+// TestLateReply has a call given up, and the rest of its answers come while the next
 // one waits for its own.
-func TestLate(t *testing.T) {
+func TestLateReply(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
 	first := k.requests
-	k.fail = func(n int, _ told) syscall.Errno { return map[int]syscall.Errno{first: unix.ENOMEM}[n] }
+	k.fail = func(n int, _ message) syscall.Errno { return map[int]syscall.Errno{first: unix.ENOMEM}[n] }
 	c := k.connect()
 	if _, err := read(c); !errors.Is(err, unix.ENOMEM) {
 		t.Fatalf("got error %v", err)
 	}
-	k.other(func(h *host) { h.tables = nil })
+	k.otherProgram(func(h *host) { h.tables = nil })
 	s, err := read(c)
 	if err != nil || s.table.exists {
 		t.Errorf("got error %v, and a table that is no more", err)
 	}
 }
 
-// TestNoAnswer has the kernel say nothing at all.
-func TestNoAnswer(t *testing.T) {
+// TestNoReply has the kernel say nothing at all.
+func TestNoReply(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
 	k.mangle = func([]byte) []byte { return nil }
@@ -39,8 +39,8 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
-// TestSeveralRefused names the first change that is refused.
-func TestSeveralRefused(t *testing.T) {
+// TestSeveralRefusedChanges names the first change that is refused.
+func TestSeveralRefusedChanges(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
 	c := k.connect()
@@ -48,8 +48,8 @@ func TestSeveralRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone := request{kind: unix.NFT_MSG_DELSETELEM, attrs: inSet(setIPv4, member{set: setIPv4, key: "none"}.encode(false))}
-	fine := request{kind: unix.NFT_MSG_NEWSETELEM, attrs: inSet(setIPv4, member{set: setIPv4, key: "more"}.encode(false))}
+	gone := request{kind: unix.NFT_MSG_DELSETELEM, attrs: elementList(setIPv4, element{set: setIPv4, key: "none"}.encode(false))}
+	fine := request{kind: unix.NFT_MSG_NEWSETELEM, attrs: elementList(setIPv4, element{set: setIPv4, key: "more"}.encode(false))}
 	err = c.commit(table.generation, []request{fine, gone, gone, fine})
 	var r refusal
 	if !errors.As(err, &r) || r.index != 1 || !errors.Is(err, unix.ENOENT) {

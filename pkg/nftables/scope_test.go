@@ -8,21 +8,23 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// three are bridges with all that can be closed.
-var three = []policy.Attachment{
+// threeBridges are bridges with all that can be closed.
+var threeBridges = []policy.Attachment{
 	container("br1", policy.SameBridge, policy.Allow, "10.1.0.2"),
 	container("br2", policy.Isolated, policy.Allow, "10.2.0.2"),
 	container("br3", policy.SameBridge, policy.Deny, "10.3.0.2"),
 }
 
-// ofFirst is what an ADD to the first bridge asks for. It is about that one.
-func ofFirst() policy.RuleSet { return policy.Desired(three...).With(policy.Desired(three[0])) }
+// addToFirst is what an ADD to the first bridge asks for. It is about that one.
+func addToFirst() policy.RuleSet {
+	return policy.Desired(threeBridges...).With(policy.Desired(threeBridges[0]))
+}
 
-// TestConcerned has an ADD about one bridge close what is open of another, and
+// TestScope has an ADD about one bridge close what is open of another, and
 // leave alone what is closed.
-func TestConcerned(t *testing.T) {
+func TestScope(t *testing.T) {
 	t.Parallel()
-	br2, br3 := nameKey("br2"), nameKey("br3")
+	br2, br3 := interfaceKey("br2"), interfaceKey("br3")
 	lose := func(set, key string) func(*hostTable) {
 		return func(t *hostTable) { delete(t.set(set).elements, key) }
 	}
@@ -35,7 +37,7 @@ func TestConcerned(t *testing.T) {
 		"another bridge's published ports are open": {addPublished(br3), true},
 		"a set of theirs is missing":                {func(t *hostTable) { t.drop(setSameBridge) }, true},
 		"a set is of another type":                  {setDamages(setPublished)[1].do, true},
-		"own published ports are closed":            {lose(setPublished, nameKey("br1")), true},
+		"own published ports are closed":            {lose(setPublished, interfaceKey("br1")), true},
 		"another's published ports are closed":      {lose(setPublished, br2), false},
 		"another bridge is closed to itself":        {lose(setSameBridge, br3+br3), false},
 		"another's container has no address":        {lose(setIPv4, "\x0a\x02\x00\x02"), false},
@@ -43,17 +45,17 @@ func TestConcerned(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			k := holding(t, policy.Desired(three...))
+			k := holding(t, policy.Desired(threeBridges...))
 			whole := k.host.String()
-			k.other(func(h *host) { test.do(h.table()) })
+			k.otherProgram(func(h *host) { test.do(h.table()) })
 			damaged := k.host.String()
 			if whole == damaged {
 				t.Fatal("nothing is damaged")
 			}
-			apply(t, k, ofFirst(), "br1")
+			apply(t, k, addToFirst(), "br1")
 			if !test.heals {
 				k.holds(t, damaged)
-			} else if err := check(t, k, ofFirst()); err != nil {
+			} else if err := check(t, k, addToFirst()); err != nil {
 				t.Errorf("not healed: %v", err)
 			}
 		})
@@ -61,12 +63,12 @@ func TestConcerned(t *testing.T) {
 }
 
 func addPublished(key string) func(*hostTable) {
-	m := member{set: setPublished, key: key}
-	return func(t *hostTable) { t.set(setPublished).elements[key] = mustParse(mustElement(m)) }
+	m := element{set: setPublished, key: key}
+	return func(t *hostTable) { t.set(setPublished).elements[key] = mustParse(elementAttrs(m)) }
 }
 
-// mustElement returns what is inside an element of a list.
-func mustElement(m member) []byte {
+// elementAttrs returns what is inside an element of a list.
+func elementAttrs(m element) []byte {
 	var inside []byte
 	for _, value := range mustParse(m.encode(true)) {
 		inside = value
@@ -74,13 +76,13 @@ func mustElement(m member) []byte {
 	return inside
 }
 
-// TestConcernedReadsLittle counts what is asked, which must not grow with the
+// TestScopeReads counts what is asked, which must not grow with the
 // number of bridges.
-func TestConcernedReadsLittle(t *testing.T) {
+func TestScopeReads(t *testing.T) {
 	t.Parallel()
 	var counts []int
 	for _, n := range []int{20, 200} {
-		all := crowd(n)
+		all := attachmentsOn(n)
 		k := holding(t, policy.Desired(all...))
 		rs := policy.Desired(all...).With(policy.Desired(all[0]))
 		before := k.requests
