@@ -25,8 +25,8 @@ type damage struct {
 }
 
 const (
-	incompatibleChain = " has another hook, priority or policy, or is of another layout"
-	incompatibleSet   = " has another type, or is of another layout"
+	incompatibleChain = " has a different hook, priority or policy, or belongs to another layout"
+	incompatibleSet   = " has a different type, or belongs to another layout"
 )
 
 // damages returns everything, one by one.
@@ -39,7 +39,7 @@ func damages() []damage {
 		{"jump to a chain that is not asked for", func(t *hostTable) {
 			c := t.chain(chainForward)
 			c.rules = append(c.rules, ruleOf(jump("CNI-ADMIN")...))
-		}, "chain forward has a rule of somebody else's at its end", false},
+		}, "chain forward ends with a foreign rule", false},
 	}
 	for _, l := range sets {
 		all = append(all, setDamages(l.name)...)
@@ -112,8 +112,8 @@ func ruleDamages(l chainLayout) []damage {
 	insert := func(at int, rules ...[]byte) func(*hostTable) {
 		return func(t *hostTable) { t.chain(l.name).rules = slices.Insert(t.chain(l.name).rules, at, rules...) }
 	}
-	another := fmt.Sprintf("chain %s: rule 1 is missing or another one: %s", l.name, texts[0])
-	atEnd := fmt.Sprintf("chain %s has a rule of somebody else's at its end", l.name)
+	another := fmt.Sprintf("chain %s: rule 1 is missing or differs: %s", l.name, texts[0])
+	atEnd := fmt.Sprintf("chain %s ends with a foreign rule", l.name)
 	all := []damage{
 		{"accept in front: " + l.name, insert(0, acceptAll), another, false},
 		{"counter in front: " + l.name, insert(0, countsAll), another, false},
@@ -125,7 +125,7 @@ func ruleDamages(l chainLayout) []damage {
 		rules[0] = ruleOf(append([]expr.Any{&expr.Limit{Rate: 1}}, mustExprs(rules[0])...)...)
 	}, another, false})
 	for i, text := range texts {
-		missing := "is missing or another one"
+		missing := "is missing or differs"
 		if i == len(texts)-1 {
 			missing = "is missing"
 		}

@@ -13,15 +13,20 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// element says whether something is an element of a set.
+// element is an element of a set, and whether the set must have it.
 type element struct {
-	set, key string // the key as the kernel has it
+	set, key string // key as the kernel compares it
 	present  bool
-	owner    policy.Owner // for who lists the table; of a bridge just the network
+	owner    policy.Owner // for the reader of the table; of a bridge only the network
 }
 
-// desiredElements returns what the sets must hold, and what they must not, of the
-// bridges and addresses of a rule set.
+// elementKey identifies an element.
+type elementKey struct{ set, key string }
+
+func (e element) id() elementKey { return elementKey{e.set, e.key} }
+
+// desiredElements returns the elements of a rule set's bridges and addresses:
+// those that must be present, and those that must be absent.
 func desiredElements(rs policy.RuleSet) []element {
 	all := addressElements(rs, true)
 	for _, b := range rs.Bridges {
@@ -30,7 +35,8 @@ func desiredElements(rs policy.RuleSet) []element {
 	return all
 }
 
-// absentElements returns members that none of a rule set's bridges and addresses is.
+// absentElements returns all elements that a rule set's bridges and addresses can
+// have, as absent.
 func absentElements(rs policy.RuleSet) []element {
 	all := addressElements(rs, false)
 	for _, b := range rs.Bridges {
@@ -50,32 +56,36 @@ func bridgeElements(b policy.Bridge) []element {
 	}
 }
 
-// isolatingElements returns those members of all bridges but some whose lack, or surplus,
-// opens what must be closed.
-func isolatingElements(bridges []policy.Bridge, but []string) []element {
+// isolatingElements returns the elements of all bridges, except some, that block
+// traffic by being present or absent.
+func isolatingElements(bridges []policy.Bridge, except []string) []element {
 	all := make([]element, 0, len(bridges))
 	for _, b := range bridges {
-		if slices.Contains(but, b.Name) {
-			continue
-		}
-		name, owner := interfaceKey(b.Name), policy.Owner{Network: b.Network}
-		if b.IngressPolicy.Isolates() {
-			all = append(all, element{setIsolated, name, true, owner})
-		}
-		if b.IngressPolicy == policy.Isolated {
-			all = append(all, element{setBlockedWithin, name + name, true, owner})
-		}
-		if b.PublishedPorts == policy.Deny {
-			all = append(all, element{setPublished, name, false, owner})
+		if !slices.Contains(except, b.Name) {
+			all = appendIsolating(all, b)
 		}
 	}
 	return all
 }
 
-func addressElements(rs policy.RuleSet, in bool) []element {
+func appendIsolating(all []element, b policy.Bridge) []element {
+	name, owner := interfaceKey(b.Name), policy.Owner{Network: b.Network}
+	if b.IngressPolicy.Isolates() {
+		all = append(all, element{setIsolated, name, true, owner})
+	}
+	if b.IngressPolicy == policy.Isolated {
+		all = append(all, element{setBlockedWithin, name + name, true, owner})
+	}
+	if b.PublishedPorts == policy.Deny {
+		all = append(all, element{setPublished, name, false, owner})
+	}
+	return all
+}
+
+func addressElements(rs policy.RuleSet, present bool) []element {
 	var all []element
 	for _, p := range rs.Addresses {
-		all = append(all, element{addressSet(p), string(p.Addr().AsSlice()), in, rs.Owners[p]})
+		all = append(all, element{addressSet(p), string(p.Addr().AsSlice()), present, rs.Owners[p]})
 	}
 	return all
 }
@@ -87,54 +97,74 @@ func addressSet(p netip.Prefix) string {
 	return setIPv6
 }
 
-// interfaceKey pads an interface's name as the kernel compares it.
+// interfaceKey pads the name of an interface with zeroes: the kernel compares
+// IFNAMSIZ bytes.
 func interfaceKey(name string) string { return (name + zeroes)[:unix.IFNAMSIZ] }
 
 var zeroes = strings.Repeat("\x00", unix.IFNAMSIZ)
 
 // String returns the element as nft prints it.
-func (m element) String() string {
-	if addr, ok := netip.AddrFromSlice([]byte(m.key)); ok && (m.set == setIPv4 || m.set == setIPv6) {
+func (e element) String() string {
+	if addr, ok := netip.AddrFromSlice([]byte(e.key)); ok && (e.set == setIPv4 || e.set == setIPv6) {
 		return addr.String()
 	}
 	var names []string
-	for key := m.key; len(key) >= unix.IFNAMSIZ; key = key[unix.IFNAMSIZ:] {
+	for key := e.key; len(key) >= unix.IFNAMSIZ; key = key[unix.IFNAMSIZ:] {
 		names = append(names, `"`+strings.TrimRight(key[:unix.IFNAMSIZ], "\x00")+`"`)
 	}
 	return strings.Join(names, " . ")
 }
 
-func (m element) object() string { return "element " + m.set + " " + m.String() }
+func (e element) create() request {
+	return e.request(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, e.encodeWithComment())
+}
 
-// maxComment is the number of bytes that nft reads of one
+func (e element) delete() request { return e.request(unix.NFT_MSG_DELSETELEM, 0, e.encode()) }
+
+func (e element) get() request { return e.request(unix.NFT_MSG_GETSETELEM, 0, e.encode()) }
+
+func (e element) request(kind, flags int, encoded []byte) request {
+	object := "element " + e.set + " " + e.String()
+	return request{kind: kind, flags: flags, attrs: elementList(e.set, encoded), object: object}
+}
+
+// encode returns the element as an entry of a message's list.
+func (e element) encode() []byte { return attrNested(unix.NFTA_LIST_ELEM, e.encodeKey()) }
+
+func (e element) encodeWithComment() []byte {
+	text := e.comment()
+	if text == "" {
+		return e.encode()
+	}
+	data := userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_ELEM_COMMENT, text)
+	return attrNested(unix.NFTA_LIST_ELEM, e.encodeKey(), attr(unix.NFTA_SET_ELEM_USERDATA, data))
+}
+
+func (e element) encodeKey() []byte {
+	return attrNested(unix.NFTA_SET_ELEM_KEY, attr(unix.NFTA_DATA_VALUE, []byte(e.key)))
+}
+
+// maxComment is the number of bytes that nft reads of a comment
 // (NFTNL_UDATA_COMMENT_MAXLEN less the terminating zero).
 const maxComment = 127
 
-// comment names the owner. nft prints it between quotes, and reads what it
-// printed.
-func (m element) comment() string {
+// comment names the owner, in characters that nft prints between quotes and can
+// read again.
+func (e element) comment() string {
 	text := strings.Map(func(c rune) rune {
 		if c == '"' || c == '\\' || c < ' ' || c > '~' {
 			return '?'
 		}
 		return c
-	}, strings.TrimSpace(m.owner.Network+" "+m.owner.ContainerID+" "+m.owner.IfName))
+	}, strings.TrimSpace(e.owner.Network+" "+e.owner.ContainerID+" "+e.owner.IfName))
 	return text[:min(len(text), maxComment)]
 }
 
-// encode returns the element as a list of them has it.
-func (m element) encode(withComment bool) []byte {
-	key := attrNested(unix.NFTA_SET_ELEM_KEY, attr(unix.NFTA_DATA_VALUE, []byte(m.key)))
-	if !withComment || m.comment() == "" {
-		return attrNested(unix.NFTA_LIST_ELEM, key)
-	}
-	data := userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_ELEM_COMMENT, m.comment())
-	return attrNested(unix.NFTA_LIST_ELEM, key, attr(unix.NFTA_SET_ELEM_USERDATA, data))
-}
-
-// elementList returns the attributes of a message about elements of a set.
-func elementList(name string, elements ...[]byte) []byte {
-	attrs := append(attrString(unix.NFTA_SET_ELEM_LIST_TABLE, tableName), attrString(unix.NFTA_SET_ELEM_LIST_SET, name)...)
+// elementList returns the attributes of a message about elements of a set; with
+// no elements, about all.
+func elementList(set string, elements ...[]byte) []byte {
+	attrs := slices.Concat(
+		attrString(unix.NFTA_SET_ELEM_LIST_TABLE, tableName), attrString(unix.NFTA_SET_ELEM_LIST_SET, set))
 	if len(elements) > 0 {
 		attrs = append(attrs, attrNested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, elements...)...)
 	}

@@ -36,7 +36,7 @@ func TestComment(t *testing.T) {
 		if has != (test.want != "") || has && !strings.HasSuffix(string(data), test.want+"\x00") {
 			t.Errorf("%q: got user data %q", test.want, data)
 		}
-		if _, has := parseList(m.encode(false))[0][unix.NFTA_SET_ELEM_USERDATA]; has {
+		if _, has := parseList(m.encode())[0][unix.NFTA_SET_ELEM_USERDATA]; has {
 			t.Errorf("%q: there is user data without a comment", test.want)
 		}
 	}

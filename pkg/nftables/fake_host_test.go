@@ -140,7 +140,7 @@ func baseChain(hook uint32, priority int32, policy uint32) attributes {
 
 // ruleOf returns a rule as the kernel keeps it.
 func ruleOf(exprs ...expr.Any) []byte {
-	r, err := rule{exprs: exprs}.encode("")
+	r, err := rule{exprs: exprs}.create("")
 	if err != nil {
 		panic(err)
 	}

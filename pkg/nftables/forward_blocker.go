@@ -15,53 +15,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ForwardBlocker is a chain of another table that drops what it does not accept
-// itself, and so what containers send.
+// ForwardBlocker is a base chain of another table that drops the forwarded
+// packets that it does not accept itself. An accept ends only the base chain it
+// is in: a packet passes all base chains of the hook, and each can drop it.
 type ForwardBlocker struct {
 	Family, Table, Chain string
-	Program              string // of iptables, if it is that which keeps the table
+	Program              string // the iptables program that keeps the table; "" if none does
 }
 
 // Error names the chain.
-func (o *ForwardBlocker) Error() string {
-	return fmt.Sprintf("chain %s of table %s %s drops what it does not accept itself", o.Chain, o.Family, o.Table)
+func (b *ForwardBlocker) Error() string {
+	return fmt.Sprintf("chain %s of table %s %s drops what it does not accept itself", b.Chain, b.Family, b.Table)
 }
 
-// forwardBlocker is a chain of another table that drops what it does not accept.
-type forwardBlocker struct {
-	family, table, chain string
-	variant              string // suffix of the iptables that has it
-}
-
-// program is what iptables calls the tables that it keeps.
-func (b forwardBlocker) program() string {
-	if b.family == "inet" || b.table != "filter" || b.chain != "FORWARD" {
-		return ""
+// newForwardBlocker names the program by the variant of iptables: "-legacy", or
+// "" for the tables that nf_tables shows.
+func newForwardBlocker(family, table, chain, variant string) *ForwardBlocker {
+	b := &ForwardBlocker{Family: family, Table: table, Chain: chain}
+	program := map[string]string{"ip": "iptables", "ip6": "ip6tables"}[family]
+	if program != "" && table == "filter" && chain == "FORWARD" {
+		b.Program = program + variant
 	}
-	return map[string]string{"ip": "iptables", "ip6": "ip6tables"}[b.family] + b.variant
+	return b
 }
 
 func (s *Snapshot) forwardBlockers() error {
 	if s.table == nil {
 		return nil
 	}
-	blockers := s.table.forwardBlockers
 	legacy, err := legacyForwardBlockers()
 	errs := []error{err}
-	for _, b := range append(blockers, legacy...) {
-		errs = append(errs, &ForwardBlocker{b.family, b.table, b.chain, b.program()})
+	for _, b := range slices.Concat(s.table.forwardBlockers, legacy) {
+		errs = append(errs, b)
 	}
 	return errors.Join(errs...)
 }
 
-// legacyTable is where the tables of iptables-legacy are, which nf_tables does not
-// show. The offsets are of struct ipt_entry and ip6t_entry, in bytes.
+// legacyTable says where the kernel keeps a filter table of iptables-legacy, which
+// nf_tables does not show. Offsets are those of struct ipt_entry and ip6t_entry,
+// in bytes.
 type legacyTable struct {
 	family       string
-	names        string // file that lists the tables there are; asking for one that is not there would make it
+	names        string // file with the names of the existing tables
 	domain       int
 	level        int // of getsockopt
-	targetOffset int // where in an entry the offset of its target stands
+	targetOffset int // in an entry: of the number that is its target's offset
 }
 
 var legacyTables = []legacyTable{
@@ -69,33 +67,45 @@ var legacyTables = []legacyTable{
 	{"ip6", "/proc/net/ip6_tables_names", unix.AF_INET6, unix.SOL_IPV6, 140},
 }
 
-// legacyForwardBlockers returns the chains FORWARD of iptables-legacy whose policy is
-// DROP.
-func legacyForwardBlockers() ([]forwardBlocker, error) {
-	var found []forwardBlocker
+// legacyForwardBlockers returns the chains FORWARD of iptables-legacy that have
+// the policy DROP.
+func legacyForwardBlockers() ([]*ForwardBlocker, error) {
+	var found []*ForwardBlocker
 	for _, l := range legacyTables {
-		names, err := os.ReadFile(l.names)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !slices.Contains(strings.Fields(string(names)), "filter") {
-			continue
-		}
-		drops := false
-		if err == nil {
-			drops, err = l.policyDrops()
-		}
+		drops, err := l.blocksForwarding()
 		if err != nil {
-			return nil, fmt.Errorf("reading the policy of FORWARD in the %s filter table of iptables-legacy: %w", l.family, err)
+			return nil, fmt.Errorf("reading the policy of FORWARD in the %s filter table of iptables-legacy: %w",
+				l.family, err)
 		}
 		if drops {
-			found = append(found, forwardBlocker{l.family, "filter", "FORWARD", "-legacy"})
+			found = append(found, newForwardBlocker(l.family, "filter", "FORWARD", "-legacy"))
 		}
 	}
 	return found, nil
 }
 
+// blocksForwarding reports whether the table exists and drops what FORWARD does
+// not accept. It looks for the name first: getsockopt would create the table.
+func (l legacyTable) blocksForwarding() (bool, error) {
+	names, err := os.ReadFile(l.names)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // the kernel has no iptables-legacy
+	}
+	if err != nil || !slices.Contains(strings.Fields(string(names)), "filter") {
+		return false, err
+	}
+	fd, err := unix.Socket(l.domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return l.policyDrops(fd)
+}
+
 // Layout of struct ipt_getinfo and struct ipt_get_entries (linux/netfilter_ipv4/ip_tables.h).
 const (
 	soGetInfo    = 64 // IPT_SO_GET_INFO, IP6T_SO_GET_INFO
-	soGetEntries = 65
+	soGetEntries = 65 // IPT_SO_GET_ENTRIES, IP6T_SO_GET_ENTRIES
 	sizeOfName   = 32
 	sizeOfInfo   = 84
 	underflowAt  = sizeOfName + 4 + 5*4 // array by hook: offset of the policy's entry
@@ -105,14 +115,9 @@ const (
 	verdictDrop  = ^uint32(0) // -NF_DROP - 1
 )
 
-// policyDrops reports whether the policy of the chain FORWARD is DROP: the verdict of
-// the entry at the chain's end.
-func (l legacyTable) policyDrops() (bool, error) {
-	fd, err := unix.Socket(l.domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = unix.Close(fd) }()
+// policyDrops reports whether the policy of the chain FORWARD is DROP: the verdict
+// of the entry at its end.
+func (l legacyTable) policyDrops(fd int) (bool, error) {
 	info := make([]byte, sizeOfInfo)
 	copy(info, "filter")
 	if err := getsockopt(fd, l.level, soGetInfo, info); err != nil {
@@ -125,7 +130,12 @@ func (l legacyTable) policyDrops() (bool, error) {
 	if err := getsockopt(fd, l.level, soGetEntries, entries); err != nil {
 		return false, err
 	}
-	at := entriesAt + int(binary.NativeEndian.Uint32(info[underflowAt+4*nfForward:]))
+	policyAt := entriesAt + int(binary.NativeEndian.Uint32(info[underflowAt+4*nfForward:]))
+	return l.isDrop(entries, policyAt)
+}
+
+// isDrop reports whether the verdict of the entry at an offset is DROP.
+func (l legacyTable) isDrop(entries []byte, at int) (bool, error) {
 	if at+l.targetOffset+2 > len(entries) {
 		return false, errMalformed
 	}
@@ -136,7 +146,7 @@ func (l legacyTable) policyDrops() (bool, error) {
 	return binary.NativeEndian.Uint32(entries[at:]) == verdictDrop, nil
 }
 
-// getsockopt fills a buffer whose beginning says what is asked for.
+// getsockopt fills a buffer. The beginning of the buffer names what is asked for.
 func getsockopt(fd, level, option int, buffer []byte) error {
 	length := uint32(len(buffer))
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),

@@ -26,9 +26,9 @@ func TestForwardBlockers(t *testing.T) {
 	apply(t, k, sample()) // with the plugin's own table in between
 	var got []string
 	for _, b := range readSnapshot(t, k).table.forwardBlockers {
-		got = append(got, strings.Join([]string{b.family, b.table, b.chain, b.variant}, " "))
+		got = append(got, strings.Join([]string{b.Family, b.Table, b.Chain, b.Program}, " "))
 	}
-	if want := "ip filter FORWARD ,inet mine through "; strings.Join(got, ",") != want {
+	if want := "ip filter FORWARD iptables,inet mine through "; strings.Join(got, ",") != want {
 		t.Errorf("got %q", got)
 	}
 }
@@ -36,19 +36,19 @@ func TestForwardBlockers(t *testing.T) {
 func TestForwardBlockerProgram(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		blocker forwardBlocker
-		want    string
+		family, table, chain, variant string
+		want                          string
 	}{
-		{forwardBlocker{"ip", "filter", "FORWARD", ""}, "iptables"},
-		{forwardBlocker{"ip", "filter", "FORWARD", "-legacy"}, "iptables-legacy"},
-		{forwardBlocker{"ip6", "filter", "FORWARD", ""}, "ip6tables"},
-		{forwardBlocker{"ip6", "filter", "FORWARD", "-legacy"}, "ip6tables-legacy"},
-		{forwardBlocker{"inet", "filter", "FORWARD", ""}, ""},
-		{forwardBlocker{"ip", "mine", "FORWARD", ""}, ""},
-		{forwardBlocker{"ip6", "filter", "through", ""}, ""},
+		{"ip", "filter", "FORWARD", "", "iptables"},
+		{"ip", "filter", "FORWARD", "-legacy", "iptables-legacy"},
+		{"ip6", "filter", "FORWARD", "", "ip6tables"},
+		{"ip6", "filter", "FORWARD", "-legacy", "ip6tables-legacy"},
+		{"inet", "filter", "FORWARD", "", ""},
+		{"ip", "mine", "FORWARD", "", ""},
+		{"ip6", "filter", "through", "", ""},
 	} {
-		if got := test.blocker.program(); got != test.want {
-			t.Errorf("%v: got %q, want %q", test.blocker, got, test.want)
+		if got := newForwardBlocker(test.family, test.table, test.chain, test.variant).Program; got != test.want {
+			t.Errorf("%s %s %s: got %q, want %q", test.family, test.table, test.chain, got, test.want)
 		}
 	}
 }

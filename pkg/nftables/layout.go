@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tableName is of the table that holds everything, in the family inet.
+// tableName is the name of the table, which is of the family inet.
 const tableName = "cni_firewall"
 
-// mark begins the comment of all that is the plugin's own, so that it is known
-// again when a later version has another layout.
+// mark begins the comment of everything that the plugin makes. By it, a version
+// with another layout recognizes what this one made.
 const mark = "CNI firewall plugin"
 
-// The sets. Whatever differs from host to host, or from one ADD to the next, is
-// an element of one of them.
+// The sets. What differs from host to host, or from one ADD to the next, is an
+// element of one of them.
 const (
 	setIsolated      = "isolated_bridges"
 	setSameBridge    = "same_bridge"
@@ -27,7 +27,7 @@ const (
 	setIPv6          = "containers_ipv6"
 )
 
-// The chains that are the plugin's own.
+// The plugin's own chains.
 const (
 	chainIsolation = "isolation"
 	chainStage1    = "isolation_stage_1"
@@ -35,16 +35,12 @@ const (
 	chainForward   = "forward"
 )
 
-func isOwnChain(name string) bool {
-	return slices.ContainsFunc(chains, func(l chainLayout) bool { return l.name == name })
-}
-
 // setLayout is what a set must be.
 type setLayout struct {
 	name, comment string
-	keyType       uint32 // number that nft knows the type by (datatype.h), 6 bits a part
+	keyType       uint32 // nft's number of the type (datatype.h), 6 bits for each part
 	keyLength     uint32 // bytes
-	byteOrder     uint32 // 1 the host's, 2 the network's; nft needs it to list
+	byteOrder     uint32 // 1 the host's, 2 the network's; nft needs it to list elements
 }
 
 const (
@@ -63,32 +59,40 @@ var sets = []setLayout{
 	{setIPv6, "network, container and interface", typeIPv6Addr, 16, 2},
 }
 
-// chainLayout is what a chain must be. The place of a rule in it is its place in
-// the kernel.
+// setLayoutOf returns the layout of a set, if the plugin has one of this name.
+func setLayoutOf(name string) (l setLayout, own bool) {
+	i := slices.IndexFunc(sets, func(l setLayout) bool { return l.name == name })
+	if i < 0 {
+		return l, false
+	}
+	return sets[i], true
+}
+
+// chainLayout is what a chain must be. Its rules are in the order of the kernel.
 type chainLayout struct {
 	name, comment string
-	priority      *int32 // of a base chain on the hook forward; nil for a chain that is jumped to
+	priority      *int32 // of a base chain on the hook forward; nil if other chains jump to this one
 	rules         []rule
 }
 
-const commentAdmin = "the operator's own: jumped to ahead of all that is accepted, never emptied"
+const adminComment = "the operator's own: jumped to ahead of all that is accepted, never emptied"
 
-// The isolation has a base chain of its own, so that no accept, not the
-// operator's either, ends a packet's way before it was looked at: a drop in one
-// base chain holds whatever another one accepts. What most packets meet comes
-// first: those from or to the outside get no further than stage 1.
+// The isolation has a base chain of its own: a drop in one base chain holds
+// whatever another one accepts. So no accept, not even the operator's, lets a
+// packet pass before the isolation has seen it. The first rules are those that
+// most packets meet: a packet from or to the outside gets no further than stage 1.
 var chains = []chainLayout{
 	{chainStage2, "from one to an isolated bridge: stop", nil, []rule{
-		// The exemption goes by the direction in which conntrack saw the connection
-		// begin. Replies pass wherever they lead: the kernel has such a connection
-		// only because its first packet passed.
+		// Traffic to published ports is exempt in the direction in which conntrack
+		// saw the connection begin. Replies pass wherever they lead: the kernel has
+		// the connection only because its first packet passed.
 		newRule("ct direction original ct status dnat oifname @"+setPublished+" return",
 			ctDirection(directionOriginal), ctDNAT(), oifname(1), lookup(setPublished), verdict(expr.VerdictReturn)),
 		newRule("ct direction reply ct status dnat iifname @"+setPublished+" return",
 			ctDirection(directionReply), ctDNAT(), iifname(), lookup(setPublished), verdict(expr.VerdictReturn)),
 		newRule("iifname . oifname @"+setBlockedWithin+" drop",
 			iifname(), oifname(2), lookup(setBlockedWithin), verdict(expr.VerdictDrop)),
-		// A pair that is missing closes.
+		// A missing pair blocks.
 		newRule("iifname . oifname @"+setSameBridge+" return",
 			iifname(), oifname(2), lookup(setSameBridge), verdict(expr.VerdictReturn)),
 		newRule("drop", verdict(expr.VerdictDrop)),
@@ -100,10 +104,12 @@ var chains = []chainLayout{
 		newRule("iifname @"+setIsolated+" jump "+chainStage1, iifname(), lookup(setIsolated), jump(chainStage1)),
 	}},
 	{chainForward, "what containers may", priority(0), []rule{
-		newRule("ip saddr @"+setIPv4+" accept", nfproto(unix.NFPROTO_IPV4), address(12, 4), lookup(setIPv4), verdict(expr.VerdictAccept)),
+		newRule("ip saddr @"+setIPv4+" accept",
+			nfproto(unix.NFPROTO_IPV4), address(12, 4), lookup(setIPv4), verdict(expr.VerdictAccept)),
 		newRule("ip daddr @"+setIPv4+" ct state established,related accept",
 			nfproto(unix.NFPROTO_IPV4), address(16, 4), lookup(setIPv4), ctEstablished(), verdict(expr.VerdictAccept)),
-		newRule("ip6 saddr @"+setIPv6+" accept", nfproto(unix.NFPROTO_IPV6), address(8, 16), lookup(setIPv6), verdict(expr.VerdictAccept)),
+		newRule("ip6 saddr @"+setIPv6+" accept",
+			nfproto(unix.NFPROTO_IPV6), address(8, 16), lookup(setIPv6), verdict(expr.VerdictAccept)),
 		newRule("ip6 daddr @"+setIPv6+" ct state established,related accept",
 			nfproto(unix.NFPROTO_IPV6), address(24, 16), lookup(setIPv6), ctEstablished(), verdict(expr.VerdictAccept)),
 		newRule("ct direction original ct status dnat oifname @"+setPublished+" accept",
@@ -111,6 +117,20 @@ var chains = []chainLayout{
 	}},
 }
 
+func priority(n int32) *int32 { return &n }
+
 func jumpTo(chain string) rule { return newRule("jump "+chain, jump(chain)) }
 
-func priority(n int32) *int32 { return &n }
+// chainLayoutOf returns the layout of a chain, if the plugin has one of this name.
+func chainLayoutOf(name string) (l chainLayout, own bool) {
+	i := slices.IndexFunc(chains, func(l chainLayout) bool { return l.name == name })
+	if i < 0 {
+		return l, false
+	}
+	return chains[i], true
+}
+
+func isOwnChain(name string) bool {
+	_, own := chainLayoutOf(name)
+	return own
+}

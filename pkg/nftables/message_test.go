@@ -52,8 +52,8 @@ func parsers() []func(reply) error {
 	t := &table{chains: map[string]*chain{"": {}}, sets: map[string]*set{}}
 	s := &set{elements: map[string]bool{}}
 	return []func(reply) error{
-		t.parseGeneration, t.parseTable, t.parseSet, t.parseChain, t.parseRule,
-		func(a reply) error { return t.parseElements(s, a) },
+		t.parseTable, func(r reply) error { r.index = 1; return t.parseTable(r) }, t.parseSet, t.parseChain, t.parseRule,
+		func(a reply) error { return s.parseElements(a) },
 		func(a reply) error { _, err := parseExprs(a.attrs); return err },
 		func(a reply) error { _ = errnoOf(a.attrs); _ = isMarked(a.attrs); return nil },
 	}

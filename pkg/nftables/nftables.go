@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package nftables keeps the rule set in a table of its own, "inet
-// cni_firewall", over netlink; no program is run, and no other table is touched.
+// cni_firewall", over netlink. It runs no program and touches no other table.
 //
-// The traffic meant is what the host forwards between its interfaces: both base
-// chains hang on the hook forward, the isolation ahead of what is accepted. The
-// rules are always the same few. Bridges and containers are elements of sets,
-// which the kernel finds by hash, so that a packet costs no more where there are
-// more of them, and a call little more.
+// The rules see the packets that the host forwards: both base chains are on the
+// hook forward, the isolation ahead of the accepts. The rules never change;
+// networks and containers only add set elements. The kernel finds an element by
+// its hash. More elements cost a packet nothing, and a call little.
 //
-// Each call reads the table, compares in memory, and writes what is missing in
-// one transaction, or nothing. The kernel takes it only if no table has changed
-// since the reading; else it is planned anew.
+// Each call reads the table, compares it in memory, and writes what is missing
+// in one transaction, or nothing. The transaction names the generation that was
+// read. The kernel refuses it if any table has changed since; the call then
+// reads the table again and plans a new transaction.
+//
+// Only the packages expr and userdata of google/nftables are used, not its
+// Conn: that can neither name a generation nor look up single elements, adds
+// 250 kB to the binary, and takes 3.5 ms instead of 0.55 ms for what an ADD
+// reads and writes beside 1,000 containers (0.54 ms instead of 0.24 ms beside
+// 10; medians on Linux 6.18).
 package nftables
 
 import (
@@ -29,42 +35,42 @@ var (
 	// ErrUnsupported says that the kernel has no nf_tables.
 	ErrUnsupported = errors.New("the kernel has no nf_tables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET)")
 
-	// ErrBusy says that other programs changed their tables all the time.
-	ErrBusy = errors.New("other programs change their nftables all the time")
+	// ErrBusy says that other programs changed tables during every attempt.
+	ErrBusy = errors.New("other programs keep changing nftables: try again later")
 
-	// ErrForeign says that the table is somebody else's.
-	ErrForeign = errors.New("table inet " + tableName + " is not this plugin's: rename or delete it")
+	// ErrForeign says that another program's table has the name of the plugin's.
+	ErrForeign = errors.New("table inet " + tableName + " belongs to another program: rename or delete it")
 )
 
 var errNotRead = errors.New("table inet " + tableName + " could not be read")
 
-// queryError puts into words what the kernel says by a number.
+// queryError says in words what an error number means that answers a query.
 func queryError(err error) error {
 	switch {
 	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP),
-		errors.Is(err, unix.EINVAL): // nfnetlink's answer where no module serves nf_tables
+		errors.Is(err, unix.EINVAL): // nfnetlink's reply if no module serves nf_tables
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("asking for nftables needs the capability CAP_NET_ADMIN: %w", err)
+		return fmt.Errorf("reading nftables needs the capability CAP_NET_ADMIN: %w", err)
 	case err != nil:
-		return fmt.Errorf("asking for nftables: %w", err)
+		return fmt.Errorf("reading nftables: %w", err)
 	}
 	return nil
 }
 
-// Driver keeps rule sets in the table. It opens its one connection when it is first
-// asked.
+// Driver keeps rule sets in the table. It opens one connection, at its first
+// call.
 type Driver struct {
 	open func() (*Conn, error)
 }
 
 var _ policy.Driver = (*Driver)(nil)
 
-// NewDriver returns the driver of the network namespace in which the process is.
+// NewDriver returns the driver of the process's network namespace.
 func NewDriver() *Driver { return &Driver{sync.OnceValues(Open)} }
 
-// Installed returns all of the families, or none with an error that wraps
-// ErrUnsupported. Another reason why the kernel cannot be asked, Read tells.
+// Installed returns all of the families, or none and an error that wraps
+// ErrUnsupported. Any other error of the kernel is left to Read.
 func (d *Driver) Installed(f policy.Families) (policy.Families, error) {
 	if _, err := d.open(); errors.Is(err, ErrUnsupported) {
 		return 0, err
@@ -72,7 +78,8 @@ func (d *Driver) Installed(f policy.Families) (policy.Families, error) {
 	return f, nil
 }
 
-// Read reads the table, which is that of both families; of none, nothing.
+// Read reads the table, which serves both families. For no family it reads
+// nothing.
 func (d *Driver) Read(f policy.Families) (policy.Snapshot, error) {
 	if f == 0 {
 		return &Snapshot{}, nil
@@ -84,13 +91,12 @@ func (d *Driver) Read(f policy.Families) (policy.Snapshot, error) {
 	return c.Read()
 }
 
-// Conn is a connection to nf_tables, of the network namespace in which the
-// process is.
+// Conn is a connection to nf_tables in the process's network namespace.
 type Conn struct{ conn *conn }
 
-// Open connects to the kernel. The error wraps ErrUnsupported where it has no
-// nf_tables. The connection stays open until the process ends: closing it after
-// a deletion waits for the kernel.
+// Open connects to the kernel. The error wraps ErrUnsupported if the kernel has
+// no nf_tables. The connection stays open until the process ends: after a
+// deletion, closing it waits for an RCU grace period.
 func Open() (*Conn, error) {
 	n, err := openSocket()
 	if err != nil {

@@ -20,10 +20,10 @@ func TestQueryError(t *testing.T) {
 		{unix.EAFNOSUPPORT, true, ErrUnsupported.Error() + ": address family not supported by protocol"},
 		{unix.EOPNOTSUPP, true, ErrUnsupported.Error() + ": operation not supported"},
 		{unix.EINVAL, true, ErrUnsupported.Error() + ": invalid argument"},
-		{unix.EPERM, false, "asking for nftables needs the capability CAP_NET_ADMIN: operation not permitted"},
-		{unix.ENOMEM, false, "asking for nftables: cannot allocate memory"},
-		{errMalformed, false, "asking for nftables: the kernel's answer is malformed"},
-		{ErrBusy, false, "asking for nftables: " + ErrBusy.Error()},
+		{unix.EPERM, false, "reading nftables needs the capability CAP_NET_ADMIN: operation not permitted"},
+		{unix.ENOMEM, false, "reading nftables: cannot allocate memory"},
+		{errMalformed, false, "reading nftables: the kernel's reply is malformed"},
+		{ErrBusy, false, "reading nftables: " + ErrBusy.Error()},
 	} {
 		err := queryError(test.err)
 		if !errors.Is(err, test.err) || errors.Is(err, ErrUnsupported) != test.unsupported || err.Error() != test.want {

@@ -6,44 +6,78 @@ import (
 	"fmt"
 	"slices"
 
-	"golang.org/x/sys/unix"
+	"github.com/google/nftables/expr"
 )
 
-// planApply returns the changes that make the table hold its layout, the jumps to
-// the operator's chains, and members as they must be. Additions cost nothing,
-// but every deletion makes the kernel wait for all packets under way, so that
-// only what is wrong is deleted.
-func planApply(t *table, adminChains []string, all []element) transaction {
-	var p transaction
-	if !t.exists {
-		p.add("the table is missing", newTable())
+// planApply reads the elements in the table, and returns the transaction that
+// makes them as they must be.
+func (s *Snapshot) planApply(adminChains []string, elements []element) (transaction, error) {
+	if s.table.isForeign() {
+		return transaction{}, ErrForeign
 	}
-	if t.dormant {
-		p.add("the table is dormant", newTable())
-		return p // the kernel takes no chain on a hook with it; what else is wrong is seen when it is awake
+	if err := s.conn.lookUp(s.table, elements); err != nil {
+		return transaction{}, queryError(err)
 	}
-	p.deleteIncompatible(t)
-	for _, l := range sets {
-		if t.sets[l.name] == nil {
-			p.add("set "+l.name+" is missing", l.create())
-		}
-	}
-	p.updateChains(t, adminChains)
-	p.updateElements(t, all)
-	return p
+	tx := planApply(s.table, adminChains, elements)
+	return tx, tx.err
 }
 
-// deleteIncompatible deletes misfits, and ahead of them all chains of the plugin's, for a rule
-// that refers to what is deleted goes first. What sets hold stays.
-func (p *transaction) deleteIncompatible(t *table) {
+// planApply returns the transaction that makes the table hold its layout, the
+// jumps to the operator's chains, and elements as they must be. It deletes only
+// what is wrong. An addition costs nothing; after a deletion the kernel waits for
+// an RCU grace period, in which all packets under way pass.
+func planApply(t *table, adminChains []string, elements []element) transaction {
+	var tx transaction
+	if !t.exists {
+		tx.add("the table is missing", createTable())
+	}
+	if t.dormant {
+		// The kernel refuses a base chain in the transaction that wakes a table.
+		// All else is planned once it is awake.
+		tx.add("the table is dormant", createTable())
+		return tx
+	}
+	tx.deleteIncompatible(t)
+	for _, l := range sets {
+		if t.sets[l.name] == nil {
+			tx.add("set "+l.name+" is missing", l.create())
+		}
+	}
+	tx.updateAdminChains(t, adminChains)
+	tx.updateChains(t, adminChains)
+	tx.updateElements(t, elements)
+	return tx
+}
+
+// deleteIncompatible deletes the incompatible chains and sets. Ahead of them it
+// deletes all chains of the plugin: the kernel deletes nothing that a rule refers
+// to. The elements of the other sets stay.
+func (tx *transaction) deleteIncompatible(t *table) {
 	if len(t.incompatible) == 0 {
 		return
 	}
 	why := t.incompatible[0].String()
+	names := t.chainsToDelete()
+	for _, name := range names {
+		tx.add(why, flushChain(name))
+	}
+	for _, name := range names {
+		tx.add(why, deleteChain(name))
+	}
+	for _, i := range t.incompatible {
+		if i.isSet {
+			tx.add(why, deleteSet(i.name))
+		}
+	}
+}
+
+// chainsToDelete returns the incompatible chains, and all compatible ones of the
+// plugin.
+func (t *table) chainsToDelete() []string {
 	var names []string
-	for _, m := range t.incompatible {
-		if !m.isSet {
-			names = append(names, m.name)
+	for _, i := range t.incompatible {
+		if !i.isSet {
+			names = append(names, i.name)
 		}
 	}
 	for _, l := range chains {
@@ -51,105 +85,108 @@ func (p *transaction) deleteIncompatible(t *table) {
 			names = append(names, l.name)
 		}
 	}
+	return names
+}
+
+// updateAdminChains creates the operator's chains that are missing.
+func (tx *transaction) updateAdminChains(t *table, names []string) {
 	for _, name := range names {
-		p.add(why, flush(name))
-	}
-	for _, name := range names {
-		p.add(why, deleteChain(name))
-	}
-	for _, m := range t.incompatible {
-		if m.isSet {
-			p.add(why, deleteSet(m.name))
+		if isOwnChain(name) {
+			tx.err = fmt.Errorf("iptablesAdminChainName %q is reserved: "+
+				"it is one of the plugin's own chains in table inet %s", name, tableName)
+		}
+		if t.chains[name] == nil {
+			tx.add("chain "+name+" is missing", chainLayout{name: name, comment: adminComment}.create(""))
 		}
 	}
 }
 
 // updateChains makes the chains hold exactly their rules. In the chain forward
-// the jumps to the operators' chains come first, in any order.
-func (p *transaction) updateChains(t *table, adminChains []string) {
-	for _, name := range adminChains {
-		if isOwnChain(name) {
-			p.err = fmt.Errorf("iptablesAdminChainName %q is a chain of the plugin's own in table inet %s", name, tableName)
-		}
-		if t.chains[name] == nil {
-			p.add("chain "+name+" is missing", chainLayout{name: name, comment: commentAdmin}.create(""))
-		}
-	}
+// the jumps to the operator's chains come first, in any order.
+func (tx *transaction) updateChains(t *table, adminChains []string) {
 	for _, l := range chains {
-		seen := t.chains[l.name]
-		if seen == nil || len(t.incompatible) > 0 {
-			p.add("chain "+l.name+" is missing", l.create(mark+": "))
-			seen = &chain{}
+		actual := t.chains[l.name]
+		if actual == nil || len(t.incompatible) > 0 {
+			tx.add("chain "+l.name+" is missing", l.create(mark+": "))
+			actual = &chain{}
 		}
-		var ahead []rule
+		var jumps []rule
 		if l.name == chainForward {
-			ahead = t.adminJumps(adminChains)
+			jumps = t.adminJumps(adminChains)
 		}
-		p.updateRules(l, seen, ahead)
+		tx.updateRules(l, actual, jumps)
 	}
 }
 
-// adminJumps returns the jumps to the operators' chains: those that are there,
+// adminJumps returns the jumps to the operator's chains: those that are there,
 // and those that must be.
 func (t *table) adminJumps(adminChains []string) []rule {
-	var jumps []rule
 	names := slices.Clone(adminChains)
-	if c := t.chains[chainForward]; c != nil {
-		for _, seen := range c.rules {
-			for name, to := range t.chains {
-				if !to.base && !isOwnChain(name) && !to.marked && jumpTo(name).equals(seen) {
-					names = append(names, name)
-				}
+	if forward := t.chains[chainForward]; forward != nil {
+		for name, c := range t.chains {
+			if !c.base && !c.marked && !isOwnChain(name) && slices.ContainsFunc(forward.rules, jumpTo(name).equals) {
+				names = append(names, name)
 			}
 		}
 	}
 	slices.Sort(names)
+	var jumps []rule
 	for _, name := range slices.Compact(names) {
 		jumps = append(jumps, jumpTo(name))
 	}
 	return jumps
 }
 
-// updateRules makes a chain hold its rules and no others. What is missing at its end is
-// added; else it is written anew.
-func (p *transaction) updateRules(l chainLayout, seen *chain, ahead []rule) {
-	want := append(slices.Clone(ahead), l.rules...)
-	have := 0
-	for ; have < len(seen.rules) && have < len(want); have++ {
-		i := slices.IndexFunc(want[have:max(len(ahead), have+1)], func(r rule) bool { return r.equals(seen.rules[have]) })
-		if i < 0 {
-			break
+// updateRules makes a chain hold its rules and no others, after jumps in any
+// order. It appends the rules that are missing at the end. If any other is
+// missing, it flushes the chain and adds all.
+func (tx *transaction) updateRules(l chainLayout, actual *chain, jumps []rule) {
+	desired := append(slices.Clone(jumps), l.rules...)
+	same := matchRules(desired, actual.rules, len(jumps))
+	if same < len(actual.rules) {
+		why := fmt.Sprintf("chain %s ends with a foreign rule", l.name)
+		if same < len(desired) {
+			why = fmt.Sprintf("chain %s: rule %d is missing or differs: %s", l.name, same+1, desired[same].text)
 		}
-		want[have], want[have+i] = want[have+i], want[have]
+		tx.add(why, flushChain(l.name))
+		same = 0
 	}
-	if have < len(seen.rules) {
-		why := fmt.Sprintf("chain %s has a rule of somebody else's at its end", l.name)
-		if have < len(want) {
-			why = fmt.Sprintf("chain %s: rule %d is missing or another one: %s", l.name, have+1, want[have].text)
-		}
-		p.add(why, flush(l.name))
-		have = 0
-	}
-	for n, r := range want[have:] {
-		request, err := r.encode(l.name)
+	for i, r := range desired[same:] {
+		request, err := r.create(l.name)
 		if err != nil {
-			p.err = err
+			tx.err = err
 		}
-		p.add(fmt.Sprintf("chain %s: rule %d is missing: %s", l.name, have+n+1, r.text), request)
+		tx.add(fmt.Sprintf("chain %s: rule %d is missing: %s", l.name, same+i+1, r.text), request)
 	}
 }
 
-// updateElements adds and deletes elements.
-func (p *transaction) updateElements(t *table, all []element) {
-	for _, m := range all {
-		there := t.has(m)
+// matchRules returns how many rules at the beginning of a chain are as desired.
+// The first ones, which may have any order, it puts into that of the chain.
+func matchRules(desired []rule, actual [][]expr.Any, anyOrder int) int {
+	n := 0
+	for n < len(actual) && n < len(desired) {
+		candidates := desired[n:max(anyOrder, n+1)]
+		i := slices.IndexFunc(candidates, func(r rule) bool { return r.equals(actual[n]) })
+		if i < 0 {
+			break
+		}
+		candidates[0], candidates[i] = candidates[i], candidates[0]
+		n++
+	}
+	return n
+}
+
+// updateElements adds the elements that are missing, and deletes those that must
+// be absent.
+func (tx *transaction) updateElements(t *table, elements []element) {
+	for _, e := range elements {
 		switch {
-		case m.present && !there:
-			r := request{kind: unix.NFT_MSG_NEWSETELEM, flags: unix.NLM_F_CREATE, attrs: elementList(m.set, m.encode(true)), object: m.object()}
-			p.changes = append(p.changes, change{"set " + m.set + " lacks " + m.String(), r, m})
-		case !m.present && there:
-			r := request{kind: unix.NFT_MSG_DELSETELEM, attrs: elementList(m.set, m.encode(false)), object: m.object()}
-			p.changes = append(p.changes, change{"set " + m.set + " has " + m.String() + ", which contradicts the configuration", r, m})
+		case !t.differs(e):
+		case e.present:
+			tx.changes = append(tx.changes, change{"set " + e.set + " lacks " + e.String(), e.create(), e})
+		default:
+			why := "set " + e.set + " has " + e.String() + ", which contradicts the configuration"
+			tx.changes = append(tx.changes, change{why, e.delete(), e})
 		}
 	}
 }

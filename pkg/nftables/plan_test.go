@@ -94,7 +94,7 @@ func TestAdminJumpFirst(t *testing.T) {
 		rules[0], rules[1] = rules[1], rules[0]
 	})
 	err := check(t, k, sample())
-	if err == nil || !strings.HasSuffix(err.Error(), "chain forward: rule 1 is missing or another one: jump CNI-ADMIN") {
+	if err == nil || !strings.HasSuffix(err.Error(), "chain forward: rule 1 is missing or differs: jump CNI-ADMIN") {
 		t.Errorf("got error %v", err)
 	}
 	apply(t, k, sample())
@@ -112,7 +112,7 @@ func TestAdminChainReserved(t *testing.T) {
 			k.commits = nil
 			rs := sample()
 			rs.AdminChains = []string{l.name}
-			want := `iptablesAdminChainName "` + l.name + `" is a chain of the plugin's own`
+			want := `iptablesAdminChainName "` + l.name + `" is reserved: it is one of the plugin's own chains`
 			s := readSnapshot(t, k)
 			for _, err := range []error{s.Apply(rs, nil), s.Check(rs)} {
 				if err == nil || !strings.HasPrefix(err.Error(), want) {

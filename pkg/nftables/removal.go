@@ -3,16 +3,14 @@
 package nftables
 
 import (
-	"slices"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// Remove takes a rule set's addresses and bridges out of the table, and the
-// table with the last of them. What is not there is no error, nor is a table of
-// somebody else's.
+// Remove removes the addresses and bridges of a rule set from the table, and the
+// table with the last of them. It is no error if something is not there, or if
+// the table belongs to another program.
 func (s *Snapshot) Remove(rs policy.RuleSet) error {
 	if s.table == nil {
 		return nil
@@ -20,115 +18,108 @@ func (s *Snapshot) Remove(rs policy.RuleSet) error {
 	return s.commit(func() (transaction, error) { return s.planRemoval(absentElements(rs)) })
 }
 
-// Rollback brings the addresses and bridges of a rule set back to what the table
-// held of them before Apply. With keepIsolation, isolation that was not there
-// then stays: it should have been.
+// Rollback gives the addresses and bridges of a rule set the elements that they
+// had before Apply. With keepIsolation, isolation that Apply had to add stays: it
+// was missing by mistake.
 func (s *Snapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
-	var former []element
-	for _, m := range absentElements(rs) {
-		was, written := s.previous[elementKey{m.set, m.key}]
-		if written && !(keepIsolation && s.addedIsolation(m)) {
-			m.present = was
-			former = append(former, m)
+	var elements []element
+	for _, e := range absentElements(rs) {
+		present, written := s.previous[e.id()]
+		if written && !(keepIsolation && s.addedIsolation(e)) {
+			e.present = present
+			elements = append(elements, e)
 		}
 	}
-	if len(former) == 0 {
+	if len(elements) == 0 {
 		return nil
 	}
 	if err := s.reread(); err != nil {
 		return err
 	}
-	return s.commit(func() (transaction, error) { return s.planRemoval(former) })
+	return s.commit(func() (transaction, error) { return s.planRemoval(elements) })
 }
 
-// addedIsolation reports whether a member is of a bridge whose isolation was not
-// there before Apply.
-func (s *Snapshot) addedIsolation(m element) bool {
-	if m.set != setIsolated && m.set != setSameBridge && m.set != setBlockedWithin {
-		return false
+// addedIsolation reports whether an element isolates a bridge that was not
+// isolated before Apply.
+func (s *Snapshot) addedIsolation(e element) bool {
+	switch e.set {
+	case setIsolated, setSameBridge, setBlockedWithin:
+		present, written := s.previous[elementKey{setIsolated, e.key[:unix.IFNAMSIZ]}]
+		return written && !present
 	}
-	was, written := s.previous[elementKey{setIsolated, m.key[:unix.IFNAMSIZ]}]
-	return written && !was
+	return false
 }
 
-// planRemoval returns the plan that makes members as they are wanted, and nothing
-// else, unless nothing is left then.
-func (s *Snapshot) planRemoval(all []element) (transaction, error) {
+// planRemoval reads what the table must hold for planRemoval to decide.
+func (s *Snapshot) planRemoval(elements []element) (transaction, error) {
 	if !s.table.exists || s.table.isForeign() {
 		return transaction{}, nil
 	}
-	if err := s.conn.lookUp(s.table, all); err != nil {
+	if err := s.conn.lookUp(s.table, elements); err != nil {
 		return transaction{}, queryError(err)
 	}
-	if err := s.listUntilNonEmpty(all); err != nil {
+	if err := s.listUntilNonEmpty(elements); err != nil {
 		return transaction{}, queryError(err)
 	}
-	p := planRemoval(s.table, all)
-	return p, p.err
+	return planRemoval(s.table, elements), nil
 }
 
-// listUntilNonEmpty lists the sets until one is found that keeps the table: most
-// often the bridges', which are fewer than containers.
-func (s *Snapshot) listUntilNonEmpty(going []element) error {
+// listUntilNonEmpty lists the sets up to the first that keeps an element, and
+// with it the table. That is most often the first: the sets of bridges come
+// first, and there are fewer bridges than containers.
+func (s *Snapshot) listUntilNonEmpty(elements []element) error {
 	for _, l := range sets {
 		if err := s.conn.listSet(s.table, l.name); err != nil {
 			return err
 		}
-		if s.table.countAfter(l.name, going) > 0 {
+		if s.table.countAfter(elements, l.name) > 0 {
 			return nil
 		}
 	}
 	return nil
 }
 
-// planRemoval returns the changes that make members as they are wanted, while others
-// go: the table goes with the last one, unless the operator has something in it.
-func planRemoval(t *table, all []element) transaction {
-	var p transaction
-	p.updateElements(t, all)
-	if len(p.changes) > 0 && t.isEmptyAfter(all) && t.hasOnlyOwnObjects() {
-		r := request{kind: unix.NFT_MSG_DELTABLE, attrs: attrString(unix.NFTA_TABLE_NAME, tableName), object: "table"}
-		return transaction{changes: []change{{why: "the table is of no use any more", request: r}}}
+// planRemoval returns the transaction that makes elements present or absent. If
+// no element is left, it deletes the table instead, unless the operator has
+// something in it.
+func planRemoval(t *table, elements []element) transaction {
+	var tx transaction
+	tx.updateElements(t, elements)
+	if len(tx.changes) > 0 && t.isEmptyAfter(elements) && t.hasOnlyOwnObjects() {
+		return transaction{changes: []change{{why: "the table is not used any more", request: deleteTable()}}}
 	}
-	return p
+	return tx
 }
 
-// isEmptyAfter reports whether no set will have an element. One that has not
-// been listed may have.
-func (t *table) isEmptyAfter(going []element) bool {
+// isEmptyAfter reports whether no set has an element left after a change. A set
+// that was not listed may have some.
+func (t *table) isEmptyAfter(elements []element) bool {
 	for _, l := range sets {
-		if s := t.sets[l.name]; s != nil && !s.listed || t.countAfter(l.name, going) > 0 {
+		if s := t.sets[l.name]; s != nil && !s.listed || t.countAfter(elements, l.name) > 0 {
 			return false
 		}
 	}
 	return true
 }
 
-// countAfter returns how many elements a set has, as far as it was asked, once members
-// are as they are wanted.
-func (t *table) countAfter(name string, all []element) int {
-	n := 0
-	if s := t.sets[name]; s != nil {
-		for _, there := range s.elements {
-			if there {
-				n++
-			}
-		}
-	}
-	for _, m := range all {
+// countAfter returns how many elements a set has after a change, as far as they
+// are known.
+func (t *table) countAfter(elements []element, name string) int {
+	n := t.sets[name].count()
+	for _, e := range elements {
 		switch {
-		case m.set != name:
-		case m.present && !t.has(m):
+		case e.set != name || !t.differs(e):
+		case e.present:
 			n++
-		case !m.present && t.has(m):
+		default:
 			n--
 		}
 	}
 	return n
 }
 
-// hasOnlyOwnObjects reports whether there is nothing in the table but the layout, and
-// chains of the operator's that are empty.
+// hasOnlyOwnObjects reports whether the table has nothing but the layout and the
+// operator's chains, and these are empty.
 func (t *table) hasOnlyOwnObjects() bool {
 	for name, c := range t.chains {
 		if !isOwnChain(name) && (c.base || len(c.rules) > 0) {
@@ -136,7 +127,7 @@ func (t *table) hasOnlyOwnObjects() bool {
 		}
 	}
 	for name := range t.sets {
-		if !slices.ContainsFunc(sets, func(l setLayout) bool { return l.name == name }) {
+		if _, own := setLayoutOf(name); !own {
 			return false
 		}
 	}

@@ -5,6 +5,7 @@ package nftables
 import (
 	"encoding/binary"
 	"reflect"
+	"slices"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -18,11 +19,7 @@ type rule struct {
 
 // newRule joins the matches and the verdict of a rule.
 func newRule(text string, parts ...[]expr.Any) rule {
-	r := rule{text: text}
-	for _, p := range parts {
-		r.exprs = append(r.exprs, p...)
-	}
-	return r
+	return rule{text, slices.Concat(parts...)}
 }
 
 func iifname() []expr.Any { return []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}} }
@@ -31,7 +28,7 @@ func oifname(register uint32) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: register}}
 }
 
-// lookup looks up what stands in register 1, and in those after it.
+// lookup looks up the key that begins in register 1.
 func lookup(set string) []expr.Any { return []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: set}} }
 
 func verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }
@@ -50,13 +47,13 @@ func ctDirection(d byte) []expr.Any {
 	return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, cmpEqual(d)}
 }
 
-func nfproto(nfproto byte) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, cmpEqual(nfproto)}
+func nfproto(family byte) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, cmpEqual(family)}
 }
 
 func cmpEqual(b byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{b}} }
 
-// address loads one from the header of IPv4 or IPv6.
+// address loads an address from the header of IPv4 or IPv6.
 func address(offset, length uint32) []expr.Any {
 	return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length}}
 }
@@ -74,72 +71,68 @@ func ctEstablished() []expr.Any { return ctAnyBit(expr.CtKeySTATE, stateEstablis
 
 func ctAnyBit(key expr.CtKey, bits uint32) []expr.Any {
 	zero := make([]byte, 4)
+	mask := binary.NativeEndian.AppendUint32(nil, bits)
 	return []expr.Any{
 		&expr.Ct{Key: key, Register: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, bits), Xor: zero},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: zero},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: zero},
 	}
 }
 
-// equals reports whether the kernel has a rule as it must be.
-func (r rule) equals(seen []expr.Any) bool { return reflect.DeepEqual(r.exprs, seen) }
+// equals reports whether a rule of the kernel is this one.
+func (r rule) equals(actual []expr.Any) bool { return reflect.DeepEqual(r.exprs, actual) }
 
-// encode returns the rule as the kernel takes it.
-func (r rule) encode(chain string) (request, error) {
+// create appends the rule to a chain.
+func (r rule) create(chain string) (request, error) {
+	list, err := encodeExprs(r.exprs)
+	attrs := slices.Concat(
+		attrString(unix.NFTA_RULE_TABLE, tableName), attrString(unix.NFTA_RULE_CHAIN, chain),
+		attrNested(unix.NFTA_RULE_EXPRESSIONS, list))
+	return request{
+		kind: unix.NFT_MSG_NEWRULE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, attrs: attrs,
+		object: "rule of chain " + chain + ": " + r.text,
+	}, err
+}
+
+func encodeExprs(exprs []expr.Any) ([]byte, error) {
 	var list []byte
-	for _, e := range r.exprs {
+	for _, e := range exprs {
 		b, err := expr.Marshal(unix.NFPROTO_INET, e)
 		if err != nil {
-			return request{}, err
+			return nil, err
 		}
 		list = append(list, attrNested(unix.NFTA_LIST_ELEM, b)...)
 	}
-	attrs := append(attrString(unix.NFTA_RULE_TABLE, tableName), attrString(unix.NFTA_RULE_CHAIN, chain)...)
-	attrs = append(attrs, attrNested(unix.NFTA_RULE_EXPRESSIONS, list)...)
-	return request{kind: unix.NFT_MSG_NEWRULE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, attrs: attrs, object: "rule of chain " + chain + ": " + r.text}, nil
+	return list, nil
 }
 
-// parseRule adds a rule to its chain. The kernel lists those of a chain in their
-// order.
-func (t *table) parseRule(a reply) error {
-	var name string
+// parseRule appends a rule to its chain: the kernel lists the rules of a chain in
+// their order.
+func (t *table) parseRule(r reply) error {
+	var chain string
 	var exprs []expr.Any
-	err := eachAttr(a.attrs, func(kind int, value []byte) (err error) {
+	err := eachAttr(r.attrs, func(kind int, value []byte) (err error) {
 		switch kind {
 		case unix.NFTA_RULE_CHAIN:
-			name = parseString(value)
+			chain = parseString(value)
 		case unix.NFTA_RULE_EXPRESSIONS:
 			exprs, err = parseExprs(value)
 		}
 		return err
 	})
-	if c := t.chains[name]; c != nil {
+	if c := t.chains[chain]; c != nil {
 		c.rules = append(c.rules, exprs)
 	}
 	return err
 }
 
-// parseExprs reads the expressions of a rule, or returns nil where there is one
-// of a kind that the plugin's rules have not.
+// parseExprs parses the expressions of a rule. It returns nil if the plugin never
+// writes one of them.
 func parseExprs(list []byte) ([]expr.Any, error) {
 	var exprs []expr.Any
 	foreign := false
-	err := eachAttr(list, func(_ int, element []byte) error {
-		var name string
-		var data []byte
-		err := eachAttr(element, func(kind int, value []byte) error {
-			switch kind {
-			case unix.NFTA_EXPR_NAME:
-				name = parseString(value)
-			case unix.NFTA_EXPR_DATA:
-				data = value
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		e, err := parseExpr(name, data)
+	err := eachAttr(list, func(_ int, attrs []byte) error {
+		e, err := parseExpr(attrs)
 		foreign = foreign || e == nil
 		exprs = append(exprs, e)
 		return err
@@ -150,8 +143,22 @@ func parseExprs(list []byte) ([]expr.Any, error) {
 	return exprs, nil
 }
 
-// parseExpr returns nil for what the plugin's rules have not.
-func parseExpr(name string, data []byte) (expr.Any, error) {
+// parseExpr returns nil for an expression that the plugin never writes.
+func parseExpr(attrs []byte) (expr.Any, error) {
+	var name string
+	var data []byte
+	err := eachAttr(attrs, func(kind int, value []byte) error {
+		switch kind {
+		case unix.NFTA_EXPR_NAME:
+			name = parseString(value)
+		case unix.NFTA_EXPR_DATA:
+			data = value
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	if name == "immediate" {
 		return parseVerdict(data)
 	}
@@ -180,38 +187,32 @@ func newExpr(name string) expr.Any {
 	return nil
 }
 
-// parseVerdict returns nil for what loads a number. It stands in for the
-// library's, which takes that for a drop, and what is cut short for whole.
+// parseVerdict returns nil for an immediate that loads a number. The library's
+// own parser reads that as a drop, and a truncated verdict as a whole one.
 func parseVerdict(data []byte) (e expr.Any, err error) {
-	err = eachAttr(data, func(kind int, value []byte) error {
-		if kind != unix.NFTA_IMMEDIATE_DATA {
-			return nil
-		}
-		return eachAttr(value, func(kind int, value []byte) error {
-			if kind != unix.NFTA_DATA_VERDICT {
-				return nil
-			}
+	err = eachAttrOf(data, unix.NFTA_IMMEDIATE_DATA, func(value []byte) error {
+		return eachAttrOf(value, unix.NFTA_DATA_VERDICT, func(attrs []byte) error {
 			v := &expr.Verdict{}
 			e = v
-			return parseVerdictAttrs(v, value)
+			return parseVerdictAttrs(v, attrs)
 		})
 	})
 	return e, err
 }
 
 func parseVerdictAttrs(v *expr.Verdict, attrs []byte) error {
-	coded := false
+	hasCode := false
 	err := eachAttr(attrs, func(kind int, value []byte) error {
 		switch kind {
 		case unix.NFTA_VERDICT_CODE:
-			coded = len(value) == 4
+			hasCode = len(value) == 4
 			v.Kind = expr.VerdictKind(int32(parseUint32(value)))
 		case unix.NFTA_VERDICT_CHAIN:
 			v.Chain = parseString(value)
 		}
 		return nil
 	})
-	if err == nil && !coded {
+	if err == nil && !hasCode {
 		return errMalformed
 	}
 	return err

@@ -70,7 +70,7 @@ func addPublished(key string) func(*hostTable) {
 // elementAttrs returns what is inside an element of a list.
 func elementAttrs(m element) []byte {
 	var inside []byte
-	for _, value := range mustParse(m.encode(true)) {
+	for _, value := range mustParse(m.encodeWithComment()) {
 		inside = value
 	}
 	return inside

@@ -11,14 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// set is a set as the kernel has it.
 type set struct {
+	name                      string
 	keyType, keyLength, flags uint32
 	marked                    bool
-	elements                  map[string]bool // by key; those that were asked for, true if they are there
-	listed                    bool            // all were
+	elements                  map[string]bool // by key; whether an element is there that was looked up
+	listed                    bool            // all elements are known
 }
 
-// nftSetConcat is NFT_SET_CONCAT, which a kernel may show of a pair.
+// nftSetConcat is NFT_SET_CONCAT. Some kernels show it on a set of pairs.
 const nftSetConcat = 0x80
 
 func (l setLayout) isCompatible(s *set) bool {
@@ -26,100 +28,105 @@ func (l setLayout) isCompatible(s *set) bool {
 }
 
 func (l setLayout) create() request {
-	attrs := append(attrString(unix.NFTA_SET_TABLE, tableName), attrString(unix.NFTA_SET_NAME, l.name)...)
-	attrs = append(attrs, attrUint32(unix.NFTA_SET_KEY_TYPE, l.keyType)...)
-	attrs = append(attrs, attrUint32(unix.NFTA_SET_KEY_LEN, l.keyLength)...)
-	attrs = append(attrs, attrUint32(unix.NFTA_SET_ID, uint32(1+slices.Index(sets, l)))...)
 	var data []byte
 	if l.byteOrder != 0 {
 		data = userdata.AppendUint32(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, l.byteOrder)
 	}
 	data = userdata.AppendString(data, userdata.NFTNL_UDATA_SET_COMMENT, mark+": "+l.comment)
-	attrs = append(attrs, attr(unix.NFTA_SET_USERDATA, data)...)
+	attrs := slices.Concat(
+		attrString(unix.NFTA_SET_TABLE, tableName), attrString(unix.NFTA_SET_NAME, l.name),
+		attrUint32(unix.NFTA_SET_KEY_TYPE, l.keyType), attrUint32(unix.NFTA_SET_KEY_LEN, l.keyLength),
+		attrUint32(unix.NFTA_SET_ID, uint32(1+slices.Index(sets, l))),
+		attr(unix.NFTA_SET_USERDATA, data))
 	return request{kind: unix.NFT_MSG_NEWSET, flags: unix.NLM_F_CREATE, attrs: attrs, object: "set " + l.name}
 }
 
 func deleteSet(name string) request {
-	return deleteRequest(unix.NFT_MSG_DELSET, unix.NFTA_SET_TABLE, unix.NFTA_SET_NAME, name, "set "+name)
+	attrs := slices.Concat(attrString(unix.NFTA_SET_TABLE, tableName), attrString(unix.NFTA_SET_NAME, name))
+	return request{kind: unix.NFT_MSG_DELSET, attrs: attrs, object: "set " + name}
 }
 
-func deleteRequest(kind, tableAttr, nameAttr int, name, what string) request {
-	return request{kind: kind, attrs: append(attrString(tableAttr, tableName), attrString(nameAttr, name)...), object: what}
-}
-
-func (t *table) parseSet(a reply) error {
+func (t *table) parseSet(r reply) error {
 	s := &set{elements: map[string]bool{}}
-	var name string
-	err := eachAttr(a.attrs, func(kind int, value []byte) error {
-		switch kind {
-		case unix.NFTA_SET_NAME:
-			name = parseString(value)
-		case unix.NFTA_SET_KEY_TYPE:
-			s.keyType = parseUint32(value)
-		case unix.NFTA_SET_KEY_LEN:
-			s.keyLength = parseUint32(value)
-		case unix.NFTA_SET_FLAGS:
-			s.flags = parseUint32(value)
-		case unix.NFTA_SET_USERDATA:
-			s.marked = isMarked(value)
-		}
-		return nil
-	})
-	if !strings.HasPrefix(name, "__") { // the anonymous sets of an operator's rules
-		t.sets[name] = s
+	err := eachAttr(r.attrs, s.parseAttr)
+	if !strings.HasPrefix(s.name, "__") { // an anonymous set of an operator's rule
+		t.sets[s.name] = s
 	}
 	t.marked = t.marked || s.marked
 	return err
 }
 
-// lookUp asks which of the members are there, of those that are not known yet. A
-// few are asked for one by one; of more, all of their set is listed, which costs
-// a third as much an element.
-func (c *conn) lookUp(t *table, all []element) error {
-	const few = 16
-	unknown := map[string]int{} // by set
-	for _, m := range all {
-		if t.isUnread(m) {
-			unknown[m.set]++
-		}
+func (s *set) parseAttr(kind int, value []byte) error {
+	switch kind {
+	case unix.NFTA_SET_NAME:
+		s.name = parseString(value)
+	case unix.NFTA_SET_KEY_TYPE:
+		s.keyType = parseUint32(value)
+	case unix.NFTA_SET_KEY_LEN:
+		s.keyLength = parseUint32(value)
+	case unix.NFTA_SET_FLAGS:
+		s.flags = parseUint32(value)
+	case unix.NFTA_SET_USERDATA:
+		s.marked = isMarked(value)
 	}
-	for name, n := range unknown {
-		if n <= few {
-			continue
-		}
-		if err := c.listSet(t, name); err != nil {
-			return err
-		}
-	}
-	var single []element
-	for _, m := range all {
-		if t.isUnread(m) {
-			single = append(single, m)
-		}
-	}
-	return c.lookUpEach(t, single)
+	return nil
 }
 
-// isUnread reports whether a member's set is there and was not asked for it.
-func (t *table) isUnread(m element) bool {
-	s := t.sets[m.set]
+// lookUp asks the kernel which elements are there, of those that are not yet
+// known. If it asks for many of one set, it lists the set, which costs a third
+// for each element.
+func (c *conn) lookUp(t *table, elements []element) error {
+	const many = 16
+	for set, unknown := range t.countUnknown(elements) {
+		if unknown > many {
+			if err := c.listSet(t, set); err != nil {
+				return err
+			}
+		}
+	}
+	return c.lookUpEach(t, t.unknown(elements))
+}
+
+func (t *table) countUnknown(elements []element) map[string]int {
+	bySet := map[string]int{}
+	for _, e := range elements {
+		if t.isUnknown(e) {
+			bySet[e.set]++
+		}
+	}
+	return bySet
+}
+
+func (t *table) unknown(elements []element) []element {
+	var unknown []element
+	for _, e := range elements {
+		if t.isUnknown(e) {
+			unknown = append(unknown, e)
+		}
+	}
+	return unknown
+}
+
+// isUnknown reports whether an element was not looked up although its set exists.
+func (t *table) isUnknown(e element) bool {
+	s := t.sets[e.set]
 	if s == nil || s.listed {
 		return false
 	}
-	_, known := s.elements[m.key]
+	_, known := s.elements[e.key]
 	return !known
 }
 
-func (c *conn) lookUpEach(t *table, all []element) error {
-	if len(all) == 0 {
+func (c *conn) lookUpEach(t *table, elements []element) error {
+	if len(elements) == 0 {
 		return nil
 	}
-	requests := make([]request, len(all))
-	for i, m := range all {
-		t.sets[m.set].elements[m.key] = false
-		requests[i] = request{kind: unix.NFT_MSG_GETSETELEM, attrs: elementList(m.set, m.encode(false))}
+	requests := make([]request, len(elements))
+	for i, e := range elements {
+		t.sets[e.set].elements[e.key] = false
+		requests[i] = e.get()
 	}
-	return c.query(func(a reply) error { return t.parseElements(t.sets[all[a.index].set], a) }, requests...)
+	return c.query(func(r reply) error { return t.sets[elements[r.index].set].parseElements(r) }, requests...)
 }
 
 // listSet reads all elements of a set.
@@ -128,27 +135,21 @@ func (c *conn) listSet(t *table, name string) error {
 	if s == nil || s.listed {
 		return nil
 	}
+	dump := request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, attrs: elementList(name)}
 	err := errInterrupted
 	for n := 0; n < maxAttempts && errors.Is(err, errInterrupted); n++ {
 		s.elements = map[string]bool{}
-		err = c.query(func(a reply) error { return t.parseElements(s, a) },
-			request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, attrs: elementList(name)})
+		err = c.query(s.parseElements, dump)
 	}
 	s.listed = err == nil
 	return err
 }
 
-func (t *table) parseElements(s *set, a reply) error {
-	return eachAttr(a.attrs, func(kind int, list []byte) error {
-		if kind != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
-			return nil
-		}
-		return eachAttr(list, func(_ int, element []byte) error {
-			return eachAttr(element, func(kind int, value []byte) error {
-				if kind != unix.NFTA_SET_ELEM_KEY {
-					return nil
-				}
-				return eachAttr(value, func(_ int, key []byte) error {
+func (s *set) parseElements(r reply) error {
+	return eachAttrOf(r.attrs, unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(list []byte) error {
+		return eachAttr(list, func(_ int, attrs []byte) error {
+			return eachAttrOf(attrs, unix.NFTA_SET_ELEM_KEY, func(data []byte) error {
+				return eachAttr(data, func(_ int, key []byte) error {
 					s.elements[string(key)] = true
 					return nil
 				})
@@ -157,8 +158,25 @@ func (t *table) parseElements(s *set, a reply) error {
 	})
 }
 
-// has reports whether a member is there; its set must have been asked for it.
-func (t *table) has(m element) bool {
-	s := t.sets[m.set]
-	return s != nil && s.elements[m.key]
+// has reports whether the table has an element, which must be known.
+func (t *table) has(e element) bool {
+	s := t.sets[e.set]
+	return s != nil && s.elements[e.key]
+}
+
+// differs reports whether an element is absent that must be present, or the
+// other way round.
+func (t *table) differs(e element) bool { return t.has(e) != e.present }
+
+// count returns the number of known elements; of a set that does not exist, 0.
+func (s *set) count() int {
+	n := 0
+	if s != nil {
+		for _, there := range s.elements {
+			if there {
+				n++
+			}
+		}
+	}
+	return n
 }

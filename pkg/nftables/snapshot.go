@@ -10,15 +10,12 @@ import (
 )
 
 // Snapshot is what the table held when it was read. Its methods expect that no
-// other call of this plugin writes meanwhile; that other programs do is taken
-// care of.
+// other call of this plugin writes meanwhile. Other programs may.
 type Snapshot struct {
 	conn     *conn
-	table    *table // nil where it was not read
-	previous map[elementKey]bool
+	table    *table              // nil if it was not read
+	previous map[elementKey]bool // whether an element was present before the first write to it
 }
-
-type elementKey struct{ set, key string }
 
 func read(c *conn) (*Snapshot, error) {
 	t, err := c.read()
@@ -28,7 +25,16 @@ func read(c *conn) (*Snapshot, error) {
 	return &Snapshot{conn: c, table: t, previous: map[elementKey]bool{}}, nil
 }
 
-// Families returns both, for one table has them, or none where it was not read.
+func (s *Snapshot) reread() error {
+	t, err := s.conn.read()
+	if err != nil {
+		return queryError(err)
+	}
+	s.table = t
+	return nil
+}
+
+// Families returns both, which share one table, or none if it was not read.
 func (s *Snapshot) Families() policy.Families {
 	if s.table == nil {
 		return 0
@@ -36,35 +42,24 @@ func (s *Snapshot) Families() policy.Families {
 	return policy.BothFamilies
 }
 
-// Check returns an error that names the first thing in which the table differs
-// from a rule set.
+// Check returns an error that names the first difference between the table and
+// a rule set.
 func (s *Snapshot) Check(rs policy.RuleSet) error {
 	if s.table == nil {
 		return errNotRead
 	}
-	all := desiredElements(rs)
-	if len(all) == 0 && !s.table.isForeign() {
+	elements := desiredElements(rs)
+	if len(elements) == 0 && !s.table.isForeign() {
 		return nil
 	}
-	p, err := s.planApply(rs.AdminChains, all)
+	tx, err := s.planApply(rs.AdminChains, elements)
 	if err != nil {
 		return err
 	}
-	if len(p.changes) > 0 {
-		return fmt.Errorf("table inet %s: %s", tableName, p.changes[0].why)
+	if len(tx.changes) > 0 {
+		return fmt.Errorf("table inet %s: %s", tableName, tx.changes[0].why)
 	}
 	return nil
-}
-
-func (s *Snapshot) planApply(adminChains []string, all []element) (transaction, error) {
-	if s.table.isForeign() {
-		return transaction{}, ErrForeign
-	}
-	if err := s.conn.lookUp(s.table, all); err != nil {
-		return transaction{}, queryError(err)
-	}
-	p := planApply(s.table, adminChains, all)
-	return p, p.err
 }
 
 // Apply makes the table hold a rule set, in one transaction. After an error,
@@ -74,82 +69,73 @@ func (s *Snapshot) Apply(rs policy.RuleSet, about []string) error {
 		return errNotRead
 	}
 	return s.commit(func() (transaction, error) {
-		all, err := s.scope(rs, about)
-		if err != nil || len(all) == 0 {
+		elements, err := s.scope(rs, about)
+		if err != nil || len(elements) == 0 {
 			return transaction{}, err
 		}
-		return s.planApply(rs.AdminChains, all)
+		return s.planApply(rs.AdminChains, elements)
 	})
 }
 
-// scope returns the members that have to be seen to. Where the rule set is
-// about some bridges, and all others are closed as they must be, those are just
-// theirs.
-func (s *Snapshot) scope(rs policy.RuleSet, bridges []string) ([]element, error) {
-	if len(bridges) == 0 || !s.table.isComplete() {
+// scope returns the elements that a call compares. They are those of the bridges
+// that the call is about, as long as every other bridge is isolated as it must
+// be. Otherwise they are all.
+func (s *Snapshot) scope(rs policy.RuleSet, about []string) ([]element, error) {
+	if len(about) == 0 || !s.table.isComplete() {
 		return desiredElements(rs), nil
 	}
-	others := isolatingElements(rs.Bridges, bridges)
-	if err := s.conn.lookUp(s.table, others); err != nil {
-		return nil, queryError(err)
+	part := rs.On(about...)
+	own, others := desiredElements(part), isolatingElements(rs.Bridges, about)
+	for _, elements := range [][]element{others, own} {
+		if err := s.conn.lookUp(s.table, elements); err != nil {
+			return nil, queryError(err)
+		}
 	}
-	about := rs.On(bridges...)
-	own := desiredElements(about)
-	if err := s.conn.lookUp(s.table, own); err != nil {
-		return nil, queryError(err)
-	}
-	if slices.ContainsFunc(others, s.table.differs) || slices.ContainsFunc(about.Bridges, s.table.hasPart) {
+	if slices.ContainsFunc(others, s.table.differs) || slices.ContainsFunc(part.Bridges, s.table.hasPart) {
 		return desiredElements(rs), nil
 	}
 	return own, nil
 }
 
-// differs reports whether a member is not as it must be.
-func (t *table) differs(m element) bool { return t.has(m) != m.present }
-
-// hasPart reports whether a bridge's members are some there and some not: then
-// somebody emptied a set, which other bridges' are in, too.
+// hasPart reports whether the table has some elements of a bridge and lacks
+// others. Somebody has then emptied a set, and other bridges are missing in it
+// too.
 func (t *table) hasPart(b policy.Bridge) bool {
-	wrong := 0
-	there := 0
-	for _, m := range bridgeElements(b) {
-		switch {
-		case t.differs(m):
-			wrong++
-		case m.present:
-			there++
-		}
+	wrong, there := false, false
+	for _, e := range bridgeElements(b) {
+		wrong = wrong || t.differs(e)
+		there = there || e.present && t.has(e)
 	}
-	return wrong > 0 && there > 0
+	return wrong && there
 }
 
-// DropsSameBridge reports whether a bridge's containers are kept apart by a
-// rule: whether its policy was isolated until now.
+// DropsSameBridge reports whether a rule separates the containers of a bridge:
+// whether its policy was isolated until now.
 func (s *Snapshot) DropsSameBridge(bridge string) bool {
 	if s.table == nil {
 		return false
 	}
-	// All at once, for it is asked of many; what cannot be listed, Apply tells.
+	// Callers ask about many bridges, so the whole set is listed. If that fails,
+	// Apply reports it.
 	_ = s.conn.listSet(s.table, setBlockedWithin)
 	name := interfaceKey(bridge)
 	return s.table.has(element{set: setBlockedWithin, key: name + name})
 }
 
-// Obstacles returns an error that joins a ForwardBlocker for each chain that is one.
-// An accept holds in its own base chain only: the packet still passes all others
-// on the hook, and any of them can drop it.
+// Obstacles returns an error that joins one ForwardBlocker for each chain that
+// blocks forwarding.
 func (s *Snapshot) Obstacles() policy.Obstacles {
 	return policy.Obstacles{Forwarding: s.forwardBlockers()}
 }
 
-// CheckForeign is Check: upstream's plugin writes nothing here.
+// CheckForeign is Check: upstream's plugin writes nothing to nftables.
 func (s *Snapshot) CheckForeign(rs policy.RuleSet) error { return s.Check(rs) }
 
-// Leftovers returns nil: all that is removed is the plugin's own.
+// Leftovers returns nil: the plugin removes only what it made.
 func (s *Snapshot) Leftovers() error { return nil }
 
 // Isolated returns none: other plugins isolate by iptables.
 func (s *Snapshot) Isolated() []policy.Bridge { return nil }
 
-// RemoveForeign has nothing to remove.
+// RemoveForeign has nothing to remove: other plugins isolate by iptables.
 func (s *Snapshot) RemoveForeign() error { return nil }

@@ -12,28 +12,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// table is what the kernel held when it was read: of the plugin's table all but
-// the elements, which are read when they are asked for, and of others the names
-// of those that drop what nobody accepts.
+// table is the plugin's table as the kernel has it, and what other tables block.
+// Elements are read only when they are looked up.
 type table struct {
 	generation      uint32
 	exists          bool
-	marked          bool // it, or something in it, is known as the plugin's own
+	marked          bool // the table, or something in it, has a comment of the plugin
 	dormant         bool
-	objects         uint32 // in it: chains, sets and what the plugin has none of
+	objects         uint32 // number of chains, sets, and objects that the plugin never makes
 	chains          map[string]*chain
 	sets            map[string]*set
-	incompatible    []incompatible
-	forwardBlockers []forwardBlocker
+	incompatible    []incompatible // which are neither in chains nor in sets
+	forwardBlockers []*ForwardBlocker
 }
 
-func newTable() request {
-	attrs := append(attrString(unix.NFTA_TABLE_NAME, tableName), attrUint32(unix.NFTA_TABLE_FLAGS, 0)...)
-	attrs = append(attrs, attr(tableUserdata, userdata.AppendString(nil, tableComment, mark))...)
+// createTable creates the table. If it exists, it is no longer dormant.
+func createTable() request {
+	attrs := slices.Concat(
+		attrString(unix.NFTA_TABLE_NAME, tableName), attrUint32(unix.NFTA_TABLE_FLAGS, 0),
+		attr(tableUserdata, userdata.AppendString(nil, tableComment, mark)))
 	return request{kind: unix.NFT_MSG_NEWTABLE, flags: unix.NLM_F_CREATE, attrs: attrs, object: "table"}
 }
 
-// read reads the table at one moment, or tries again.
+func deleteTable() request {
+	return request{kind: unix.NFT_MSG_DELTABLE, attrs: attrString(unix.NFTA_TABLE_NAME, tableName), object: "table"}
+}
+
+// read reads the table as it is at one moment. If another program changes tables
+// meanwhile, it reads again.
 func (c *conn) read() (*table, error) {
 	for range maxAttempts {
 		t, err := c.readOnce()
@@ -46,99 +52,101 @@ func (c *conn) read() (*table, error) {
 
 func (c *conn) readOnce() (*table, error) {
 	t := &table{chains: map[string]*chain{}, sets: map[string]*set{}}
-	err := c.query(
-		func(a reply) error {
-			if a.index == 0 {
-				return t.parseGeneration(a)
-			}
-			return t.parseTable(a)
-		},
+	err := c.query(t.parseTable,
 		request{kind: unix.NFT_MSG_GETGEN},
 		request{kind: unix.NFT_MSG_GETTABLE, attrs: attrString(unix.NFTA_TABLE_NAME, tableName)})
 	if err != nil {
 		return nil, err
 	}
-	// Chains of all families: packets pass those of ip, ip6 and inet.
-	chains := request{kind: unix.NFT_MSG_GETCHAIN, flags: unix.NLM_F_DUMP, anyFamily: true}
-	if err := c.query(t.parseChain, chains); err != nil || !t.exists {
+	// Chains of every family: a packet passes those of ip or ip6, and of inet.
+	err = c.query(t.parseChain, request{kind: unix.NFT_MSG_GETCHAIN, flags: unix.NLM_F_DUMP, anyFamily: true})
+	if err != nil || !t.exists {
 		return t, err
 	}
-	sets := request{kind: unix.NFT_MSG_GETSET, flags: unix.NLM_F_DUMP, attrs: attrString(unix.NFTA_SET_TABLE, tableName)}
-	if err := c.query(t.parseSet, sets); err != nil {
+	err = c.query(t.parseSet, dumpOfTable(unix.NFT_MSG_GETSET, unix.NFTA_SET_TABLE))
+	if err != nil {
 		return nil, err
 	}
-	rules := request{kind: unix.NFT_MSG_GETRULE, flags: unix.NLM_F_DUMP, attrs: attrString(unix.NFTA_RULE_TABLE, tableName)}
-	if err := c.query(t.parseRule, rules); err != nil {
+	err = c.query(t.parseRule, dumpOfTable(unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE))
+	if err != nil {
 		return nil, err
 	}
 	t.separateIncompatible()
 	return t, nil
 }
 
-func (t *table) parseGeneration(a reply) error {
-	return eachAttr(a.attrs, func(kind int, value []byte) error {
-		if kind == unix.NFTA_GEN_ID {
-			t.generation = parseUint32(value)
-		}
-		return nil
-	})
+// dumpOfTable asks for everything of one kind in the table.
+func dumpOfTable(kind, tableAttr int) request {
+	return request{kind: kind, flags: unix.NLM_F_DUMP, attrs: attrString(tableAttr, tableName)}
 }
 
-func (t *table) parseTable(a reply) error {
+// parseTable parses the replies to two requests: the generation and the table.
+func (t *table) parseTable(r reply) error {
+	if r.index == 0 {
+		return eachAttr(r.attrs, t.parseGenerationAttr)
+	}
 	t.exists = true
-	return eachAttr(a.attrs, func(kind int, value []byte) error {
-		switch kind {
-		case unix.NFTA_TABLE_FLAGS:
-			t.dormant = parseUint32(value)&unix.NFT_TABLE_F_DORMANT != 0
-		case unix.NFTA_TABLE_USE:
-			t.objects = parseUint32(value)
-		case tableUserdata:
-			t.marked = t.marked || isMarked(value)
-		}
-		return nil
-	})
+	return eachAttr(r.attrs, t.parseAttr)
 }
 
-// isMarked reports whether user data has a comment of the plugin's in it.
+func (t *table) parseGenerationAttr(kind int, value []byte) error {
+	if kind == unix.NFTA_GEN_ID {
+		t.generation = parseUint32(value)
+	}
+	return nil
+}
+
+func (t *table) parseAttr(kind int, value []byte) error {
+	switch kind {
+	case unix.NFTA_TABLE_FLAGS:
+		t.dormant = parseUint32(value)&unix.NFT_TABLE_F_DORMANT != 0
+	case unix.NFTA_TABLE_USE:
+		t.objects = parseUint32(value)
+	case tableUserdata:
+		t.marked = t.marked || isMarked(value)
+	}
+	return nil
+}
+
+// isMarked reports whether user data has a comment of the plugin in it.
 func isMarked(userdata []byte) bool { return bytes.Contains(userdata, []byte(mark)) }
 
-// isForeign reports whether the table must not be written to: something is in it,
-// and nothing of that is known as the plugin's.
+// isForeign reports whether the table belongs to another program, and must not be
+// written to. It has something in it, and nothing with a comment of the plugin.
 func (t *table) isForeign() bool { return t.exists && !t.marked && t.objects > 0 }
 
-// isComplete reports whether the table has all its sets, and nothing of another make.
+// isComplete reports whether the table has all its sets, and nothing
+// incompatible.
 func (t *table) isComplete() bool {
 	return t.exists && !t.isForeign() && len(t.incompatible) == 0 &&
 		!slices.ContainsFunc(sets, func(l setLayout) bool { return t.sets[l.name] == nil })
 }
 
-// incompatible is a chain or set of the plugin's that the layout has not, or has
-// otherwise: one of an older layout, or one that somebody changed.
+// incompatible is a chain or set of the plugin that does not fit the layout.
+// Another version of the plugin made it, or another program changed it.
 type incompatible struct {
 	isSet bool
 	name  string
 }
 
-// String says what is wrong with the misfit.
-func (m incompatible) String() string {
-	if m.isSet {
-		return "set " + m.name + " has another type, or is of another layout"
+// String says what is wrong.
+func (i incompatible) String() string {
+	if i.isSet {
+		return "set " + i.name + " has a different type, or belongs to another layout"
 	}
-	return "chain " + m.name + " has another hook, priority or policy, or is of another layout"
+	return "chain " + i.name + " has a different hook, priority or policy, or belongs to another layout"
 }
 
-// separateIncompatible parts the misfits from the chains and sets.
+// separateIncompatible moves what is incompatible out of the chains and sets.
 func (t *table) separateIncompatible() {
 	for name, s := range t.sets {
-		i := slices.IndexFunc(sets, func(l setLayout) bool { return l.name == name })
-		if i < 0 && s.marked || i >= 0 && !sets[i].isCompatible(s) {
+		if l, own := setLayoutOf(name); own && !l.isCompatible(s) || !own && s.marked {
 			t.incompatible = append(t.incompatible, incompatible{true, name})
 			delete(t.sets, name)
 		}
 	}
 	for name, c := range t.chains {
-		i := slices.IndexFunc(chains, func(l chainLayout) bool { return l.name == name })
-		if i < 0 && c.marked || i >= 0 && !chains[i].isCompatible(c) {
+		if l, own := chainLayoutOf(name); own && !l.isCompatible(c) || !own && c.marked {
 			t.incompatible = append(t.incompatible, incompatible{false, name})
 			delete(t.chains, name)
 		}

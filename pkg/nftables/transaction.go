@@ -12,119 +12,121 @@ import (
 	"github.com/cni-isolation/firewall/pkg/journal"
 )
 
-// change is one step from the table that is to the table that must be.
-type change struct {
-	why     string // what is wrong, with the object's name
-	request request
-	element element // that is added or deleted, if it is about one
-}
-
-// transaction is a list of changes that are made all or none.
+// transaction is a list of changes. The kernel makes all of them or none.
 type transaction struct {
 	changes []change
-	err     error // why there can be none
+	err     error // why there can be no transaction
 }
 
-func (p *transaction) add(why string, r request) {
-	p.changes = append(p.changes, change{why: why, request: r})
+// change is one step from the table as it is to the table as it must be.
+type change struct {
+	why     string // what is wrong, with the name of the object
+	request request
+	element element // that is added or deleted; of other changes, its zero value
 }
 
-func (p transaction) requests() []request {
-	list := make([]request, len(p.changes))
-	for i, c := range p.changes {
+func (tx *transaction) add(why string, r request) {
+	tx.changes = append(tx.changes, change{why: why, request: r})
+}
+
+func (tx transaction) requests() []request {
+	list := make([]request, len(tx.changes))
+	for i, c := range tx.changes {
 		list[i] = c.request
 	}
 	return list
 }
 
-// objects returns what a plan makes, and what it deletes.
-func (p transaction) objects() (added, removed []string) {
-	for _, c := range p.changes {
-		switch c.request.kind {
-		case unix.NFT_MSG_NEWTABLE, unix.NFT_MSG_NEWCHAIN, unix.NFT_MSG_NEWSET, unix.NFT_MSG_NEWRULE, unix.NFT_MSG_NEWSETELEM:
-			added = append(added, c.request.object)
-		default:
+// objects returns the names of what the transaction adds, and of what it removes.
+func (tx transaction) objects() (added, removed []string) {
+	for _, c := range tx.changes {
+		if c.request.deletes() {
 			removed = append(removed, c.request.object)
+		} else {
+			added = append(added, c.request.object)
 		}
 	}
 	return added, removed
 }
 
-// refused says which change the kernel did not take.
-func (p transaction) refused(err error) error {
+// refused returns an error that names the change which the kernel refused.
+func (tx transaction) refused(err error) error {
 	var r refusal
-	if errors.As(err, &r) && r.index >= 0 && r.index < len(p.changes) {
-		return fmt.Errorf("writing table inet %s: %s: %w", tableName, p.changes[r.index].why, err)
+	if errors.As(err, &r) && r.index >= 0 && r.index < len(tx.changes) {
+		return fmt.Errorf("writing table inet %s: %s: %w", tableName, tx.changes[r.index].why, err)
 	}
 	return fmt.Errorf("writing table inet %s: %w", tableName, err)
 }
 
-// maxAttempts bounds how often a reading or writing is tried again that another
-// program came in between of.
+// maxAttempts bounds how often the table is read or written again because
+// another program changed tables meanwhile.
 const maxAttempts = 100
 
-// maxAttemptsAlone is how often a plan is tried again that the kernel refuses while
-// no other program writes.
+// maxAttemptsAlone bounds how often a transaction is tried again that the kernel
+// refuses although no other program writes.
 const maxAttemptsAlone = 5
 
-// commit commits a plan, and tells of it.
-func (s *Snapshot) commit(planFor func() (transaction, error)) error {
+// commit plans a transaction, commits it, and reports it to the journal.
+func (s *Snapshot) commit(plan func() (transaction, error)) error {
 	began := time.Now()
-	p, err := s.commitWithRetries(planFor)
-	journal.Tell("table inet "+tableName, began, p.objects, err)
+	tx, err := s.commitWithRetries(plan)
+	journal.Tell("table inet "+tableName, began, tx.objects, err)
 	return err
 }
 
-// commitWithRetries returns what it committed, or with an error what it could not. A plan
-// that lost against another program is made anew.
-func (s *Snapshot) commitWithRetries(planFor func() (transaction, error)) (done transaction, err error) {
+// commitWithRetries returns what it committed or, with an error, what it could
+// not commit. After another program's change it plans anew.
+func (s *Snapshot) commitWithRetries(plan func() (transaction, error)) (done transaction, err error) {
 	for attempt := range maxAttempts {
-		p, err := planFor()
-		if err != nil || len(p.changes) == 0 {
+		tx, err := plan()
+		if err != nil || len(tx.changes) == 0 {
 			return done, err
 		}
-		s.rememberPrevious(p)
-		err = s.conn.commit(s.table.generation, p.requests())
+		s.rememberPrevious(tx)
+		err = s.conn.commit(s.table.generation, tx.requests())
 		if err == nil {
-			done.changes = append(done.changes, p.changes...)
+			done.changes = append(done.changes, tx.changes...)
+			if !s.table.dormant {
+				return done, nil
+			}
 		}
-		switch {
-		case err == nil && !s.table.dormant:
-			return done, nil
-		case err == nil || errors.Is(err, unix.ERESTART): // at once: the other one is done
-		case errors.Is(err, unix.EBUSY), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
-			time.Sleep(time.Duration(min(attempt, 20)) * time.Millisecond)
-		default:
-			return p, p.refused(err)
+		if !waitForRetry(err, attempt) {
+			return tx, tx.refused(err)
 		}
-		former := s.table.generation
+		before := s.table.generation
 		if readErr := s.reread(); readErr != nil {
-			return p, readErr
+			return tx, readErr
 		}
-		// Where nobody wrote meanwhile, it is not others that keep the table busy.
-		if attempt >= maxAttemptsAlone && s.table.generation == former && err != nil {
-			return p, p.refused(err)
+		// If the generation is the same, no other program keeps the table busy.
+		if err != nil && attempt >= maxAttemptsAlone && s.table.generation == before {
+			return tx, tx.refused(err)
 		}
 	}
 	return done, ErrBusy
 }
 
-// rememberPrevious remembers how members were before the first write. It is done ahead of
-// it, for of a write that is never answered nobody knows whether it was done.
-func (s *Snapshot) rememberPrevious(p transaction) {
-	for _, c := range p.changes {
-		k := elementKey{c.element.set, c.element.key}
-		if _, noted := s.previous[k]; !noted && k.set != "" {
+// waitForRetry reports whether a transaction can be tried again, and waits until
+// it is worth it.
+func waitForRetry(err error, attempt int) bool {
+	switch {
+	case err == nil, errors.Is(err, unix.ERESTART): // the generation changed: the other program is done
+		return true
+	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.ENOBUFS),
+		errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		time.Sleep(time.Duration(min(attempt, 20)) * time.Millisecond)
+		return true
+	}
+	return false
+}
+
+// rememberPrevious keeps for Rollback whether elements were present before the
+// first write to them. It is called ahead of the write: if the kernel's reply is
+// lost, nobody knows whether the write was done.
+func (s *Snapshot) rememberPrevious(tx transaction) {
+	for _, c := range tx.changes {
+		k := c.element.id()
+		if _, known := s.previous[k]; !known && k.set != "" {
 			s.previous[k] = !c.element.present
 		}
 	}
-}
-
-func (s *Snapshot) reread() error {
-	t, err := s.conn.read()
-	if err != nil {
-		return queryError(err)
-	}
-	s.table = t
-	return nil
 }

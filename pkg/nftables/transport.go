@@ -13,18 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// replyTimeout is how long an answer of the kernel's is waited for. It holds the
-// lock of nf_tables while another program's transaction is under way.
-const replyTimeout = 10 * time.Second
-
 // socket is the boundary to the kernel.
 type socket interface {
 	send([]byte) error
 	receive(buffer []byte) (int, error)
 }
 
-// netlinkSocket is a socket to nf_tables, of the network namespace in which the
-// process is.
+// replyTimeout bounds the wait for a reply. The kernel holds the lock of
+// nf_tables while it takes another program's transaction.
+const replyTimeout = 10 * time.Second
+
+// netlinkSocket is a socket to nf_tables in the process's network namespace.
 type netlinkSocket int
 
 func openSocket() (netlinkSocket, error) {
@@ -32,18 +31,18 @@ func openSocket() (netlinkSocket, error) {
 	if err != nil {
 		return 0, err
 	}
-	deadline := unix.NsecToTimeval(replyTimeout.Nanoseconds())
+	timeout := unix.NsecToTimeval(replyTimeout.Nanoseconds())
 	err = errors.Join(
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &deadline),
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &deadline),
-		// So that an error does not bring back the whole message that it is about.
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout),
+		// Without it, an error brings back the whole message that it is about.
 		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1),
 	)
 	return netlinkSocket(fd), err
 }
 
-// send makes room for the message where it is larger than what a socket may
-// send at once by default: that of a restore of a thousand containers is.
+// send first enlarges the send buffer if the message would not fit. A restore of
+// a thousand containers is larger than the default.
 func (n netlinkSocket) send(b []byte) error {
 	const usual = 64 << 10 // well below net.core.wmem_default
 	if len(b) > usual {
@@ -57,12 +56,12 @@ func (n netlinkSocket) send(b []byte) error {
 
 func (n netlinkSocket) receive(buffer []byte) (int, error) {
 	for {
-		length, flags, err := recv(int(n), buffer)
+		length, _, flags, _, err := unix.Recvmsg(int(n), buffer, nil, 0)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EAGAIN):
-			return 0, fmt.Errorf("no answer within %s: %w", replyTimeout, os.ErrDeadlineExceeded)
+			return 0, fmt.Errorf("no reply within %s: %w", replyTimeout, os.ErrDeadlineExceeded)
 		case err == nil && flags&unix.MSG_TRUNC != 0:
 			return 0, errMalformed
 		}
@@ -70,36 +69,31 @@ func (n netlinkSocket) receive(buffer []byte) (int, error) {
 	}
 }
 
-func recv(fd int, buffer []byte) (length, flags int, err error) {
-	length, _, flags, _, err = unix.Recvmsg(fd, buffer, nil, 0)
-	return length, flags, err
-}
-
-// conn asks and tells the kernel.
+// conn queries nf_tables, and commits transactions.
 type conn struct {
 	socket
-	sequence uint32
+	sequence uint32 // of the last message
 	buffer   []byte
 }
 
-// newConn returns a connection over a socket. A dump's messages are of 32 KiB at
-// most (NLMSG_GOODSIZE and what netlink_dump doubles it to).
+// newConn returns a connection over a socket. The buffer has room for any message
+// of a dump: they have at most 32 KiB (NLMSG_GOODSIZE, doubled by netlink_dump).
 func newConn(s socket) *conn { return &conn{socket: s, buffer: make([]byte, 64<<10)} }
 
-// errInterrupted says that another program changed what was being listed.
-var errInterrupted = errors.New("another program changes the tables meanwhile")
-
-// reply is one message of the kernel's.
+// reply is a message of the kernel.
 type reply struct {
-	index  int // index of what it answers
+	index  int // of the request that it answers
 	family byte
 	attrs  []byte
 }
 
-// query sends requests, of which none but the last may be a dump, and calls each
-// for every answer. To what is not there, no
-// answer comes. An error of the kernel's is a syscall.Errno.
-func (c *conn) query(each func(reply) error, requests ...request) error {
+// errInterrupted says that another program changed a table during a dump.
+var errInterrupted = errors.New("another program changed nftables meanwhile")
+
+// query sends requests, and calls do for each reply. Only the last request may be
+// a dump. A request for something that does not exist has no reply and is no
+// error. Errors of the kernel are a syscall.Errno.
+func (c *conn) query(do func(reply) error, requests ...request) error {
 	var b []byte
 	first := c.sequence + 1
 	for _, r := range requests {
@@ -110,73 +104,73 @@ func (c *conn) query(each func(reply) error, requests ...request) error {
 	if err := c.send(b); err != nil {
 		return err
 	}
-	for {
-		done, err := c.replies(first, func(i int, m syscall.NetlinkMessage) (bool, error) {
-			if m.Header.Flags&unix.NLM_F_DUMP_INTR != 0 {
-				return false, errInterrupted
-			}
-			switch m.Header.Type {
-			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
-				if err := errnoOf(m.Data); err != nil && !errors.Is(err, unix.ENOENT) {
-					return false, err // the rest is given up: of what it may not do, the kernel answers only the first
-				}
-				return i == len(requests)-1, nil
-			}
-			if len(m.Data) < 4 {
-				return false, errMalformed
-			}
-			return false, each(reply{i, m.Data[0], m.Data[4:]})
-		})
-		if err != nil {
-			return err
-		}
-		if done {
-			return nil
-		}
-	}
+	return c.receiveUntil(first, func(i int, m syscall.NetlinkMessage) (done bool, err error) {
+		ended, err := parseReply(i, m, do)
+		return ended && i == len(requests)-1, err
+	})
 }
 
-// commit sends requests as one transaction, which the kernel takes whole or not
-// at all, and only as long as its tables are those of a generation. The error of
-// a request that it refuses names the request by its index.
+// parseReply calls do with a reply. It reports whether the message ended the
+// replies to a request.
+func parseReply(i int, m syscall.NetlinkMessage, do func(reply) error) (ended bool, err error) {
+	switch {
+	case m.Header.Flags&unix.NLM_F_DUMP_INTR != 0:
+		return false, errInterrupted
+	case m.Header.Type == unix.NLMSG_DONE, m.Header.Type == unix.NLMSG_ERROR:
+		if err := errnoOf(m.Data); !errors.Is(err, unix.ENOENT) {
+			return true, err // for all requests: after EPERM the kernel answers no other
+		}
+		return true, nil
+	case len(m.Data) < 4:
+		return false, errMalformed
+	}
+	return false, do(reply{i, m.Data[0], m.Data[4:]})
+}
+
+// commit sends requests as one transaction. The kernel takes all of them or none,
+// and none if its tables have another generation than the given one. The error is
+// a refusal.
 func (c *conn) commit(generation uint32, requests []request) error {
 	begin := c.sequence + 1
-	last := begin + uint32(len(requests))
-	c.sequence = last + 1
-	b := appendMessage(nil, unix.NFNL_MSG_BATCH_BEGIN, 0, begin, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES,
-		attrUint32(unix.NFNL_BATCH_GENID, generation))
-	for i, r := range requests {
-		if i == len(requests)-1 {
-			r.flags |= unix.NLM_F_ACK // errors are told of all; that the last is through, of this one
-		}
-		b = r.append(b, begin+1+uint32(i))
-	}
-	b = appendMessage(b, unix.NFNL_MSG_BATCH_END, 0, last+1, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil)
-	if err := c.send(b); err != nil {
+	if err := c.send(c.encodeTransaction(generation, requests)); err != nil {
 		return err
 	}
 	var refused error
-	for {
-		done, err := c.replies(begin, func(i int, m syscall.NetlinkMessage) (bool, error) {
-			if m.Header.Type != unix.NLMSG_ERROR {
-				return false, nil
-			}
-			if err := errnoOf(m.Data); err != nil && refused == nil {
-				refused = refusal{i - 1, err}
-			}
-			// The kernel answers to the beginning where it refuses all of it.
-			return i == 0 || i == len(requests), nil
-		})
-		if err != nil {
-			return err
+	err := c.receiveUntil(begin, func(i int, m syscall.NetlinkMessage) (done bool, err error) {
+		if m.Header.Type != unix.NLMSG_ERROR {
+			return false, nil
 		}
-		if done {
-			return refused
+		if err := errnoOf(m.Data); err != nil && refused == nil {
+			refused = refusal{i - 1, err}
 		}
+		// If the kernel refuses the whole transaction, it answers only the beginning.
+		return i == 0 || i == len(requests), nil
+	})
+	if err != nil {
+		return err
 	}
+	return refused
 }
 
-// refusal is the kernel's answer to one request of a transaction, or to all of
+// encodeTransaction puts requests between a beginning and an end. The kernel
+// reports the error of each request, but a success only if it is asked to: the
+// last request asks.
+func (c *conn) encodeTransaction(generation uint32, requests []request) []byte {
+	c.sequence++
+	b := appendMessage(nil, unix.NFNL_MSG_BATCH_BEGIN, 0, c.sequence, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES,
+		attrUint32(unix.NFNL_BATCH_GENID, generation))
+	for i, r := range requests {
+		if i == len(requests)-1 {
+			r.flags |= unix.NLM_F_ACK
+		}
+		c.sequence++
+		b = r.append(b, c.sequence)
+	}
+	c.sequence++
+	return appendMessage(b, unix.NFNL_MSG_BATCH_END, 0, c.sequence, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil)
+}
+
+// refusal is the kernel's error for one request of a transaction, or for all of
 // it (index -1).
 type refusal struct {
 	index int
@@ -187,9 +181,22 @@ func (r refusal) Error() string { return r.errno.Error() }
 
 func (r refusal) Unwrap() error { return r.errno }
 
-// replies receives once, and hands on the messages that answer requests from
-// first on. Others are late answers to what was given up.
-func (c *conn) replies(first uint32, do func(i int, m syscall.NetlinkMessage) (done bool, err error)) (bool, error) {
+// handler handles a reply to the request with index i. It is done after the last.
+type handler func(i int, m syscall.NetlinkMessage) (done bool, err error)
+
+// receiveUntil calls do for each reply until it is done. See receiveOnce.
+func (c *conn) receiveUntil(first uint32, do handler) error {
+	for {
+		if done, err := c.receiveOnce(first, do); done || err != nil {
+			return err
+		}
+	}
+}
+
+// receiveOnce receives one datagram. It calls do with each message that answers a
+// request, and with the request's index: its sequence number less the first one.
+// Other messages are late replies to earlier requests.
+func (c *conn) receiveOnce(first uint32, do handler) (bool, error) {
 	n, err := c.receive(c.buffer)
 	if err != nil {
 		return false, err
@@ -212,8 +219,8 @@ func (c *conn) replies(first uint32, do func(i int, m syscall.NetlinkMessage) (d
 	return finished, nil
 }
 
-// errnoOf reads what NLMSG_ERROR and NLMSG_DONE begin with: an error number,
-// negative, or zero.
+// errnoOf parses what NLMSG_ERROR and NLMSG_DONE begin with: a negative error
+// number, or zero.
 func errnoOf(body []byte) error {
 	if len(body) < 4 {
 		return errMalformed

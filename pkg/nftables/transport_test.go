@@ -48,8 +48,8 @@ func TestSeveralRefusedChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone := request{kind: unix.NFT_MSG_DELSETELEM, attrs: elementList(setIPv4, element{set: setIPv4, key: "none"}.encode(false))}
-	fine := request{kind: unix.NFT_MSG_NEWSETELEM, attrs: elementList(setIPv4, element{set: setIPv4, key: "more"}.encode(false))}
+	gone := request{kind: unix.NFT_MSG_DELSETELEM, attrs: elementList(setIPv4, element{set: setIPv4, key: "none"}.encode())}
+	fine := request{kind: unix.NFT_MSG_NEWSETELEM, attrs: elementList(setIPv4, element{set: setIPv4, key: "more"}.encode())}
 	err = c.commit(table.generation, []request{fine, gone, gone, fine})
 	var r refusal
 	if !errors.As(err, &r) || r.index != 1 || !errors.Is(err, unix.ENOENT) {
