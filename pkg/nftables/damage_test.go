@@ -16,12 +16,12 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// damage is something that somebody does to the table.
+// damage is a change by another program to the table.
 type damage struct {
 	name          string
 	do            func(*hostTable)
-	want          string // what a check says of it first
-	losesElements bool   // what sets hold is lost with it
+	want          string // first difference that a check names
+	losesElements bool   // of other containers too
 }
 
 const (
@@ -29,14 +29,14 @@ const (
 	incompatibleSet   = " has a different type, or belongs to another layout"
 )
 
-// damages returns everything, one by one.
+// damages returns every single damage.
 func damages() []damage {
 	all := []damage{
-		{"table asleep", func(t *hostTable) {
+		{"table dormant", func(t *hostTable) {
 			t.attrs = t.attrs.with(attributes{unix.NFTA_TABLE_FLAGS: {0, 0, 0, unix.NFT_TABLE_F_DORMANT}})
 		}, "the table is dormant", false},
-		{"operator's chain missing", func(t *hostTable) { t.drop("CNI-ADMIN") }, "chain CNI-ADMIN is missing", false},
-		{"jump to a chain that is not asked for", func(t *hostTable) {
+		{"admin chain missing", func(t *hostTable) { t.drop("CNI-ADMIN") }, "chain CNI-ADMIN is missing", false},
+		{"second jump to the operator's chain", func(t *hostTable) {
 			c := t.chain(chainForward)
 			c.rules = append(c.rules, ruleOf(jump("CNI-ADMIN")...))
 		}, "chain forward ends with a foreign rule", false},
@@ -45,14 +45,15 @@ func damages() []damage {
 		all = append(all, setDamages(l.name)...)
 	}
 	for _, l := range chains {
-		all = append(all, damage{"chain missing: " + l.name, func(t *hostTable) { t.drop(l.name) }, "chain " + l.name + " is missing", false})
+		drop := func(t *hostTable) { t.drop(l.name) }
+		all = append(all, damage{"chain missing: " + l.name, drop, "chain " + l.name + " is missing", false})
 		all = append(all, hookDamages(l)...)
 		all = append(all, ruleDamages(l)...)
 	}
 	return append(all, olderLayouts()...)
 }
 
-// drop deletes a chain or set with the rules that refer to it.
+// drop deletes a chain or set, and the rules that refer to it.
 func (t *hostTable) drop(name string) {
 	for _, c := range t.chains {
 		c.rules = slices.DeleteFunc(c.rules, func(r []byte) bool {
@@ -71,12 +72,12 @@ func setDamages(name string) []damage {
 			s.attrs, s.elements = s.attrs.with(attributes{kind: {0, 0, 0, value}}), map[string]attributes{}
 		}
 	}
-	other := "set " + name + incompatibleSet
+	want := "set " + name + incompatibleSet
 	return []damage{
 		{"set missing: " + name, func(t *hostTable) { t.drop(name) }, "set " + name + " is missing", true},
-		{"set of another type: " + name, change(unix.NFTA_SET_KEY_TYPE, 9), other, true},
-		{"set of another length: " + name, change(unix.NFTA_SET_KEY_LEN, 12), other, true},
-		{"set of intervals: " + name, change(unix.NFTA_SET_FLAGS, unix.NFT_SET_INTERVAL), other, true},
+		{"set of another type: " + name, change(unix.NFTA_SET_KEY_TYPE, 9), want, true},
+		{"set of another length: " + name, change(unix.NFTA_SET_KEY_LEN, 12), want, true},
+		{"set of intervals: " + name, change(unix.NFTA_SET_FLAGS, unix.NFT_SET_INTERVAL), want, true},
 	}
 }
 
@@ -112,18 +113,18 @@ func ruleDamages(l chainLayout) []damage {
 	insert := func(at int, rules ...[]byte) func(*hostTable) {
 		return func(t *hostTable) { t.chain(l.name).rules = slices.Insert(t.chain(l.name).rules, at, rules...) }
 	}
-	another := fmt.Sprintf("chain %s: rule 1 is missing or differs: %s", l.name, texts[0])
+	differs := fmt.Sprintf("chain %s: rule 1 is missing or differs: %s", l.name, texts[0])
 	atEnd := fmt.Sprintf("chain %s ends with a foreign rule", l.name)
 	all := []damage{
-		{"accept in front: " + l.name, insert(0, acceptAll), another, false},
-		{"counter in front: " + l.name, insert(0, countsAll), another, false},
-		{"return at the end: " + l.name, insert(len(texts), returnsAll), atEnd, false},
-		{"counter at the end: " + l.name, insert(len(texts), countsAll), atEnd, false},
+		{"accept in front: " + l.name, insert(0, acceptRule), differs, false},
+		{"counter in front: " + l.name, insert(0, counterRule), differs, false},
+		{"return at the end: " + l.name, insert(len(texts), returnRule), atEnd, false},
+		{"counter at the end: " + l.name, insert(len(texts), counterRule), atEnd, false},
 	}
 	all = append(all, damage{"limited: " + l.name, func(t *hostTable) {
 		rules := t.chain(l.name).rules
 		rules[0] = ruleOf(append([]expr.Any{&expr.Limit{Rate: 1}}, mustExprs(rules[0])...)...)
-	}, another, false})
+	}, differs, false})
 	for i, text := range texts {
 		missing := "is missing or differs"
 		if i == len(texts)-1 {
@@ -136,55 +137,57 @@ func ruleDamages(l chainLayout) []damage {
 	return all
 }
 
-// olderLayouts are of a layout that a later version has no more.
+// olderLayouts returns objects of a layout that this version no longer has.
 func olderLayouts() []damage {
-	chainMark := attributes{chainUserdata: userdata.AppendString(nil, tableComment, mark+": of old")}
-	setMark := attributes{unix.NFTA_SET_USERDATA: userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_COMMENT, mark+": of old")}
+	chainMark := attributes{chainUserdata: userdata.AppendString(nil, tableComment, mark+": older layout")}
+	setMark := attributes{
+		unix.NFTA_SET_USERDATA: userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_COMMENT, mark+": older layout"),
+	}
 	return []damage{
 		{"chain of an older layout", func(t *hostTable) {
-			old := t.newChain("a_former", baseChain(nfForward, -5, nfAccept).with(chainMark))
+			old := t.newChain("older", baseChain(nfForward, -5, nfAccept).with(chainMark))
 			old.rules = [][]byte{ruleOf(jump(chainStage2)...)}
-		}, "chain a_former" + incompatibleChain, false},
+		}, "chain older" + incompatibleChain, false},
 		{"set of an older layout", func(t *hostTable) {
 			s := *t.set(setIPv4)
-			s.name, s.attrs = "a_former", s.attrs.with(setMark).with(attributes{unix.NFTA_SET_NAME: []byte("a_former\x00")})
+			s.name, s.attrs = "older", s.attrs.with(setMark).with(attributes{unix.NFTA_SET_NAME: []byte("older\x00")})
 			t.sets = append(t.sets, &s)
-			t.chain(chainStage2).rules = [][]byte{ruleOf(lookup("a_former")...)}
-		}, "set a_former" + incompatibleSet, false},
+			t.chain(chainStage2).rules = [][]byte{ruleOf(lookup("older")...)}
+		}, "set older" + incompatibleSet, false},
 	}
 }
 
-// TestDamage expects a check to name each damage, an ADD to heal it, and what the
-// sets hold of other containers to stay.
+// TestDamage expects a check to name each damage, an ADD to repair it, and the
+// elements of other containers to stay.
 func TestDamage(t *testing.T) {
 	t.Parallel()
-	stranger := policy.Desired(container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2"))
+	other := policy.Desired(container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2"))
 	for _, d := range damages() {
 		t.Run(strings.ReplaceAll(d.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
 			k := holding(t, sample())
-			apply(t, k, stranger)
+			apply(t, k, other)
 			k.otherProgram(func(h *host) {
-				h.table().chain("CNI-ADMIN").rules = [][]byte{countsAll}
+				h.table().chain("CNI-ADMIN").rules = [][]byte{counterRule}
 				d.do(h.table())
 			})
 			wantDifference(t, k, sample(), d.want)
 			apply(t, k, sample())
 			if err := check(t, k, sample()); err != nil {
-				t.Errorf("not healed: %v in\n%s", err, k.host.String())
+				t.Errorf("not repaired: %v in\n%s", err, k.host.String())
 			}
-			if err := check(t, k, stranger); !d.losesElements && err != nil {
-				t.Errorf("of others: %v", err)
+			if err := check(t, k, other); !d.losesElements && err != nil {
+				t.Errorf("other container: %v", err)
 			}
-			if strings.Contains(k.host.String(), "a_former") {
-				t.Errorf("what is of old is left in\n%s", k.host.String())
+			if strings.Contains(k.host.String(), "older") {
+				t.Errorf("the older layout is left in\n%s", k.host.String())
 			}
 		})
 	}
 }
 
-// TestDormant has a table that is dormant and lacks a chain: it is woken first, for
-// the kernel takes no chain on a hook with that, and then healed.
+// TestDormant repairs a table that is dormant and lacks a chain. The kernel takes
+// no base chain in the transaction that wakes the table, so there are two.
 func TestDormant(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
@@ -199,5 +202,5 @@ func TestDormant(t *testing.T) {
 	if len(k.commits) != 2 || len(k.commits[0]) != 1 {
 		t.Errorf("got %d transactions, the first of %d changes", len(k.commits), len(k.commits[0]))
 	}
-	k.holds(t, whole)
+	k.wantHost(t, whole)
 }

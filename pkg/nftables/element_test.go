@@ -28,15 +28,15 @@ func TestComment(t *testing.T) {
 		{policy.Owner{Network: "net", ContainerID: long}, ("net " + long)[:127]},
 		{policy.Owner{Network: strings.Repeat("ü", 130)}, strings.Repeat("?", 127)},
 	} {
-		m := element{set: setIPv4, key: "\x0a\x01\x00\x02", owner: test.owner}
-		if got := m.comment(); got != test.want {
+		e := element{set: setIPv4, key: "\x0a\x01\x00\x02", owner: test.owner}
+		if got := e.comment(); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)
 		}
-		data, has := mustParse(elementAttrs(m))[unix.NFTA_SET_ELEM_USERDATA]
+		data, has := mustParse(elementAttrs(e))[unix.NFTA_SET_ELEM_USERDATA]
 		if has != (test.want != "") || has && !strings.HasSuffix(string(data), test.want+"\x00") {
 			t.Errorf("%q: got user data %q", test.want, data)
 		}
-		if _, has := parseList(m.encode())[0][unix.NFTA_SET_ELEM_USERDATA]; has {
+		if _, has := parseList(e.encode())[0][unix.NFTA_SET_ELEM_USERDATA]; has {
 			t.Errorf("%q: there is user data without a comment", test.want)
 		}
 	}
@@ -60,7 +60,8 @@ func TestElementString(t *testing.T) {
 	}
 }
 
-// TestKeys expects names as long as the kernel compares them, whole.
+// TestKeys expects keys of the length that the kernel compares, with the whole
+// name.
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "a", "cni0", "123456789012345"} {
@@ -68,29 +69,28 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%q: got %q", name, got)
 		}
 	}
-	for _, m := range append(desiredElements(sample()), absentElements(sample())...) {
-		i := slices.IndexFunc(sets, func(l setLayout) bool { return l.name == m.set })
-		if i < 0 || len(m.key) != int(sets[i].keyLength) {
-			t.Errorf("set %s: a key of %d bytes", m.set, len(m.key))
+	for _, e := range append(desiredElements(sample()), absentElements(sample())...) {
+		i := slices.IndexFunc(sets, func(l setLayout) bool { return l.name == e.set })
+		if i < 0 || len(e.key) != int(sets[i].keyLength) {
+			t.Errorf("set %s: a key of %d bytes", e.set, len(e.key))
 		}
 	}
 }
 
-// TestAbsentElements expects a removal to take out all that an ADD may have put in, and
-// not to add anything.
+// TestAbsentElements expects a removal to remove every element that an ADD can have
+// added, and to add none.
 func TestAbsentElements(t *testing.T) {
 	t.Parallel()
-	type place struct{ set, key string }
-	going := map[place]bool{}
-	for _, m := range absentElements(sample()) {
-		if m.present {
-			t.Errorf("%s would be in set %s", m, m.set)
+	removed := map[elementKey]bool{}
+	for _, e := range absentElements(sample()) {
+		if e.present {
+			t.Errorf("%s would be in set %s", e, e.set)
 		}
-		going[place{m.set, m.key}] = true
+		removed[e.id()] = true
 	}
-	for _, m := range desiredElements(sample()) {
-		if !going[place{m.set, m.key}] {
-			t.Errorf("%s stays in set %s", m, m.set)
+	for _, e := range desiredElements(sample()) {
+		if !removed[e.id()] {
+			t.Errorf("%s stays in set %s", e, e.set)
 		}
 	}
 }

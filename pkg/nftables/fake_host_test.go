@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// host is what the kernel holds.
+// host is what the fake kernel holds.
 type host struct{ tables []*hostTable }
 
 type hostTable struct {
@@ -19,13 +19,13 @@ type hostTable struct {
 	attrs        attributes
 	chains       []*hostChain
 	sets         []*hostSet
-	otherObjects int // counters, maps of the operator's and the like
+	otherObjects int // counters, maps and the like
 }
 
 type hostChain struct {
 	name  string
 	attrs attributes
-	rules [][]byte // lists of expressions
+	rules [][]byte // each a list of expressions
 }
 
 type hostSet struct {
@@ -34,8 +34,8 @@ type hostSet struct {
 	elements map[string]attributes // by key
 }
 
-// clone returns a copy that a transaction may change. What is told of an object
-// is never changed in place.
+// clone returns a copy that a transaction may change. The attributes of an object
+// are never changed in place, so they are shared.
 func (h host) clone() host {
 	var c host
 	for _, t := range h.tables {
@@ -61,7 +61,7 @@ func (h *host) find(family byte, name string) *hostTable {
 	return nil
 }
 
-// table returns the plugin's own.
+// table returns the plugin's table.
 func (h *host) table() *hostTable { return h.find(unix.NFPROTO_INET, tableName) }
 
 func (t *hostTable) chain(name string) *hostChain {
@@ -82,8 +82,8 @@ func (t *hostTable) set(name string) *hostSet {
 	return nil
 }
 
-// refersTo reports whether a rule of any chain looks a set up or jumps to a
-// chain, which the kernel then does not delete.
+// refersTo reports whether a rule looks up the set or jumps to the chain. The
+// kernel then refuses to delete it.
 func (t *hostTable) refersTo(set, chain string) bool {
 	for _, c := range t.chains {
 		if slices.ContainsFunc(c.rules, func(r []byte) bool {
@@ -96,7 +96,7 @@ func (t *hostTable) refersTo(set, chain string) bool {
 	return false
 }
 
-// references returns the sets and chains that a rule names.
+// references returns the sets and chains that a rule refers to.
 func references(rule []byte) (sets, chains []string) {
 	exprs, err := parseExprs(rule)
 	if err != nil {
@@ -115,14 +115,14 @@ func references(rule []byte) (sets, chains []string) {
 	return sets, chains
 }
 
-// newTable adds a table of another program's.
+// newTable adds a table of another program.
 func (h *host) newTable(family byte, name string) *hostTable {
 	t := &hostTable{family: family, name: name, attrs: attributes{unix.NFTA_TABLE_NAME: []byte(name + "\x00")}}
 	h.tables = append(h.tables, t)
 	return t
 }
 
-// newChain adds a chain, on a hook if there are attributes that say which.
+// newChain adds a chain. The attributes of a hook make it a base chain.
 func (t *hostTable) newChain(name string, hook attributes) *hostChain {
 	named := attributes{unix.NFTA_CHAIN_TABLE: []byte(t.name + "\x00"), unix.NFTA_CHAIN_NAME: []byte(name + "\x00")}
 	c := &hostChain{name: name, attrs: named.with(hook)}
@@ -130,7 +130,7 @@ func (t *hostTable) newChain(name string, hook attributes) *hostChain {
 	return c
 }
 
-// baseChain returns what is told of a chain on a hook.
+// baseChain returns the attributes that make a chain a base chain.
 func baseChain(hook uint32, priority int32, policy uint32) attributes {
 	return mustParse(slices.Concat(
 		attrNested(unix.NFTA_CHAIN_HOOK,
@@ -138,7 +138,7 @@ func baseChain(hook uint32, priority int32, policy uint32) attributes {
 		attrUint32(unix.NFTA_CHAIN_POLICY, policy)))
 }
 
-// ruleOf returns a rule as the kernel keeps it.
+// ruleOf returns a rule as the kernel has it.
 func ruleOf(exprs ...expr.Any) []byte {
 	r, err := rule{exprs: exprs}.create("")
 	if err != nil {
@@ -147,10 +147,10 @@ func ruleOf(exprs ...expr.Any) []byte {
 	return mustParse(r.attrs)[unix.NFTA_RULE_EXPRESSIONS]
 }
 
-// Rules of somebody else's: one of what the plugin's rules are made of too, and
-// one with something that they never have.
+// Foreign rules: of expressions that the plugin writes too, and of one that it
+// never writes.
 var (
-	acceptAll  = ruleOf(&expr.Verdict{Kind: expr.VerdictAccept})
-	countsAll  = ruleOf(&expr.Counter{})
-	returnsAll = ruleOf(&expr.Verdict{Kind: expr.VerdictReturn})
+	acceptRule  = ruleOf(&expr.Verdict{Kind: expr.VerdictAccept})
+	counterRule = ruleOf(&expr.Counter{})
+	returnRule  = ruleOf(&expr.Verdict{Kind: expr.VerdictReturn})
 )

@@ -13,26 +13,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// message is one of nf_tables, either way.
+// message is a message to or from nf_tables.
 type message struct {
-	kind, flags int // NFT_MSG_…, or one of the two below
+	kind, flags int // NFT_MSG_…, or batchBegin, or batchEnd
 	sequence    uint32
 	family      byte
 	attrs       attributes
-	elements    []attributes // elements, where it is about some
+	elements    []attributes // of a message about elements
 }
 
-// What begins and ends a transaction is not of nf_tables' own kinds.
+// The beginning and the end of a transaction are messages of nfnetlink. Their kinds
+// count from that of nf_tables.
 const (
 	subsystem  = unix.NFNL_SUBSYS_NFTABLES << 8
 	batchBegin = unix.NFNL_MSG_BATCH_BEGIN - subsystem
 	batchEnd   = unix.NFNL_MSG_BATCH_END - subsystem
 )
 
-// attributes are those of a message by their kind, as they were told.
+// attributes are the attributes of a message, by kind.
 type attributes map[int][]byte
 
-func (a attributes) str(kind int) string { return parseString(a[kind]) }
+func (a attributes) text(kind int) string { return parseString(a[kind]) }
 
 func parseAttributes(b []byte) (attributes, error) {
 	a := attributes{}
@@ -50,7 +51,7 @@ func mustParse(b []byte) attributes {
 	return a
 }
 
-// with returns the attributes with some more, or others.
+// with returns the attributes with others added or replaced.
 func (a attributes) with(b attributes) attributes {
 	c := maps.Clone(a)
 	maps.Copy(c, b)
@@ -81,13 +82,13 @@ func encodeList(list []attributes) [][]byte {
 	return elements
 }
 
-// datagram is a message as it comes from the kernel.
+// datagram encodes a message of the kernel.
 func datagram(kind, flags int, sequence uint32, body []byte) []byte {
 	b := binary.NativeEndian.AppendUint32(nil, uint32(unix.NLMSG_HDRLEN+len(body)))
 	b = binary.NativeEndian.AppendUint16(b, uint16(kind))
 	b = binary.NativeEndian.AppendUint16(b, uint16(flags))
 	b = binary.NativeEndian.AppendUint32(b, sequence)
-	b = binary.NativeEndian.AppendUint32(b, 4711) // whose socket it goes to
+	b = binary.NativeEndian.AppendUint32(b, 4711) // port of the receiver
 	b = append(b, body...)
 	return append(b, make([]byte, -len(b)&3)...)
 }
@@ -137,7 +138,7 @@ func kindName(kind int) string {
 	return fmt.Sprintf("kind %d", kind)
 }
 
-// kinds returns the kinds of messages without repetition, in their order.
+// kinds returns the kinds of messages in their order, each run once.
 func kinds(messages []message) []string {
 	var names []string
 	for _, m := range messages {

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newChain makes a chain. What hook one is on that is there does not change.
+// newChain creates a chain. The hook of an existing chain cannot change.
 func (w *writer) newChain(t *hostTable, m message) syscall.Errno {
-	name := m.attrs.str(unix.NFTA_CHAIN_NAME)
+	name := m.attrs.text(unix.NFTA_CHAIN_NAME)
 	_, base := m.attrs[unix.NFTA_CHAIN_HOOK]
 	switch c := t.chain(name); {
-	case base && w.awoke:
+	case base && w.wakesTable:
 		return unix.EINVAL // __NFT_TABLE_F_UPDATE in nf_tables_addchain
 	case c == nil:
 		t.chains = append(t.chains, &hostChain{name: name, attrs: m.attrs})
@@ -39,9 +39,9 @@ func (t *hostTable) deleteChain(name string) syscall.Errno {
 	return 0
 }
 
-// newRule adds a rule at the end of its chain.
+// newRule appends a rule to its chain.
 func (t *hostTable) newRule(m message) syscall.Errno {
-	c := t.chain(m.attrs.str(unix.NFTA_RULE_CHAIN))
+	c := t.chain(m.attrs.text(unix.NFTA_RULE_CHAIN))
 	if c == nil || m.flags&unix.NLM_F_APPEND == 0 {
 		return unix.ENOENT
 	}
@@ -63,7 +63,8 @@ func (t *hostTable) newRule(m message) syscall.Errno {
 	return 0
 }
 
-// flush empties one chain. With no name it would be all of the table.
+// flush deletes the rules of one chain. Without a name the kernel would flush the
+// whole table.
 func (t *hostTable) flush(name string) syscall.Errno {
 	c := t.chain(name)
 	if c == nil {
@@ -73,10 +74,10 @@ func (t *hostTable) flush(name string) syscall.Errno {
 	return 0
 }
 
-// newSet makes a set. The kernel wants a number for it, which is unlike those of
-// the transaction's others.
+// newSet creates a set. The kernel wants an ID for it that no other set of the
+// transaction has.
 func (t *hostTable) newSet(m message) syscall.Errno {
-	name := m.attrs.str(unix.NFTA_SET_NAME)
+	name := m.attrs.text(unix.NFTA_SET_NAME)
 	switch s := t.set(name); {
 	case m.attrs.number(unix.NFTA_SET_ID) == 0 || m.attrs.number(unix.NFTA_SET_KEY_LEN) == 0:
 		return unix.EINVAL
@@ -102,10 +103,10 @@ func (t *hostTable) deleteSet(name string) syscall.Errno {
 	return 0
 }
 
-// element adds elements, or deletes them. One that is there may be added again,
-// but one that is not there is not deleted.
+// element adds or deletes elements. Adding an existing element is no error;
+// deleting a missing one is.
 func (t *hostTable) element(m message) syscall.Errno {
-	s := t.set(m.attrs.str(unix.NFTA_SET_ELEM_LIST_SET))
+	s := t.set(m.attrs.text(unix.NFTA_SET_ELEM_LIST_SET))
 	if s == nil {
 		return unix.ENOENT
 	}

@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// get returns the answers to a request that reads, as the kernel would have
-// them: ENOENT where what is named is not there.
+// get returns the kernel's replies to a query: ENOENT if what it names does not
+// exist.
 func (k *kernel) get(m message) ([]message, syscall.Errno) {
 	switch kindName(m.kind) {
 	case "GETGEN":
 		id := attributes{unix.NFTA_GEN_ID: binary.BigEndian.AppendUint32(nil, k.generation)}
 		return []message{{kind: unix.NFT_MSG_NEWGEN, attrs: id}}, 0
 	case "GETTABLE":
-		t := k.host.find(m.family, m.attrs.str(unix.NFTA_TABLE_NAME))
+		t := k.host.find(m.family, m.attrs.text(unix.NFTA_TABLE_NAME))
 		if t == nil {
 			return nil, unix.ENOENT
 		}
@@ -36,8 +36,7 @@ func (k *kernel) get(m message) ([]message, syscall.Errno) {
 	return nil, unix.EINVAL
 }
 
-// message is what is said of a table. Its flags and how many objects are in it the
-// kernel tells always.
+// message describes a table. The kernel always adds the number of its objects.
 func (t *hostTable) message() message {
 	use := uint32(len(t.chains) + len(t.sets) + t.otherObjects)
 	attrs := t.attrs.with(attributes{unix.NFTA_TABLE_USE: binary.BigEndian.AppendUint32(nil, use)})
@@ -56,9 +55,10 @@ func (h *host) listChains(family byte) []message {
 	return found
 }
 
-// listOfTable lists something of one table; of one that is not there, nothing.
+// listOfTable lists something of one table. If the table does not exist, the list
+// is empty.
 func (h *host) listOfTable(m message, tableAttr int, list func(*hostTable) []message) []message {
-	if t := h.find(m.family, m.attrs.str(tableAttr)); t != nil {
+	if t := h.find(m.family, m.attrs.text(tableAttr)); t != nil {
 		return list(t)
 	}
 	return nil
@@ -86,13 +86,13 @@ func (t *hostTable) listRules() []message {
 	return found
 }
 
-// getElements answers with all elements of a set, or with the one asked for.
+// getElements returns all elements of a set, or the one asked for.
 func (h *host) getElements(m message) ([]message, syscall.Errno) {
-	t := h.find(m.family, m.attrs.str(unix.NFTA_SET_ELEM_LIST_TABLE))
-	if t == nil || t.set(m.attrs.str(unix.NFTA_SET_ELEM_LIST_SET)) == nil {
+	t := h.find(m.family, m.attrs.text(unix.NFTA_SET_ELEM_LIST_TABLE))
+	if t == nil || t.set(m.attrs.text(unix.NFTA_SET_ELEM_LIST_SET)) == nil {
 		return nil, unix.ENOENT
 	}
-	s := t.set(m.attrs.str(unix.NFTA_SET_ELEM_LIST_SET))
+	s := t.set(m.attrs.text(unix.NFTA_SET_ELEM_LIST_SET))
 	answer := message{kind: unix.NFT_MSG_NEWSETELEM, family: t.family, attrs: m.attrs}
 	if m.flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP {
 		for _, key := range slices.Sorted(maps.Keys(s.elements)) {

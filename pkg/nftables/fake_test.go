@@ -11,25 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel stands in for the kernel's end of the socket: it takes and gives the
-// bytes of netlink, and has nf_tables behind them. Several connections may be
-// made to one.
+// kernel is a fake of the kernel's end of the socket. It takes and returns
+// netlink's bytes, and does what nf_tables does. Several connections may share one.
 type kernel struct {
 	generation uint32
 	host       host
 
-	requests int         // that read, since it was made
-	commits  [][]message // transactions that were asked for, done or not
+	requests int         // queries so far
+	commits  [][]message // transactions so far, done or not
 
-	// What goes wrong. Each is called with the number of the request or the
-	// transaction, counted from 0; those that are nil never happen.
-	concurrent   func(commit int, h *host) bool // another program's change ahead of a transaction; whether it made one
-	refuse       func(commit int) *fault
-	unanswered   func(commit int) (silent, done bool)
-	fail         func(n int, m message) syscall.Errno
-	interrupt    func(n int) bool       // a dump is
-	mangle       func(b []byte) []byte  // an answer
-	cannotBeSent func(commit int) error // the socket's own refusal
+	// Failures. Each function is called with the number of the query or the
+	// transaction, counted from 0. One that is nil never fails.
+	concurrent func(commit int, h *host) bool // another program's change, if any
+	refuse     func(commit int) *fault
+	unanswered func(commit int) (silent, done bool)
+	fail       func(n int, m message) syscall.Errno
+	interrupt  func(n int) bool       // whether a dump is
+	alterReply func(b []byte) []byte  // changes a datagram of the kernel
+	sendError  func(commit int) error // an error of the socket
 }
 
 // fault is an error for one change of a transaction, or for all (index -1).
@@ -44,78 +43,78 @@ type fakeSocket struct {
 	replies [][]byte
 }
 
-// newKernel returns one without any table.
+// newKernel returns a kernel without tables.
 func newKernel() *kernel { return &kernel{generation: 7} }
 
 func (k *kernel) connect() *conn { return newConn(&fakeSocket{kernel: k}) }
 
-func (l *fakeSocket) send(b []byte) error {
+func (s *fakeSocket) send(b []byte) error {
 	messages, err := parseMessages(b)
 	if err != nil {
 		return err
 	}
 	if len(messages) > 0 && messages[0].kind == batchBegin {
-		if l.cannotBeSent != nil {
-			if err := l.cannotBeSent(len(l.commits)); err != nil {
+		if s.sendError != nil {
+			if err := s.sendError(len(s.commits)); err != nil {
 				return err
 			}
 		}
-		l.transact(messages)
+		s.transact(messages)
 		return nil
 	}
 	for _, m := range messages {
-		l.read(m)
+		s.answer(m)
 	}
 	return nil
 }
 
-// receive gives one datagram. Where there is none it fails at once, as the real
-// socket does after its patience.
-func (l *fakeSocket) receive(buffer []byte) (int, error) {
-	if len(l.replies) == 0 {
+// receive returns one datagram. If there is none, it fails at once; the real socket
+// waits for its timeout first.
+func (s *fakeSocket) receive(buffer []byte) (int, error) {
+	if len(s.replies) == 0 {
 		return 0, fmt.Errorf("no answer: %w", os.ErrDeadlineExceeded)
 	}
-	b := l.replies[0]
-	l.replies = l.replies[1:]
-	if l.mangle != nil {
-		b = l.mangle(b)
+	b := s.replies[0]
+	s.replies = s.replies[1:]
+	if s.alterReply != nil {
+		b = s.alterReply(b)
 	}
 	return copy(buffer, b), nil
 }
 
-// acknowledge answers a request with an error number, or with success.
-func (l *fakeSocket) acknowledge(m message, errno syscall.Errno) {
+// replyError replies with an error number, or with success.
+func (s *fakeSocket) replyError(m message, errno syscall.Errno) {
 	body := errorBody(-int32(errno))
-	body = append(body, make([]byte, unix.NLMSG_HDRLEN)...) // of what it answers
-	l.replies = append(l.replies, datagram(unix.NLMSG_ERROR, 0, m.sequence, body))
+	body = append(body, make([]byte, unix.NLMSG_HDRLEN)...) // header of the request
+	s.replies = append(s.replies, datagram(unix.NLMSG_ERROR, 0, m.sequence, body))
 }
 
-// read answers one request that reads.
-func (l *fakeSocket) read(m message) {
-	n := l.requests
-	l.requests++
-	if l.fail != nil {
-		if errno := l.fail(n, m); errno != 0 {
-			l.acknowledge(m, errno)
+// answer replies to a query.
+func (s *fakeSocket) answer(m message) {
+	n := s.requests
+	s.requests++
+	if s.fail != nil {
+		if errno := s.fail(n, m); errno != 0 {
+			s.replyError(m, errno)
 			return
 		}
 	}
-	found, errno := l.get(m)
+	found, errno := s.get(m)
 	switch {
 	case errno != 0:
-		l.acknowledge(m, errno)
+		s.replyError(m, errno)
 	case m.flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP:
-		l.dump(m, found, l.interrupt != nil && l.interrupt(n))
+		s.dump(m, found, s.interrupt != nil && s.interrupt(n))
 	default:
 		for _, f := range found {
-			l.replies = append(l.replies, datagram(subsystem+f.kind, 0, m.sequence, f.body()))
+			s.replies = append(s.replies, datagram(subsystem+f.kind, 0, m.sequence, f.body()))
 		}
-		l.acknowledge(m, 0)
+		s.replyError(m, 0)
 	}
 }
 
-// dump answers with a few messages a datagram, the end on its own.
-func (l *fakeSocket) dump(m message, found []message, interrupted bool) {
+// dump replies with a few messages in each datagram, and the end in one of its own.
+func (s *fakeSocket) dump(m message, found []message, interrupted bool) {
 	flags := unix.NLM_F_MULTI
 	if interrupted {
 		flags |= unix.NLM_F_DUMP_INTR
@@ -127,9 +126,9 @@ func (l *fakeSocket) dump(m message, found []message, interrupted bool) {
 		for _, f := range found[:n] {
 			b = append(b, datagram(subsystem+f.kind, flags, m.sequence, f.body())...)
 		}
-		l.replies, found = append(l.replies, b), found[n:]
+		s.replies, found = append(s.replies, b), found[n:]
 	}
-	l.replies = append(l.replies, datagram(unix.NLMSG_DONE, flags, m.sequence, errorBody(0)))
+	s.replies = append(s.replies, datagram(unix.NLMSG_DONE, flags, m.sequence, errorBody(0)))
 }
 
 // readSnapshot reads the table as a call of the plugin does.
@@ -142,16 +141,16 @@ func readSnapshot(t *testing.T, k *kernel) *Snapshot {
 	return s
 }
 
-// otherProgram lets another program change something, now.
+// otherProgram lets another program change tables now.
 func (k *kernel) otherProgram(do func(*host)) {
 	do(&k.host)
 	k.generation++
 }
 
-// last returns the last transaction that was asked for.
-func (k *kernel) last() []message { return k.commits[len(k.commits)-1] }
+// lastCommit returns the last transaction that was sent.
+func (k *kernel) lastCommit() []message { return k.commits[len(k.commits)-1] }
 
-// nth makes a fault happen just once.
+// nth makes a fault happen once.
 func nth[T any](n int, fault T) func(int) T {
 	return func(i int) T {
 		var none T

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestForwardBlockers finds the chains that drop what nobody accepts, of all families
-// whose packets are forwarded.
+// TestForwardBlockers finds the base chains that drop by policy, in all families
+// whose chains forwarded packets pass.
 func TestForwardBlockers(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
@@ -23,7 +23,7 @@ func TestForwardBlockers(t *testing.T) {
 		mine.newChain("through", baseChain(nfForward, 10, nfDrop))
 		mine.newChain("helper", nil)
 	})
-	apply(t, k, sample()) // with the plugin's own table in between
+	apply(t, k, sample()) // the plugin's own table stands beside them
 	var got []string
 	for _, b := range readSnapshot(t, k).table.forwardBlockers {
 		got = append(got, strings.Join([]string{b.Family, b.Table, b.Chain, b.Program}, " "))

@@ -16,7 +16,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestGolden compares what an empty host holds after an ADD of everything, and
-// again after its removal.
+// after its removal.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	const file = "testdata/table.txtar"
@@ -28,7 +28,7 @@ func TestGolden(t *testing.T) {
 	note("empty")
 	apply(t, k, sample())
 	note("applied")
-	k.otherProgram(func(h *host) { h.table().chain("CNI-ADMIN").rules = [][]byte{countsAll, acceptAll} })
+	k.otherProgram(func(h *host) { h.table().chain("CNI-ADMIN").rules = [][]byte{counterRule, acceptRule} })
 	remove(t, k, sample())
 	note("removed while the operator has rules")
 	k.otherProgram(func(h *host) { h.table().chain("CNI-ADMIN").rules = nil })
@@ -49,8 +49,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestPolicies compares what the sets hold of a bridge, for each policy
-// and answer about published ports.
+// TestPolicies compares the elements of a bridge for each ingressPolicy and
+// publishedPorts.
 func TestPolicies(t *testing.T) {
 	t.Parallel()
 	const in, out = true, false
@@ -67,14 +67,16 @@ func TestPolicies(t *testing.T) {
 		{policy.Isolated, policy.Deny, in, in, in, out},
 	}
 	for _, test := range tests {
-		for _, from := range tests { // whatever it was before
+		for _, from := range tests { // the previous configuration
 			k := holding(t, policy.Desired(container("br1", from.policy, from.ports, "10.1.0.2")))
 			apply(t, k, policy.Desired(container("br1", test.policy, test.ports, "10.1.0.2")))
 			for set, want := range map[string]bool{
-				setIsolated: test.isolated, setSameBridge: test.sameBridge, setBlockedWithin: test.within, setPublished: test.published,
+				setIsolated: test.isolated, setSameBridge: test.sameBridge,
+				setBlockedWithin: test.within, setPublished: test.published,
 			} {
 				if got := len(k.elements(set)) == 1; got != want {
-					t.Errorf("%s %s, after %s %s: in set %s: got %t, want %t", test.policy, test.ports, from.policy, from.ports, set, got, want)
+					t.Errorf("%s %s, after %s %s: in set %s: got %t, want %t",
+						test.policy, test.ports, from.policy, from.ports, set, got, want)
 				}
 			}
 		}

@@ -10,9 +10,9 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// listedTable returns the table of a fake kernel, as if all that a rule set wants in
-// its sets had been listed. The fake lists all in one message, which has no room
-// for as many as are meant here.
+// listedTable returns the table of a fake kernel with the elements of a rule set, as
+// if its sets had been listed. The fake lists a set in one message, which has no
+// room for that many.
 func listedTable(tb testing.TB, rs policy.RuleSet) *table {
 	tb.Helper()
 	k := newKernel()
@@ -26,14 +26,14 @@ func listedTable(tb testing.TB, rs policy.RuleSet) *table {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for _, m := range desiredElements(rs) {
-		s.table.sets[m.set].elements[m.key] = m.present
-		s.table.sets[m.set].listed = true
+	for _, e := range desiredElements(rs) {
+		s.table.sets[e.set].elements[e.key] = e.present
+		s.table.sets[e.set].listed = true
 	}
 	return s.table
 }
 
-// encoded is the bytes of a plan's requests.
+// encoded returns the requests of a transaction in bytes.
 func encoded(p transaction) []byte {
 	var b []byte
 	for _, c := range p.changes {
@@ -42,7 +42,7 @@ func encoded(p transaction) []byte {
 	return b
 }
 
-// BenchmarkRender makes the changes and their bytes for an empty host.
+// BenchmarkRender plans and encodes the transaction for an empty host.
 func BenchmarkRender(b *testing.B) {
 	for _, n := range []int{5, 50, 500} {
 		b.Run(fmt.Sprintf("bridges=%d", n), func(b *testing.B) {
@@ -55,7 +55,7 @@ func BenchmarkRender(b *testing.B) {
 	}
 }
 
-// TestGrowth is about what is computed for a host with many bridges.
+// TestGrowth expects the work to grow no faster than the number of bridges.
 func TestGrowth(t *testing.T) {
 	for name, prepare := range map[string]func(rs policy.RuleSet) func() int{
 		"render": func(rs policy.RuleSet) func() int {

@@ -42,30 +42,31 @@ func TestEachAttr(t *testing.T) {
 	}
 }
 
-// attrHeader returns an attribute that ends after its header, whatever that says.
+// attrHeader returns an attribute that ends after its header, whatever length that
+// states.
 func attrHeader(length uint16) []byte {
 	return append(binary.NativeEndian.AppendUint16(nil, length), attr(1, nil)[2:]...)
 }
 
-// parsers are all that read what the kernel says.
+// parsers returns everything that parses a reply.
 func parsers() []func(reply) error {
 	t := &table{chains: map[string]*chain{"": {}}, sets: map[string]*set{}}
 	s := &set{elements: map[string]bool{}}
 	return []func(reply) error{
-		t.parseTable, func(r reply) error { r.index = 1; return t.parseTable(r) }, t.parseSet, t.parseChain, t.parseRule,
-		func(a reply) error { return s.parseElements(a) },
-		func(a reply) error { _, err := parseExprs(a.attrs); return err },
-		func(a reply) error { _ = errnoOf(a.attrs); _ = isMarked(a.attrs); return nil },
+		t.parseTable, // the generation
+		func(r reply) error { r.index = 1; return t.parseTable(r) },
+		t.parseSet, t.parseChain, t.parseRule, s.parseElements,
+		func(r reply) error { _, err := parseExprs(r.attrs); return err },
+		func(r reply) error { _ = errnoOf(r.attrs); _ = isMarked(r.attrs); return nil },
 	}
 }
 
-// recordedReplies returns all that a kernel with a table says to a call: good examples to
-// spoil.
+// recordedReplies returns the kernel's replies to a check: examples to corrupt.
 func recordedReplies(t *testing.T) [][]byte {
 	t.Helper()
 	k := holding(t, sample())
 	var all [][]byte
-	k.mangle = func(b []byte) []byte {
+	k.alterReply = func(b []byte) []byte {
 		all = append(all, slices.Clone(b))
 		return b
 	}
@@ -75,7 +76,7 @@ func recordedReplies(t *testing.T) [][]byte {
 	return all
 }
 
-// corrupt changes, cuts or makes up bytes.
+// corrupt changes, truncates or replaces bytes.
 func corrupt(rng *rand.Rand, b []byte) []byte {
 	b = slices.Clone(b)
 	switch rng.IntN(3) {
@@ -94,7 +95,7 @@ func corrupt(rng *rand.Rand, b []byte) []byte {
 	return b
 }
 
-// TestNeverPanics gives every reader what is malformed.
+// TestNeverPanics gives malformed replies to every parser.
 func TestNeverPanics(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -102,12 +103,12 @@ func TestNeverPanics(t *testing.T) {
 	for range 20000 {
 		const headers = unix.NLMSG_HDRLEN + 4
 		example := examples[rng.IntN(len(examples))]
-		a := reply{family: byte(rng.IntN(12)), attrs: corrupt(rng, example[min(headers, len(example)):])}
-		for _, read := range parsers() {
-			_ = read(a)
+		r := reply{family: byte(rng.IntN(12)), attrs: corrupt(rng, example[min(headers, len(example)):])}
+		for _, parse := range parsers() {
+			_ = parse(r)
 		}
 	}
-	for _, l := range chains { // rules are the deepest
+	for _, l := range chains { // rules have the deepest nesting
 		for _, r := range l.rules {
 			whole := ruleOf(r.exprs...)
 			for range 500 {
@@ -117,8 +118,8 @@ func TestNeverPanics(t *testing.T) {
 	}
 }
 
-// TestCorruptedReply spoils one datagram of a check, which then ends in one way or the
-// other, and writes nothing.
+// TestCorruptedReply corrupts one datagram of a check. The check ends, with an error
+// or without, and writes nothing.
 func TestCorruptedReply(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -127,7 +128,7 @@ func TestCorruptedReply(t *testing.T) {
 		k := holding(t, sample())
 		k.commits = nil
 		at, n := rng.IntN(count), 0
-		k.mangle = func(b []byte) []byte {
+		k.alterReply = func(b []byte) []byte {
 			if n++; n-1 == at {
 				return corrupt(rng, b)
 			}
@@ -142,14 +143,13 @@ func TestCorruptedReply(t *testing.T) {
 	}
 }
 
-// TestTruncatedReply cuts each datagram of a call: that is an error, for no answer is
-// good in part.
+// TestTruncatedReply truncates each datagram of a check, and expects an error.
 func TestTruncatedReply(t *testing.T) {
 	t.Parallel()
 	for at, whole := range recordedReplies(t) {
 		k := holding(t, sample())
 		n := 0
-		k.mangle = func(b []byte) []byte {
+		k.alterReply = func(b []byte) []byte {
 			if n++; n-1 == at {
 				return b[:len(b)-4]
 			}

@@ -12,12 +12,12 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestTransactions looks at what is asked of the kernel, for every deletion makes
-// it wait.
+// TestTransactions compares the kinds of changes that each call sends: every
+// deletion makes the kernel wait.
 func TestTransactions(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
-	newcomer := policy.Desired(container("br9", policy.Isolated, policy.Allow, "10.9.0.2"))
+	other := policy.Desired(container("br9", policy.Isolated, policy.Allow, "10.9.0.2"))
 	steps := []struct {
 		name string
 		do   func(*Snapshot) error
@@ -25,10 +25,10 @@ func TestTransactions(t *testing.T) {
 	}{
 		{"the same again", func(s *Snapshot) error { return s.Apply(sample(), nil) }, nil},
 		{"one more container", func(s *Snapshot) error { return s.Apply(oneMore(), nil) }, []string{"NEWSETELEM"}},
-		{"one more bridge", func(s *Snapshot) error { return s.Apply(newcomer, nil) }, []string{"NEWSETELEM"}},
+		{"one more bridge", func(s *Snapshot) error { return s.Apply(other, nil) }, []string{"NEWSETELEM"}},
 		{"nothing at all", func(s *Snapshot) error { return s.Apply(policy.RuleSet{}, nil) }, nil},
-		{"one bridge less", func(s *Snapshot) error { return s.Remove(newcomer) }, []string{"DELSETELEM"}},
-		{"the same less", func(s *Snapshot) error { return s.Remove(newcomer) }, nil},
+		{"one bridge less", func(s *Snapshot) error { return s.Remove(other) }, []string{"DELSETELEM"}},
+		{"the same less", func(s *Snapshot) error { return s.Remove(other) }, nil},
 		{"a check", func(s *Snapshot) error { return s.Check(sample()) }, nil},
 		{"all but one", func(s *Snapshot) error { return s.Remove(sample()) }, []string{"DELSETELEM"}},
 		{"the last", func(s *Snapshot) error { return s.Remove(oneMore()) }, []string{"DELTABLE"}},
@@ -41,7 +41,7 @@ func TestTransactions(t *testing.T) {
 		}
 		var got []string
 		if len(k.commits) > 0 {
-			got = kinds(k.last())
+			got = kinds(k.lastCommit())
 		}
 		if diff := cmp.Diff(step.want, got); diff != "" || len(k.commits) > 1 {
 			t.Errorf("%s: %d transactions: %s", step.name, len(k.commits), diff)
@@ -49,7 +49,7 @@ func TestTransactions(t *testing.T) {
 	}
 }
 
-// forward returns the texts of the rules of the chain forward.
+// forward returns the texts of the rules in the chain forward.
 func forward(k *kernel) []string {
 	var texts []string
 	for _, r := range k.host.table().chain(chainForward).rules {
@@ -58,13 +58,13 @@ func forward(k *kernel) []string {
 	return texts
 }
 
-// TestAdminChains has two of the operator's, one of which comes later.
+// TestAdminChains adds a second chain of the operator to a first one.
 func TestAdminChains(t *testing.T) {
 	t.Parallel()
 	first, second := sample(), oneMore()
 	first.AdminChains, second.AdminChains = []string{"ONE"}, []string{"ANOTHER"}
 	k := holding(t, first)
-	k.otherProgram(func(h *host) { h.table().chain("ONE").rules = [][]byte{countsAll} })
+	k.otherProgram(func(h *host) { h.table().chain("ONE").rules = [][]byte{counterRule} })
 	apply(t, k, second)
 	jumps := slices.Sorted(slices.Values(forward(k)[:2]))
 	if diff := cmp.Diff([]string{"jump ANOTHER", "jump ONE"}, jumps); diff != "" {
@@ -76,7 +76,7 @@ func TestAdminChains(t *testing.T) {
 	if got := len(k.host.table().chain("ONE").rules); got != 1 {
 		t.Errorf("got %d rules in the operator's chain, want 1", got)
 	}
-	// The order in which somebody else has them is as good.
+	// Another order of the jumps is no difference.
 	k.otherProgram(func(h *host) { slices.Reverse(h.table().chain(chainForward).rules[:2]) })
 	for _, rs := range []policy.RuleSet{first, second} {
 		if err := check(t, k, rs); err != nil {
@@ -85,7 +85,7 @@ func TestAdminChains(t *testing.T) {
 	}
 }
 
-// TestAdminJumpFirst expects the operator's jump ahead of all that is accepted.
+// TestAdminJumpFirst expects the jump to the operator's chain ahead of the accepts.
 func TestAdminJumpFirst(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
@@ -103,7 +103,8 @@ func TestAdminJumpFirst(t *testing.T) {
 	}
 }
 
-// TestAdminChainReserved refuses an operator's chain that is the plugin's.
+// TestAdminChainReserved expects an error for an operator's chain that is one of the
+// plugin's.
 func TestAdminChainReserved(t *testing.T) {
 	t.Parallel()
 	for _, l := range chains {
@@ -119,7 +120,7 @@ func TestAdminChainReserved(t *testing.T) {
 					t.Errorf("got error %v, want %s", err, want)
 				}
 			}
-			k.holds(t, before)
+			k.wantHost(t, before)
 			if len(k.commits) > 0 {
 				t.Error("a transaction was sent")
 			}

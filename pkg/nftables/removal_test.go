@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTableStays keeps the table with the last container gone while the operator has
-// something in it.
+// TestTableStays expects the table to outlive the last container as long as the
+// operator has something in it.
 func TestTableStays(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -18,8 +18,8 @@ func TestTableStays(t *testing.T) {
 	}{
 		"nothing":                 {func(*hostTable) {}, false},
 		"an empty chain":          {func(t *hostTable) { t.newChain("mine", nil) }, false},
-		"a rule in its chain":     {func(t *hostTable) { t.chain("CNI-ADMIN").rules = [][]byte{countsAll} }, true},
-		"a rule in another chain": {func(t *hostTable) { t.newChain("mine", nil).rules = [][]byte{acceptAll} }, true},
+		"a rule in its chain":     {func(t *hostTable) { t.chain("CNI-ADMIN").rules = [][]byte{counterRule} }, true},
+		"a rule in another chain": {func(t *hostTable) { t.newChain("mine", nil).rules = [][]byte{acceptRule} }, true},
 		"a chain on a hook":       {func(t *hostTable) { t.newChain("mine", baseChain(1, 0, nfAccept)) }, true},
 		"a counter":               {func(t *hostTable) { t.otherObjects = 1 }, true},
 		"a set": {func(t *hostTable) {
@@ -28,7 +28,8 @@ func TestTableStays(t *testing.T) {
 			t.sets = append(t.sets, &s)
 		}, true},
 		"an anonymous set": {func(t *hostTable) {
-			t.sets = append(t.sets, &hostSet{name: "__set0", attrs: attributes{unix.NFTA_SET_NAME: []byte("__set0\x00")}})
+			name := attributes{unix.NFTA_SET_NAME: []byte("__set0\x00")}
+			t.sets = append(t.sets, &hostSet{name: "__set0", attrs: name})
 		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,12 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// String lists everything, in the order of the kernel, but for elements, which
-// have none.
+// String lists everything in the order of the kernel, and elements by key.
 func (h *host) String() string {
 	var b strings.Builder
 	for _, t := range h.tables {
-		fmt.Fprintf(&b, "table %s %s # %s\n", families[t.family], t.name, commentIn(t.attrs[tableUserdata], tableComment))
+		comment := commentIn(t.attrs[tableUserdata], tableComment)
+		fmt.Fprintf(&b, "table %s %s # %s\n", families[t.family], t.name, comment)
 		if flags := t.attrs.number(unix.NFTA_TABLE_FLAGS); flags != 0 {
 			fmt.Fprintf(&b, "  flags %d\n", flags)
 		}
@@ -36,7 +36,8 @@ func (h *host) String() string {
 
 func (s *hostSet) render(b *strings.Builder) {
 	data := s.attrs[unix.NFTA_SET_USERDATA]
-	fmt.Fprintf(b, "  set %s type %#x length %d", s.name, s.attrs.number(unix.NFTA_SET_KEY_TYPE), s.attrs.number(unix.NFTA_SET_KEY_LEN))
+	fmt.Fprintf(b, "  set %s type %#x length %d", s.name,
+		s.attrs.number(unix.NFTA_SET_KEY_TYPE), s.attrs.number(unix.NFTA_SET_KEY_LEN))
 	if order, ok := userdata.GetUint32(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER); ok {
 		fmt.Fprintf(b, " order %d", order)
 	}
@@ -47,7 +48,7 @@ func (s *hostSet) render(b *strings.Builder) {
 	}
 }
 
-// commentIn returns a comment, which ends with a zero as nft's do.
+// commentIn returns the comment of user data.
 func commentIn(data []byte, kind userdata.Type) string {
 	text, _ := userdata.GetString(data, kind)
 	return text
@@ -57,8 +58,9 @@ func (c *hostChain) render(b *strings.Builder) {
 	fmt.Fprintf(b, "  chain %s", c.name)
 	if hook, ok := c.attrs[unix.NFTA_CHAIN_HOOK]; ok {
 		h := mustParse(hook)
-		fmt.Fprintf(b, " type %s hook %d priority %d policy %d", c.attrs.str(unix.NFTA_CHAIN_TYPE),
-			h.number(unix.NFTA_HOOK_HOOKNUM), int32(h.number(unix.NFTA_HOOK_PRIORITY)), c.attrs.number(unix.NFTA_CHAIN_POLICY))
+		fmt.Fprintf(b, " type %s hook %d priority %d policy %d", c.attrs.text(unix.NFTA_CHAIN_TYPE),
+			h.number(unix.NFTA_HOOK_HOOKNUM), int32(h.number(unix.NFTA_HOOK_PRIORITY)),
+			c.attrs.number(unix.NFTA_CHAIN_POLICY))
 	}
 	fmt.Fprintf(b, " # %s\n", commentIn(c.attrs[chainUserdata], tableComment))
 	for _, r := range c.rules {
@@ -69,7 +71,7 @@ func (c *hostChain) render(b *strings.Builder) {
 	}
 }
 
-// textOf returns the text that the layout gives a rule of this meaning.
+// textOf returns the text that the layout has for a rule.
 func textOf(r []byte) string {
 	for _, l := range chains {
 		for _, known := range l.rules {
@@ -92,8 +94,8 @@ func mustExprs(r []byte) []expr.Any {
 	return exprs
 }
 
-// operation spells an expression as nft --debug=netlink does, with numbers where
-// that has words.
+// operation prints an expression as nft --debug=netlink does, but with numbers for
+// words.
 func operation(e expr.Any) string {
 	switch e := e.(type) {
 	case *expr.Meta:

@@ -14,16 +14,16 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// failedAdds are the ways in which an ADD comes to be taken back.
+// failedAdds are the ways in which an ADD fails and is rolled back.
 var failedAdds = map[string]struct {
 	fault func(*kernel)
 	fails bool
 }{
-	"something else failed": {func(*kernel) {}, false},
-	"done, but not answered": {func(k *kernel) {
+	"something else fails": {func(*kernel) {}, false},
+	"done, without a reply": {func(k *kernel) {
 		k.unanswered = func(n int) (bool, bool) { return n == 0, true }
 	}, true},
-	"neither done nor answered": {func(k *kernel) {
+	"not done, without a reply": {func(k *kernel) {
 		k.unanswered = func(n int) (bool, bool) { return n == 0, n != 0 }
 	}, true},
 	"refused": {func(k *kernel) {
@@ -34,8 +34,8 @@ var failedAdds = map[string]struct {
 	}, false},
 }
 
-// TestRollbackPolicy has an ADD fail that was to change a bridge's policy, in each
-// way: what was of the bridge is back, and what was not is gone.
+// TestRollbackPolicy rolls back every change of a bridge's policy, after every
+// failure. The bridge has its previous elements, and no others.
 func TestRollbackPolicy(t *testing.T) {
 	t.Parallel()
 	other := container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2")
@@ -55,14 +55,14 @@ func TestRollbackPolicy(t *testing.T) {
 				if err := s.Rollback(own, false); err != nil {
 					t.Fatal(err)
 				}
-				k.holds(t, before)
+				k.wantHost(t, before)
 			})
 		})
 	}
 }
 
-// eachPolicyChange calls do for each two configurations of a bridge, the latter
-// with another container.
+// eachPolicyChange calls do for each pair of configurations of a bridge. The second
+// one has another container.
 func eachPolicyChange(do func(from, to policy.Attachment)) {
 	for _, p := range policy.IngressPolicies {
 		for _, q := range policy.IngressPolicies {
@@ -75,7 +75,8 @@ func eachPolicyChange(do func(from, to policy.Attachment)) {
 	}
 }
 
-// TestRollbackUnanswered tells the error of a transaction without an answer.
+// TestRollbackUnanswered expects an error, and no retry, for a transaction without a
+// reply.
 func TestRollbackUnanswered(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
@@ -84,11 +85,11 @@ func TestRollbackUnanswered(t *testing.T) {
 		t.Errorf("got error %v", err)
 	}
 	if len(k.commits) != 1 {
-		t.Errorf("got %d transactions, want 1: nobody knows what became of it", len(k.commits))
+		t.Errorf("got %d transactions, want 1: it may have been done", len(k.commits))
 	}
 }
 
-// TestRollbackFirst leaves no table where there was none.
+// TestRollbackFirst expects no table if there was none before.
 func TestRollbackFirst(t *testing.T) {
 	t.Parallel()
 	for name, way := range failedAdds {
@@ -103,46 +104,49 @@ func TestRollbackFirst(t *testing.T) {
 			if err := s.Rollback(sample(), false); err != nil {
 				t.Fatal(err)
 			}
-			k.holds(t, "")
+			k.wantHost(t, "")
 		})
 	}
 }
 
-// TestRollbackNothing writes nothing where nothing was written.
+// TestRollbackNothing expects no write if Apply wrote nothing.
 func TestRollbackNothing(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
 	k.commits = nil
 	s := readSnapshot(t, k)
-	if err := errors.Join(s.Apply(sample(), nil), s.Rollback(sample(), false), new(Snapshot).Rollback(sample(), true)); err != nil {
-		t.Fatal(err)
+	unread := new(Snapshot)
+	for _, err := range []error{s.Apply(sample(), nil), s.Rollback(sample(), false), unread.Rollback(sample(), true)} {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	if len(k.commits) > 0 {
-		t.Errorf("written: %v", kinds(k.last()))
+		t.Errorf("written: %v", kinds(k.lastCommit()))
 	}
 }
 
-// TestRollbackRestores has an ADD take out all that the table held, and be undone:
-// the table stays, for what it is to hold again.
+// TestRollbackRestores rolls back an ADD that deletes every element. The table stays:
+// it gets its elements back.
 func TestRollbackRestores(t *testing.T) {
 	t.Parallel()
 	k := holding(t, policy.Desired(container("br1", policy.Isolated, policy.Deny))) // without an address
 	before := k.host.String()
-	newcomer := policy.Desired(container("br1", policy.Open, policy.Deny, "10.1.0.9"))
+	added := policy.Desired(container("br1", policy.Open, policy.Deny, "10.1.0.9"))
 	s := readSnapshot(t, k)
-	if err := s.Apply(newcomer, nil); err != nil {
+	if err := s.Apply(added, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := k.elements(setIsolated); len(got) > 0 {
 		t.Fatalf("still isolated: %q", got)
 	}
-	if err := s.Rollback(newcomer, false); err != nil {
+	if err := s.Rollback(added, false); err != nil {
 		t.Fatal(err)
 	}
-	k.holds(t, before)
+	k.wantHost(t, before)
 }
 
-// TestRollbackAgain has taking back fail, and done again.
+// TestRollbackAgain has a rollback fail, and repeats it.
 func TestRollbackAgain(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
@@ -161,11 +165,11 @@ func TestRollbackAgain(t *testing.T) {
 	if err := s.Rollback(oneMore(), false); err != nil {
 		t.Fatal(err)
 	}
-	k.holds(t, before)
+	k.wantHost(t, before)
 }
 
-// TestRollbackKeeps takes back what is accepted, and keeps closed what was open by
-// mistake.
+// TestRollbackKeeps removes the addresses, and keeps the isolation that was missing
+// by mistake.
 func TestRollbackKeeps(t *testing.T) {
 	t.Parallel()
 	for _, keep := range []bool{true, false} {
@@ -176,12 +180,12 @@ func TestRollbackKeeps(t *testing.T) {
 				clear(h.table().set(set).elements)
 			}
 		})
-		newcomer := policy.Desired(container("cni0", policy.Isolated, policy.Deny, "10.4.0.3", "fd00::3"))
+		added := policy.Desired(container("cni0", policy.Isolated, policy.Deny, "10.4.0.3", "fd00::3"))
 		s := readSnapshot(t, k)
-		if err := s.Apply(newcomer, nil); err != nil {
+		if err := s.Apply(added, nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Rollback(newcomer, keep); err != nil {
+		if err := s.Rollback(added, keep); err != nil {
 			t.Fatal(err)
 		}
 		if got := k.elements(setIPv4); !slices.Equal(got, []string{"10.4.0.2"}) || len(k.elements(setIPv6)) > 0 {
@@ -195,8 +199,8 @@ func TestRollbackKeeps(t *testing.T) {
 	}
 }
 
-// TestRollbackKeepsWhatWas has an ADD fail that was to open a bridge: what it took
-// out is back.
+// TestRollbackKeepsWhatWas rolls back every change of an isolated bridge with
+// keepIsolation. Its previous isolation is back.
 func TestRollbackKeepsWhatWas(t *testing.T) {
 	t.Parallel()
 	eachPolicyChange(func(_, to policy.Attachment) {
@@ -209,13 +213,13 @@ func TestRollbackKeepsWhatWas(t *testing.T) {
 		if err := s.Rollback(policy.Desired(to), true); err != nil {
 			t.Fatal(err)
 		}
-		k.holds(t, before)
+		k.wantHost(t, before)
 	})
 }
 
-// TestRollbackKeepsPolicy has an ADD fail that was to change the policy of a bridge
-// which was isolated as it should be: that isolation is to be kept means neither
-// that ports are published which were not, nor that the bridge is stricter.
+// TestRollbackKeepsPolicy rolls back a change of policy with keepIsolation, on a
+// bridge that was isolated as it should be. It then publishes no ports that it did
+// not publish before, and is no stricter.
 func TestRollbackKeepsPolicy(t *testing.T) {
 	t.Parallel()
 	eachPolicyChange(func(from, to policy.Attachment) {
@@ -232,7 +236,8 @@ func TestRollbackKeepsPolicy(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(before, k.host.String()); diff != "" {
-			t.Errorf("from %s %s to %s %s: %s", from.IngressPolicy, from.PublishedPorts, to.IngressPolicy, to.PublishedPorts, diff)
+			t.Errorf("from %s %s to %s %s: %s",
+				from.IngressPolicy, from.PublishedPorts, to.IngressPolicy, to.PublishedPorts, diff)
 		}
 	})
 }

@@ -9,13 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// immediateRule returns a rule of one expression that loads what is given.
+// immediateRule returns a rule of one immediate expression that loads data.
 func immediateRule(data []byte) []byte {
-	e := attrNested(unix.NFTA_EXPR_DATA, attrUint32(unix.NFTA_IMMEDIATE_DREG, 1), attrNested(unix.NFTA_IMMEDIATE_DATA, data))
+	e := attrNested(unix.NFTA_EXPR_DATA,
+		attrUint32(unix.NFTA_IMMEDIATE_DREG, 1), attrNested(unix.NFTA_IMMEDIATE_DATA, data))
 	return attrNested(unix.NFTA_LIST_ELEM, attrString(unix.NFTA_EXPR_NAME, "immediate"), e)
 }
 
-// TestTruncatedVerdict reads a verdict without a number.
+// TestTruncatedVerdict parses a verdict without a code.
 func TestTruncatedVerdict(t *testing.T) {
 	t.Parallel()
 	defer func() {
@@ -28,8 +29,7 @@ func TestTruncatedVerdict(t *testing.T) {
 	}
 }
 
-// TestLoadIsNoVerdict reads a rule that loads a number into a register, which is no
-// verdict.
+// TestLoadIsNoVerdict parses an immediate that loads a number into a register.
 func TestLoadIsNoVerdict(t *testing.T) {
 	t.Parallel()
 	exprs, err := parseExprs(immediateRule(attrUint32(unix.NFTA_DATA_VALUE, 1)))

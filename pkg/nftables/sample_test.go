@@ -11,7 +11,9 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-func container(bridge string, p policy.IngressPolicy, ports policy.PublishedPorts, addresses ...string) policy.Attachment {
+func container(
+	bridge string, p policy.IngressPolicy, ports policy.PublishedPorts, addresses ...string,
+) policy.Attachment {
 	a := policy.Attachment{
 		Network: "net-" + bridge, ContainerID: "c-" + bridge, IfName: "eth0",
 		Bridge: bridge, IngressPolicy: p, PublishedPorts: ports, AdminChain: "CNI-ADMIN",
@@ -23,7 +25,7 @@ func container(bridge string, p policy.IngressPolicy, ports policy.PublishedPort
 	return a
 }
 
-// sample is a rule set with something of everything.
+// sample returns a rule set with elements in every set.
 func sample() policy.RuleSet {
 	return policy.Desired(
 		container("br1", policy.SameBridge, policy.Allow, "10.1.0.2", "fd01::2"),
@@ -33,7 +35,7 @@ func sample() policy.RuleSet {
 	)
 }
 
-// oneMore is the rule set of one more container on a bridge that has some.
+// oneMore returns the rule set of one more container on a bridge of the sample.
 func oneMore() policy.RuleSet {
 	return policy.Desired(container("br1", policy.SameBridge, policy.Allow, "10.1.0.9", "fd01::9"))
 }
@@ -70,15 +72,15 @@ func holding(t *testing.T, rs policy.RuleSet) *kernel {
 	return k
 }
 
-// holds fails if the kernel holds anything but what it did.
-func (k *kernel) holds(t *testing.T, want string) {
+// wantHost fails if the kernel holds anything else.
+func (k *kernel) wantHost(t *testing.T, want string) {
 	t.Helper()
 	if diff := cmp.Diff(want, k.host.String()); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// elements returns those of a set as they are printed.
+// elements returns the elements of a set as nft prints them.
 func (k *kernel) elements(set string) []string {
 	var list []string
 	for key := range k.host.table().set(set).elements {

@@ -8,8 +8,8 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestListedSets expects all of what is asked to be found where sets are listed as a
-// whole, because there is more to ask for than is asked one by one.
+// TestListedSets looks up so many elements that their sets are listed, and expects
+// to find all.
 func TestListedSets(t *testing.T) {
 	t.Parallel()
 	rs := policy.Desired(attachmentsOn(40)...)
@@ -17,7 +17,7 @@ func TestListedSets(t *testing.T) {
 	k.commits = nil
 	apply(t, k, rs)
 	if len(k.commits) > 0 {
-		t.Errorf("written again: %v", kinds(k.last()))
+		t.Errorf("written again: %v", kinds(k.lastCommit()))
 	}
 	k.otherProgram(func(h *host) { delete(h.table().set(setIPv4).elements, "\x0a\x00\x07\x03") })
 	err := check(t, k, rs)
@@ -26,8 +26,8 @@ func TestListedSets(t *testing.T) {
 	}
 }
 
-// TestElementsInterrupted has another program change something while the
-// elements of a set are listed.
+// TestElementsInterrupted has another program change tables while the elements of a
+// set are listed.
 func TestElementsInterrupted(t *testing.T) {
 	t.Parallel()
 	rs := policy.Desired(attachmentsOn(40)...)

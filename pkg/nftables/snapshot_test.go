@@ -15,7 +15,8 @@ func TestFamilies(t *testing.T) {
 		t.Errorf("got %v", got.List())
 	}
 	unread := new(Snapshot)
-	if unread.Families() != 0 || unread.DropsSameBridge("br1") || unread.Remove(sample()) != nil || unread.Obstacles() != (policy.Obstacles{}) {
+	if unread.Families() != 0 || unread.DropsSameBridge("br1") ||
+		unread.Remove(sample()) != nil || unread.Obstacles() != (policy.Obstacles{}) {
 		t.Error("a table that was not read has something")
 	}
 }
@@ -24,37 +25,40 @@ func TestDropsSameBridge(t *testing.T) {
 	t.Parallel()
 	s := readSnapshot(t, holding(t, sample()))
 	before := s.conn.socket.(*fakeSocket).requests
-	for bridge, want := range map[string]bool{"br1": false, "br2": true, "br3": true, "br4": false, "br": false, "": false} {
+	for bridge, want := range map[string]bool{
+		"br1": false, "br2": true, "br3": true, "br4": false, "br": false, "": false,
+	} {
 		if got := s.DropsSameBridge(bridge); got != want {
 			t.Errorf("%q: got %t, want %t", bridge, got, want)
 		}
 	}
 	if got := s.conn.socket.(*fakeSocket).requests - before; got != 1 {
-		t.Errorf("asked %d times, want once", got)
+		t.Errorf("%d queries, want 1", got)
 	}
 	if readSnapshot(t, newKernel()).DropsSameBridge("br1") {
 		t.Error("without a table: true")
 	}
 }
 
-// TestMissingElement takes each element out of its set.
+// TestMissingElement deletes each element, and expects a check to name it and an ADD
+// to add only that.
 func TestMissingElement(t *testing.T) {
 	t.Parallel()
 	tried := map[string]bool{}
-	for _, m := range desiredElements(sample()) {
-		if !m.present {
+	for _, e := range desiredElements(sample()) {
+		if !e.present {
 			continue
 		}
-		tried[m.set] = true
+		tried[e.set] = true
 		k := holding(t, sample())
 		whole := k.host.String()
-		k.otherProgram(func(h *host) { delete(h.table().set(m.set).elements, m.key) })
-		wantDifference(t, k, sample(), "set "+m.set+" lacks "+m.String())
+		k.otherProgram(func(h *host) { delete(h.table().set(e.set).elements, e.key) })
+		wantDifference(t, k, sample(), "set "+e.set+" lacks "+e.String())
 		k.commits = nil
 		apply(t, k, sample())
-		k.holds(t, whole)
-		if got := kinds(k.last()); !slices.Equal(got, []string{"NEWSETELEM"}) || len(k.last()) != 1 {
-			t.Errorf("%s in %s: got %d changes %q", m, m.set, len(k.last()), got)
+		k.wantHost(t, whole)
+		if got := kinds(k.lastCommit()); !slices.Equal(got, []string{"NEWSETELEM"}) || len(k.lastCommit()) != 1 {
+			t.Errorf("%s in %s: got %d changes %q", e, e.set, len(k.lastCommit()), got)
 		}
 	}
 	if len(tried) != len(sets) {
@@ -62,21 +66,24 @@ func TestMissingElement(t *testing.T) {
 	}
 }
 
-// TestUnwantedElement changes the configuration of a bridge, and expects what no
-// longer belongs to go.
+// TestUnwantedElement changes the configuration of a bridge, and expects the elements
+// that contradict it to be removed.
 func TestUnwantedElement(t *testing.T) {
 	t.Parallel()
-	const surplus = ", which contradicts the configuration"
+	const contradicts = ", which contradicts the configuration"
+	of := func(p policy.IngressPolicy, ports policy.PublishedPorts) policy.Attachment {
+		return container("br1", p, ports, "10.1.0.2")
+	}
 	for _, test := range []struct {
 		from, to policy.Attachment
 		want     string
 	}{
-		{container("br1", policy.Isolated, policy.Allow, "10.1.0.2"), container("br1", policy.SameBridge, policy.Allow, "10.1.0.2"),
-			`set blocked_within has "br1" . "br1"` + surplus},
-		{container("br1", policy.SameBridge, policy.Allow, "10.1.0.2"), container("br1", policy.SameBridge, policy.Deny, "10.1.0.2"),
-			`set published_ports has "br1"` + surplus},
-		{container("br1", policy.SameBridge, policy.Allow, "10.1.0.2"), container("br1", policy.Open, policy.Allow, "10.1.0.2"),
-			`set isolated_bridges has "br1"` + surplus},
+		{of(policy.Isolated, policy.Allow), of(policy.SameBridge, policy.Allow),
+			`set blocked_within has "br1" . "br1"` + contradicts},
+		{of(policy.SameBridge, policy.Allow), of(policy.SameBridge, policy.Deny),
+			`set published_ports has "br1"` + contradicts},
+		{of(policy.SameBridge, policy.Allow), of(policy.Open, policy.Allow),
+			`set isolated_bridges has "br1"` + contradicts},
 	} {
 		k := holding(t, policy.Desired(test.from))
 		wantDifference(t, k, policy.Desired(test.to), test.want)
@@ -87,7 +94,7 @@ func TestUnwantedElement(t *testing.T) {
 	}
 }
 
-// TestMissingTable is a host where everything is gone.
+// TestMissingTable checks a host without a table.
 func TestMissingTable(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
@@ -97,7 +104,7 @@ func TestMissingTable(t *testing.T) {
 	}
 }
 
-// wantDifference fails unless a check says that first.
+// wantDifference fails unless a check names this difference.
 func wantDifference(t *testing.T, k *kernel, rs policy.RuleSet, want string) {
 	t.Helper()
 	if err := check(t, k, rs); err == nil || err.Error() != "table inet cni_firewall: "+want {

@@ -13,10 +13,10 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestInterrupted has another program change what is being listed.
+// TestInterrupted has another program change tables during each dump.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
-	for dump := 1; dump <= 3; dump++ { // ahead of them, the generation and the table are asked for
+	for dump := 1; dump <= 3; dump++ { // after the queries for the generation and the table
 		k := holding(t, sample())
 		first := k.requests
 		k.interrupt = func(n int) bool { return n == first+1+dump }
@@ -31,8 +31,8 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestUnreadable fails each request of a call once, in each way.
-func TestUnreadable(t *testing.T) {
+// TestFailedQuery has each query of a check fail once, with each error.
+func TestFailedQuery(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
 	before := k.requests
@@ -55,7 +55,7 @@ func TestUnreadable(t *testing.T) {
 				if !errors.Is(err, errno) || errors.Is(err, ErrUnsupported) != (errno == unix.EINVAL) {
 					t.Errorf("got error %v", err)
 				}
-				// Answers that come late are not taken for the next one's.
+				// Late replies are not taken for those to the next query.
 				if s, err := read(c); err != nil || s.Check(sample()) != nil {
 					t.Errorf("afterwards: %v, %v", err, s.Check(sample()))
 				}
@@ -64,16 +64,16 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// foreignTables are tables of the plugin's name in which somebody else has something.
+// foreignTables are tables of another program that have the plugin's name.
 var foreignTables = map[string]func(*hostTable){
 	"a chain":            func(t *hostTable) { t.newChain("mine", nil) },
 	"a chain on a hook":  func(t *hostTable) { t.newChain(chainForward, baseChain(nfForward, 0, nfAccept)) },
-	"a chain with rules": func(t *hostTable) { t.newChain("mine", nil).rules = [][]byte{acceptAll, countsAll} },
-	"a set like ours": func(t *hostTable) {
-		m := addressElements(sample(), true)[0]
+	"a chain with rules": func(t *hostTable) { t.newChain("mine", nil).rules = [][]byte{acceptRule, counterRule} },
+	"a set of the plugin's name": func(t *hostTable) {
+		e := addressElements(sample(), true)[0]
 		attrs := mustParse(sets[4].create().attrs)
 		delete(attrs, unix.NFTA_SET_USERDATA)
-		t.sets = append(t.sets, &hostSet{m.set, attrs, map[string]attributes{m.key: mustParse(elementAttrs(m))}})
+		t.sets = append(t.sets, &hostSet{e.set, attrs, map[string]attributes{e.key: mustParse(elementAttrs(e))}})
 	},
 	"a counter": func(t *hostTable) { t.otherObjects = 1 },
 }
@@ -99,15 +99,15 @@ func TestForeign(t *testing.T) {
 				t.Errorf("remove: %v", err)
 			}
 			if len(k.commits) > 0 {
-				t.Errorf("written: %v", kinds(k.last()))
+				t.Errorf("written: %v", kinds(k.lastCommit()))
 			}
-			k.holds(t, before)
+			k.wantHost(t, before)
 		})
 	}
 }
 
-// TestUnmarkedEmptyTable makes a table its own that has nothing in it, and one whose mark is
-// on what is in it.
+// TestUnmarkedEmptyTable uses an empty table without the plugin's comment. From then
+// on it is known by the comments of what is in it.
 func TestUnmarkedEmptyTable(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
@@ -119,10 +119,11 @@ func TestUnmarkedEmptyTable(t *testing.T) {
 	apply(t, k, oneMore())
 	remove(t, k, oneMore())
 	remove(t, k, sample())
-	k.holds(t, "")
+	k.wantHost(t, "")
 }
 
-// TestBecomesForeign has somebody else take the name between reading and writing.
+// TestBecomesForeign has another program create the table between reading and
+// writing.
 func TestBecomesForeign(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
@@ -140,15 +141,15 @@ func TestBecomesForeign(t *testing.T) {
 	}
 }
 
-// TestSameName leaves alone a table of the name in another family, and what is
-// in other tables.
+// TestSameName expects tables of the same name in other families to stay as they
+// are.
 func TestSameName(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
 	k.otherProgram(func(h *host) {
 		for _, family := range []byte{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6, unix.NFPROTO_BRIDGE} {
 			table := h.newTable(family, tableName)
-			table.newChain(chainIsolation, baseChain(nfForward, 0, nfAccept)).rules = [][]byte{acceptAll}
+			table.newChain(chainIsolation, baseChain(nfForward, 0, nfAccept)).rules = [][]byte{acceptRule}
 		}
 	})
 	before := k.host.String()
@@ -157,5 +158,5 @@ func TestSameName(t *testing.T) {
 		t.Error(err)
 	}
 	remove(t, k, sample())
-	k.holds(t, before)
+	k.wantHost(t, before)
 }

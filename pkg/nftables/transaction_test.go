@@ -15,7 +15,7 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestConcurrentChange lets another program change the tables between reading and
+// TestConcurrentChange has another program change tables between reading and
 // writing.
 func TestConcurrentChange(t *testing.T) {
 	t.Parallel()
@@ -25,11 +25,11 @@ func TestConcurrentChange(t *testing.T) {
 		do   func(*host)
 		want [][]string // kinds of changes by transaction
 	}{
-		"something that is not ours": {func(h *host) { h.newTable(unix.NFPROTO_IPV4, "nat") },
+		"creates a table": {func(h *host) { h.newTable(unix.NFPROTO_IPV4, "nat") },
 			[][]string{{"NEWSETELEM", "DELSETELEM"}, {"NEWSETELEM", "DELSETELEM"}}},
 		"adds what was to be added": {func(h *host) {
-			m := element{set: setBlockedWithin, key: br1 + br1}
-			h.table().set(m.set).elements[m.key] = mustParse(elementAttrs(m))
+			e := element{set: setBlockedWithin, key: br1 + br1}
+			h.table().set(e.set).elements[e.key] = mustParse(elementAttrs(e))
 		}, [][]string{{"NEWSETELEM", "DELSETELEM"}, {"DELSETELEM"}}},
 		"deletes what was to be deleted": {func(h *host) { delete(h.table().set(setPublished).elements, br1) },
 			[][]string{{"NEWSETELEM", "DELSETELEM"}, {"NEWSETELEM"}}},
@@ -39,7 +39,10 @@ func TestConcurrentChange(t *testing.T) {
 			}
 		}, [][]string{{"NEWSETELEM", "DELSETELEM"}, {"NEWSETELEM"}}},
 		"deletes our table": {func(h *host) { h.tables = nil },
-			[][]string{{"NEWSETELEM", "DELSETELEM"}, {"NEWTABLE", "NEWSET", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWSETELEM"}}},
+			[][]string{{"NEWSETELEM", "DELSETELEM"}, {
+				"NEWTABLE", "NEWSET", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE",
+				"NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWSETELEM",
+			}}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -67,7 +70,7 @@ func TestConcurrentChange(t *testing.T) {
 	}
 }
 
-// TestConcurrentSameChange has another program do all that was to be done.
+// TestConcurrentSameChange has another program make all changes of the transaction.
 func TestConcurrentSameChange(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
@@ -88,7 +91,8 @@ func TestConcurrentSameChange(t *testing.T) {
 	}
 }
 
-// TestAttempts loses against other programs a few times, and always.
+// TestAttempts has other programs change tables during some attempts, and during
+// all.
 func TestAttempts(t *testing.T) {
 	t.Parallel()
 	const bound = 100
@@ -103,13 +107,13 @@ func TestAttempts(t *testing.T) {
 			t.Errorf("%d losses: got %d transactions, want %d", losses, len(k.commits), want)
 		}
 		if losses >= bound {
-			k.holds(t, "")
+			k.wantHost(t, "")
 		}
 	}
 }
 
-// TestRefusedChange has the kernel refuse once, with each error and at each place, and
-// the socket itself.
+// TestRefusedChange has a transaction fail once, with each error: the whole, its first
+// or second change, or in the socket.
 func TestRefusedChange(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -127,9 +131,11 @@ func TestRefusedChange(t *testing.T) {
 				k.commits = nil
 				k.refuse = nth(0, &fault{place - 1, test.errno})
 				if place == 3 {
-					k.refuse, k.cannotBeSent = nil, once(test.errno)
+					k.refuse, k.sendError = nil, once(test.errno)
 				}
-				want := [...]string{"", "set containers_ipv4 lacks 10.1.0.9: ", "set containers_ipv6 lacks fd01::9: ", ""}[place]
+				want := [...]string{
+					"", "set containers_ipv4 lacks 10.1.0.9: ", "set containers_ipv6 lacks fd01::9: ", "",
+				}[place]
 				err := readSnapshot(t, k).Apply(oneMore(), nil)
 				if test.again {
 					if err != nil || check(t, k, oneMore()) != nil {
@@ -137,19 +143,20 @@ func TestRefusedChange(t *testing.T) {
 					}
 					return
 				}
-				if text := "writing table inet cni_firewall: " + want + test.errno.Error(); !errors.Is(err, test.errno) || err.Error() != text {
+				text := "writing table inet cni_firewall: " + want + test.errno.Error()
+				if !errors.Is(err, test.errno) || err.Error() != text {
 					t.Errorf("got error %v, want %s", err, text)
 				}
 				if len(k.commits) > 1 {
 					t.Error("tried again")
 				}
-				k.holds(t, before)
+				k.wantHost(t, before)
 			})
 		}
 	}
 }
 
-// once returns an error the first time.
+// once returns an error at the first call.
 func once(errno syscall.Errno) func(int) error {
 	calls := 0
 	return func(int) error {
@@ -160,14 +167,15 @@ func once(errno syscall.Errno) func(int) error {
 	}
 }
 
-// TestInUse has the operator's rules refer to what must be deleted, which the
-// kernel does not do. That is no haste of other programs'.
-func TestInUse(t *testing.T) {
+// TestInUseByAdmin has the operator's rules refer to a set that must be deleted. The
+// kernel refuses that, which is not ErrBusy.
+func TestInUseByAdmin(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
 	k.otherProgram(func(h *host) {
 		setDamages(setIPv4)[3].do(h.table())
-		h.table().chain("CNI-ADMIN").rules = [][]byte{ruleOf(append(lookup(setIPv4), &expr.Verdict{Kind: expr.VerdictDrop})...)}
+		drop := newRule("", lookup(setIPv4), verdict(expr.VerdictDrop))
+		h.table().chain("CNI-ADMIN").rules = [][]byte{ruleOf(drop.exprs...)}
 	})
 	err := readSnapshot(t, k).Apply(sample(), nil)
 	if err == nil || errors.Is(err, ErrBusy) || !errors.Is(err, unix.EBUSY) {

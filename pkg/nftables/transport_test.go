@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLateReply has a call given up, and the rest of its answers come while the next
-// one waits for its own.
+// TestLateReply has a query fail. The rest of its replies arrive while the next query
+// waits.
 func TestLateReply(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
@@ -29,17 +29,17 @@ func TestLateReply(t *testing.T) {
 	}
 }
 
-// TestNoReply has the kernel say nothing at all.
+// TestNoReply has the kernel send empty datagrams.
 func TestNoReply(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
-	k.mangle = func([]byte) []byte { return nil }
+	k.alterReply = func([]byte) []byte { return nil }
 	if _, err := read(k.connect()); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got error %v", err)
 	}
 }
 
-// TestSeveralRefusedChanges names the first change that is refused.
+// TestSeveralRefusedChanges expects the first refused change to be named.
 func TestSeveralRefusedChanges(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
@@ -48,15 +48,15 @@ func TestSeveralRefusedChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone := request{kind: unix.NFT_MSG_DELSETELEM, attrs: elementList(setIPv4, element{set: setIPv4, key: "none"}.encode())}
-	fine := request{kind: unix.NFT_MSG_NEWSETELEM, attrs: elementList(setIPv4, element{set: setIPv4, key: "more"}.encode())}
-	err = c.commit(table.generation, []request{fine, gone, gone, fine})
+	missing := element{set: setIPv4, key: "none"}.delete()
+	added := element{set: setIPv4, key: "more"}.create()
+	err = c.commit(table.generation, []request{added, missing, missing, added})
 	var r refusal
 	if !errors.As(err, &r) || r.index != 1 || !errors.Is(err, unix.ENOENT) {
 		t.Errorf("got %+v", err)
 	}
-	// What is left of the answer is not taken for the next one's.
-	if err := c.commit(table.generation, []request{fine}); err != nil {
+	// Late replies are not taken for those to the next transaction.
+	if err := c.commit(table.generation, []request{added}); err != nil {
 		t.Errorf("got error %v", err)
 	}
 }
