@@ -16,7 +16,7 @@ func immediateRule(data []byte) []byte {
 	return attrNested(unix.NFTA_LIST_ELEM, attrString(unix.NFTA_EXPR_NAME, "immediate"), e)
 }
 
-// TestTruncatedVerdict parses a verdict without a code.
+// TestTruncatedVerdict parses verdicts without a whole code.
 func TestTruncatedVerdict(t *testing.T) {
 	t.Parallel()
 	defer func() {
@@ -24,8 +24,10 @@ func TestTruncatedVerdict(t *testing.T) {
 			t.Errorf("panic: %v", p)
 		}
 	}()
-	if _, err := parseExprs(immediateRule(attrNested(unix.NFTA_DATA_VERDICT))); err == nil {
-		t.Error("no error")
+	for name, code := range map[string][]byte{"no code": nil, "two bytes": attr(unix.NFTA_VERDICT_CODE, []byte{0, 1})} {
+		if _, err := parseExprs(immediateRule(attrNested(unix.NFTA_DATA_VERDICT, code))); err == nil {
+			t.Errorf("%s: no error", name)
+		}
 	}
 }
 

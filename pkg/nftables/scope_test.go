@@ -35,6 +35,7 @@ func TestScope(t *testing.T) {
 		"another bridge is not isolated":               {without(setIsolated, br2), true},
 		"another isolated bridge is open to itself":    {without(setBlockedWithin, br2+br2), true},
 		"another bridge's published ports are open":    {addPublished(br3), true},
+		"a set is empty":                               {func(t *hostTable) { clear(t.set(setSameBridge).elements) }, true},
 		"a set is missing":                             {func(t *hostTable) { t.drop(setSameBridge) }, true},
 		"a set has a different type":                   {setDamages(setPublished)[1].do, true},
 		"own published ports are blocked":              {without(setPublished, interfaceKey("br1")), true},

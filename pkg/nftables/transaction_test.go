@@ -182,3 +182,29 @@ func TestInUseByAdmin(t *testing.T) {
 		t.Errorf("after %d transactions: got error %v", len(k.commits), err)
 	}
 }
+
+// TestObjects expects each change to be named, as added or as removed.
+func TestObjects(t *testing.T) {
+	t.Parallel()
+	var tx transaction
+	address := element{set: setIPv4, key: "\x0a\x01\x00\x02"}
+	rule, err := jumpTo("CNI-ADMIN").create(chainForward)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []request{
+		createTable(), sets[0].create(), chains[0].create(mark), rule, address.create(),
+		address.delete(), flushChain(chainForward), deleteChain(chainForward), deleteSet(setIPv4), deleteTable(),
+	} {
+		tx.add("", r)
+	}
+	added, removed := tx.objects()
+	want := [][]string{
+		{"table", "set isolated_bridges", "chain isolation_stage_2", "rule of chain forward: jump CNI-ADMIN",
+			"element containers_ipv4 10.1.0.2"},
+		{"element containers_ipv4 10.1.0.2", "rules of chain forward", "chain forward", "set containers_ipv4", "table"},
+	}
+	if diff := cmp.Diff(want, [][]string{added, removed}); diff != "" {
+		t.Error(diff)
+	}
+}
