@@ -10,6 +10,14 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
+// family is one address family's programs and table.
+type family struct {
+	name policy.Family
+	programs
+	table  *table
+	before *table // what it was before the first write; nil while there was none
+}
+
 // attempts is how often a plan is made anew because another program changed the
 // table between reading and writing.
 const attempts = 5
@@ -56,12 +64,4 @@ func (f *family) attempt(planFor func(*table) plan) (tried plan, err error) {
 		p = next
 	}
 	return p, fmt.Errorf("another program changes the table all the time: given up after %d attempts", attempts)
-}
-
-// difference says what is wrong with a table before the change.
-func (c change) difference(f policy.Family) error {
-	if c.op == newChain {
-		return fmt.Errorf("%s: %s: %s", f, c.why, c.chain)
-	}
-	return fmt.Errorf("%s: %s: -A %s %s", f, c.why, c.chain, c.rule)
 }

@@ -9,47 +9,6 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// The chains of the filter table that the plugin writes to.
-const (
-	chainForward    = "FORWARD"
-	chainCNIForward = "CNI-FORWARD"
-	chainStage1     = "CNI-ISOLATION-STAGE-1"
-	chainStage2     = "CNI-ISOLATION-STAGE-2"
-	chainPublished  = "CNI-PUBLISHED"        // upstream does not have it,
-	chainAccept     = "CNI-PUBLISHED-ACCEPT" // nor this one
-)
-
-// The comments of upstream's plugin, to the letter: its CHECK and DEL look for
-// them, and so does whoever cleans up by hand.
-const (
-	commentForward   = "CNI firewall plugin rules"
-	commentAdmin     = "CNI firewall plugin admin overrides"
-	commentIsolation = "CNI firewall plugin rules (ingressPolicy: same-bridge|isolated)"
-)
-
-// commentPublished marks the rules that upstream does not have.
-const commentPublished = "CNI firewall plugin rules (publishedPorts: allow)"
-
-// commentPolicy marks the stage 1 rules of a bridge with its policy.
-func commentPolicy(p policy.IngressPolicy) string {
-	return "CNI firewall plugin rules (ingressPolicy: " + string(p) + ")"
-}
-
-// The rules that a chain has once.
-var (
-	jumpPublished = rule("-m conntrack --ctstate DNAT " + comment(commentPublished) + "-j " + chainPublished)
-	jumpStage1    = rule(comment(commentIsolation) + "-j " + chainStage1)
-	jumpForward   = rule(comment(commentForward) + "-j " + chainCNIForward)
-	stageReturn   = rule(comment(commentIsolation) + "-j RETURN")
-	acceptAll     = rule(comment(commentPublished) + "-j ACCEPT")
-)
-
-func jumpAdmin(chain string) rule { return rule(comment(commentAdmin) + "-j " + chain) }
-
-// comment returns the match that carries a comment, which stands ahead of the
-// target.
-func comment(text string) string { return `-m comment --comment "` + text + `" ` }
-
 // layout is what one chain must hold. Whatever else is in it stays.
 type layout struct {
 	chain string

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iptables
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestHealing damages the chains in random ways and expects one plan to put all
+// right: nothing missing, nothing of others lost or reordered.
+func TestHealing(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		host := newFakeTable("")
+		bring(t, host, sample())
+		for _, line := range others {
+			if err := host.command(line); err != nil {
+				t.Fatal(err)
+			}
+		}
+		damage(rng, host)
+		before := foreign(host)
+		bring(t, host, sample())
+		if diff := cmp.Diff(before, foreign(host)); diff != "" {
+			t.Fatalf("rules of others were changed: %s", diff)
+		}
+		bypass(t, host)
+	}
+}
+
+// damage deletes, repeats and moves rules of the chains that the plugin writes.
+func damage(rng *rand.Rand, host *fakeTable) {
+	for range 1 + rng.IntN(6) {
+		chain := written[rng.IntN(len(written))]
+		rules := host.rules[chain]
+		if len(rules) == 0 {
+			continue
+		}
+		from, to := rng.IntN(len(rules)), rng.IntN(len(rules))
+		r := rules[from]
+		switch rng.IntN(4) {
+		case 0:
+			if ours(r) {
+				host.rules[chain] = slices.Delete(rules, from, from+1)
+			}
+		case 1:
+			if ours(r) {
+				host.rules[chain] = slices.Insert(rules, to, r)
+			}
+		case 2:
+			host.rules[chain] = slices.Insert(slices.Delete(rules, from, from+1), to, r)
+		case 3:
+			host.rules[chain] = slices.Insert(rules, to, "-j RETURN")
+		}
+	}
+}
+
+func ours(r string) bool {
+	return !slices.ContainsFunc(others, func(line string) bool { return strings.HasSuffix(line, " "+r) })
+}
+
+// foreign returns the rules that are not the sample's, in their order.
+func foreign(host *fakeTable) map[string][]string {
+	clean := newFakeTable("")
+	for _, line := range missing(mustParse(clean.list()), sample()).lines() {
+		_ = clean.command(line)
+	}
+	left := map[string][]string{}
+	for chain, rules := range host.rules {
+		for _, r := range rules {
+			if !slices.Contains(clean.rules[chain], r) {
+				left[chain] = append(left[chain], r)
+			}
+		}
+	}
+	return left
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iptables
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// TestRemoval takes the bridges out one after the other.
+func TestRemoval(t *testing.T) {
+	t.Parallel()
+	host := newFakeTable("")
+	bring(t, host, sample())
+	for _, line := range others[:4] {
+		if err := host.command(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, b := range []string{"br1", "br2", "br3", "br4"} {
+		rs := sample()
+		rs.Bridges = slices.DeleteFunc(rs.Bridges, func(x policy.Bridge) bool { return x.Name != b })
+		rs.Addresses = slices.DeleteFunc(rs.Addresses, func(p netip.Prefix) bool {
+			return p.Addr().As4()[1] != b[2]-'0'
+		})
+		p := present(parse(t, host.list()), rs)
+		if err := host.restore(p.script()); err != nil {
+			t.Fatalf("%s: %v", b, err)
+		}
+		if strings.Contains(host.list(), b) {
+			t.Errorf("%s is left in\n%s", b, host.list())
+		}
+	}
+	want := newFakeTable(`
+-N DOCKER-USER
+-N CNI-ADMIN
+-N CNI-FORWARD
+-A FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD
+-A FORWARD -j DOCKER-USER
+-A FORWARD -i lan0 -j ACCEPT
+-A CNI-FORWARD -m comment --comment "CNI firewall plugin admin overrides" -j CNI-ADMIN
+-A CNI-FORWARD -s 10.9.0.2/32 -j ACCEPT`)
+	if diff := cmp.Diff(want.rules, host.rules); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestStagesStay keeps the stages while anybody else uses them.
+func TestStagesStay(t *testing.T) {
+	t.Parallel()
+	for name, line := range map[string]string{
+		"a bridge of another's":     others[4],
+		"a rule in stage 2":         "-A CNI-ISOLATION-STAGE-2 -o lan0 -j DROP",
+		"a jump from FORWARD":       "-A FORWARD -i x -j CNI-ISOLATION-STAGE-1",
+		"a jump from another chain": "-A CNI-ADMIN -i x -j CNI-ISOLATION-STAGE-1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host := newFakeTable("")
+			bring(t, host, sample())
+			if err := host.command(line); err != nil {
+				t.Fatal(err)
+			}
+			if err := host.restore(present(parse(t, host.list()), sample()).script()); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(host.order, chainStage1) || !strings.Contains(host.list(), strings.SplitN(line, " ", 3)[2]) {
+				t.Errorf("gone in\n%s", host.list())
+			}
+		})
+	}
+}

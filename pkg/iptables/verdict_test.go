@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iptables
+
+import (
+	"strings"
+	"testing"
+)
+
+// packet is one that is forwarded: of a new connection, or, with a direction, of
+// one that the host redirected.
+type packet struct{ in, out, redirected string }
+
+// bypass fails if a packet between two isolated bridges gets out of the stages, or
+// is accepted, without having been dropped, and if one to a published port does
+// not pass. It follows the rules by itself, so that a mistake in the plan's idea of
+// order shows.
+func bypass(t *testing.T, host *fakeTable) {
+	t.Helper()
+	for _, p := range packets() {
+		allows := map[string]string{"ORIGINAL": p.out, "REPLY": p.in}[p.redirected] // the bridge with the port
+		want := "DROP"
+		switch {
+		case allows == "br1" || allows == "br2":
+			want = "ACCEPT"
+		case p.in == p.out && p.in != "br2":
+			want = ""
+		}
+		if got := verdict(host, "FORWARD", p); got != want {
+			t.Fatalf("%+v: got verdict %q, want %q in\n%s", p, got, want, host.list())
+		}
+	}
+}
+
+func packets() []packet {
+	var all []packet
+	for _, in := range []string{"br1", "br2", "br3"} {
+		for _, out := range []string{"br1", "br2", "br3"} {
+			for _, redirected := range []string{"", "ORIGINAL", "REPLY"} {
+				all = append(all, packet{in, out, redirected})
+			}
+		}
+	}
+	return all
+}
+
+// verdict walks a packet through a chain. Empty means that the walk came to
+// CNI-FORWARD or to the end.
+func verdict(host *fakeTable, chain string, p packet) string {
+	for _, text := range host.rules[chain] {
+		if !p.matches(text) {
+			continue
+		}
+		switch target := rule(text).target(); target {
+		case "DROP", "ACCEPT":
+			return target
+		case "RETURN", chainCNIForward:
+			return ""
+		default:
+			if v := verdict(host, target, p); v != "" {
+				return v
+			}
+		}
+	}
+	return ""
+}
+
+// matches knows of conditions what the sample's rules have.
+func (p packet) matches(text string) bool {
+	for _, condition := range []struct {
+		option, word string
+		want         bool
+	}{
+		{"-i ", p.in, true}, {"! -o ", p.out, false}, {"-o ", p.out, true},
+		{"--ctstate ", map[bool]string{true: "DNAT"}[p.redirected != ""], true}, {"--ctdir ", p.redirected, true},
+	} {
+		if _, after, has := strings.Cut(text, condition.option); has {
+			word, rest, _ := strings.Cut(after, " ")
+			if (word == condition.word) != condition.want {
+				return false
+			}
+			text = rest
+		}
+	}
+	return !strings.HasPrefix(text, "-s ") && !strings.HasPrefix(text, "-d ")
+}
