@@ -11,7 +11,7 @@ import (
 )
 
 // crowd returns two attachments on each of n bridges.
-func crowd(n int) []policy.Attachment {
+func attachmentsOn(n int) []policy.Attachment {
 	var all []policy.Attachment
 	for i := range n {
 		for host := range 2 {
@@ -29,10 +29,10 @@ func crowd(n int) []policy.Attachment {
 func BenchmarkCrowded(b *testing.B) {
 	for _, n := range []int{5, 50, 500} {
 		b.Run(fmt.Sprintf("bridges=%d", n), func(b *testing.B) {
-			all := crowd(n)
+			all := attachmentsOn(n)
 			rs := policy.Desired(all...)
 			host := newFakeTable("")
-			for _, line := range missing(mustParse(host.list()), rs).lines() {
+			for _, line := range planApply(mustParse(host.list()), rs).lines() {
 				if err := host.command(line); err != nil {
 					b.Fatal(err)
 				}
@@ -48,7 +48,7 @@ func BenchmarkCrowded(b *testing.B) {
 				b.ReportAllocs()
 				parsed := mustParse(listing)
 				for b.Loop() {
-					if p := missing(parsed, rs.With(policy.Desired(all[0]))); len(p) > 0 {
+					if p := planApply(parsed, rs.With(policy.Desired(all[0]))); len(p) > 0 {
 						b.Fatal(p.script())
 					}
 				}

@@ -19,15 +19,15 @@ func TestPolicyChange(t *testing.T) {
 		for _, to := range policy.IngressPolicies {
 			for _, ports := range policy.PublishedPortsValues {
 				host, want := newFakeTable(""), newFakeTable("")
-				bring(t, host, policy.Desired(container("br1", from, policy.Allow, "10.1.0.2")))
+				applyTo(t, host, policy.Desired(container("br1", from, policy.Allow, "10.1.0.2")))
 				rs := policy.Desired(container("br1", to, ports, "10.1.0.2"))
-				bring(t, host, rs)
-				bring(t, want, rs)
+				applyTo(t, host, rs)
+				applyTo(t, want, rs)
 				if len(host.rules[chainPublished]) == 0 { // the empty chain may stay, with what leads there and from there
 					host.rules[chainForward] = slices.DeleteFunc(host.rules[chainForward], func(r string) bool { return r == string(jumpPublished) })
 					host.rules[chainAccept] = nil
 				}
-				for _, chain := range written {
+				for _, chain := range writtenChains {
 					got, wanted := slices.Sorted(slices.Values(host.rules[chain])), slices.Sorted(slices.Values(want.rules[chain]))
 					if !from.Isolates() || to.Isolates() {
 						if diff := cmp.Diff(wanted, got); diff != "" {

@@ -39,7 +39,7 @@ func Installed(families policy.Families) (policy.Families, error) {
 	var installed policy.Families
 	var errs []error
 	for _, name := range families.List() {
-		if _, err := find(name); err != nil {
+		if _, err := findPrograms(name); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -56,7 +56,7 @@ func Read(families policy.Families) (*Snapshot, error) {
 		s.families[name] = &family{name: name}
 	}
 	err := s.each(func(f *family) (err error) {
-		if f.programs, err = find(f.name); err != nil {
+		if f.programs, err = findPrograms(f.name); err != nil {
 			return err
 		}
 		return f.read()

@@ -20,7 +20,7 @@ type family struct {
 
 // attempts is how often a plan is made anew because another program changed the
 // table between reading and writing.
-const attempts = 5
+const maxAttempts = 5
 
 func (f *family) read() (err error) {
 	f.table, err = f.programs.read()
@@ -28,19 +28,19 @@ func (f *family) read() (err error) {
 }
 
 // make writes the plan for the table, and tells of it.
-func (f *family) make(planFor func(*table) plan) error {
+func (f *family) apply(planFor func(*table) plan) error {
 	began := time.Now()
-	p, err := f.attempt(planFor)
-	journal.Tell(names[f.name].list, began, p.what, err)
+	p, err := f.writeRetrying(planFor)
+	journal.Tell(programNames[f.name].list, began, p.steps, err)
 	return err
 }
 
 // attempt returns the plan that it wrote, or tried to. A transaction that fails
 // changed nothing; if the table has become another one meanwhile, so does the
 // plan, and it is tried again.
-func (f *family) attempt(planFor func(*table) plan) (tried plan, err error) {
+func (f *family) writeRetrying(planFor func(*table) plan) (tried plan, err error) {
 	p := planFor(f.table)
-	for range attempts {
+	for range maxAttempts {
 		if len(p) == 0 { // at once, or because of a program that did what it was told, and failed
 			return tried, nil
 		}
@@ -63,5 +63,5 @@ func (f *family) attempt(planFor func(*table) plan) (tried plan, err error) {
 		}
 		p = next
 	}
-	return p, fmt.Errorf("another program changes the table all the time: given up after %d attempts", attempts)
+	return p, fmt.Errorf("another program changes the table all the time: given up after %d attempts", maxAttempts)
 }

@@ -50,7 +50,7 @@ func TestFaults(t *testing.T) {
 
 // TestFailsDone has a program do its work and fail all the same, as one that is
 // killed at its very end does: what counts is what the kernel holds.
-func TestFailsDone(t *testing.T) {
+func TestFailureAfterWork(t *testing.T) {
 	f := newFakeDual(t)
 	f.fault("iptables-restore", "done, and fails")
 	apply(t, dual)
@@ -65,7 +65,7 @@ func TestFailsDone(t *testing.T) {
 
 // TestMeanwhile lets another program change the table between reading and
 // writing.
-func TestMeanwhile(t *testing.T) {
+func TestConcurrentChange(t *testing.T) {
 	const jump = `-I FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD`
 	tests := map[string]struct {
 		before, meanwhile string // listing, command
@@ -95,7 +95,7 @@ func TestMeanwhile(t *testing.T) {
 
 // TestRemoveMeanwhile lets upstream's plugin isolate another bridge while the
 // stages are about to be deleted.
-func TestRemoveMeanwhile(t *testing.T) {
+func TestConcurrentChangeInRemove(t *testing.T) {
 	f := newFakeDual(t)
 	rs := dual.In(policy.IPv4)
 	apply(t, rs)

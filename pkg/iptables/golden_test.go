@@ -27,7 +27,7 @@ func TestGolden(t *testing.T) {
 			for _, family := range policy.BothFamilies.List() {
 				host := newFakeTable("")
 				rs := policy.Desired(container("cni0", p, ports, "10.4.0.2", "fd00::2"))
-				bring(t, host, rs.In(family))
+				applyTo(t, host, rs.In(family))
 				name := strings.Join([]string{string(p), string(ports), family.String()}, "/")
 				got.Files = append(got.Files, txtar.File{Name: name, Data: []byte(host.list())})
 			}

@@ -15,11 +15,11 @@ import (
 func BenchmarkRender(b *testing.B) {
 	for _, n := range []int{5, 50, 500} {
 		b.Run(fmt.Sprintf("bridges=%d", n), func(b *testing.B) {
-			rs := policy.Desired(crowd(n)...)
+			rs := policy.Desired(attachmentsOn(n)...)
 			empty := mustParse(newFakeTable("").list())
 			b.ReportAllocs()
 			for b.Loop() {
-				_ = missing(empty, rs).script()
+				_ = planApply(empty, rs).script()
 			}
 		})
 	}
@@ -35,19 +35,19 @@ func TestGrowth(t *testing.T) {
 		},
 		"compare": func(rs policy.RuleSet) func() int {
 			listed := mustParse(rendered(rs))
-			return func() int { return 1 - len(missing(listed, rs)) }
+			return func() int { return 1 - len(planApply(listed, rs)) }
 		},
 		"render": func(rs policy.RuleSet) func() int {
 			empty := mustParse(newFakeTable("").list())
-			return func() int { return len(missing(empty, rs).script()) }
+			return func() int { return len(planApply(empty, rs).script()) }
 		},
 		"remove": func(rs policy.RuleSet) func() int {
 			listed := mustParse(rendered(rs))
-			return func() int { return len(present(listed, rs).script()) }
+			return func() int { return len(planRemove(listed, rs).script()) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			growth.LinearCount(t, func(n int) func() int { return prepare(policy.Desired(crowd(n)...)) })
+			growth.LinearCount(t, func(n int) func() int { return prepare(policy.Desired(attachmentsOn(n)...)) })
 		})
 	}
 }
@@ -64,7 +64,7 @@ func rendered(rs policy.RuleSet) string {
 		}
 	}
 	for _, l := range all {
-		for _, block := range append(l.blocks, l.anywhere, l.last) {
+		for _, block := range append(l.blocks, l.unordered, l.last) {
 			for _, r := range block {
 				fmt.Fprintf(&text, "-A %s %s\n", l.chain, r)
 			}

@@ -18,26 +18,26 @@ func TestHealing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 500 {
 		host := newFakeTable("")
-		bring(t, host, sample())
-		for _, line := range others {
+		applyTo(t, host, sample())
+		for _, line := range foreignLines {
 			if err := host.command(line); err != nil {
 				t.Fatal(err)
 			}
 		}
 		damage(rng, host)
-		before := foreign(host)
-		bring(t, host, sample())
-		if diff := cmp.Diff(before, foreign(host)); diff != "" {
+		before := foreignRules(host)
+		applyTo(t, host, sample())
+		if diff := cmp.Diff(before, foreignRules(host)); diff != "" {
 			t.Fatalf("rules of others were changed: %s", diff)
 		}
-		bypass(t, host)
+		checkVerdicts(t, host)
 	}
 }
 
 // damage deletes, repeats and moves rules of the chains that the plugin writes.
 func damage(rng *rand.Rand, host *fakeTable) {
 	for range 1 + rng.IntN(6) {
-		chain := written[rng.IntN(len(written))]
+		chain := writtenChains[rng.IntN(len(writtenChains))]
 		rules := host.rules[chain]
 		if len(rules) == 0 {
 			continue
@@ -46,11 +46,11 @@ func damage(rng *rand.Rand, host *fakeTable) {
 		r := rules[from]
 		switch rng.IntN(4) {
 		case 0:
-			if ours(r) {
+			if isOurs(r) {
 				host.rules[chain] = slices.Delete(rules, from, from+1)
 			}
 		case 1:
-			if ours(r) {
+			if isOurs(r) {
 				host.rules[chain] = slices.Insert(rules, to, r)
 			}
 		case 2:
@@ -61,14 +61,14 @@ func damage(rng *rand.Rand, host *fakeTable) {
 	}
 }
 
-func ours(r string) bool {
-	return !slices.ContainsFunc(others, func(line string) bool { return strings.HasSuffix(line, " "+r) })
+func isOurs(r string) bool {
+	return !slices.ContainsFunc(foreignLines, func(line string) bool { return strings.HasSuffix(line, " "+r) })
 }
 
 // foreign returns the rules that are not the sample's, in their order.
-func foreign(host *fakeTable) map[string][]string {
+func foreignRules(host *fakeTable) map[string][]string {
 	clean := newFakeTable("")
-	for _, line := range missing(mustParse(clean.list()), sample()).lines() {
+	for _, line := range planApply(mustParse(clean.list()), sample()).lines() {
 		_ = clean.command(line)
 	}
 	left := map[string][]string{}

@@ -18,10 +18,10 @@ type layout struct {
 	// put at the head of the chain, so that the place of a block does not depend
 	// on what others wrote meanwhile.
 	blocks [][]rule
-	past   func(rule) bool // nil: rule.endsOpen
+	behind func(rule) bool // nil: rule.endsOpen
 
-	anywhere []rule // put at the end
-	last     []rule // at most one: put at the end, nothing but verdicts behind it
+	unordered []rule // put at the end
+	last      []rule // at most one: put at the end, nothing but verdicts behind it
 
 	bridges []policy.Bridge // that the chain is about: what contradicts them must not be there
 }
@@ -38,7 +38,7 @@ func layouts(rs policy.RuleSet, t *table) []layout {
 	accept := layout{chain: chainAccept}
 	stage1 := layout{chain: chainStage1, last: []rule{stageReturn}, bridges: rs.Bridges}
 	stage2 := layout{chain: chainStage2, last: []rule{stageReturn}, bridges: rs.Bridges}
-	cniForward := layout{chain: chainCNIForward, past: notAdminJump}
+	cniForward := layout{chain: chainCNIForward, behind: notAdminJump}
 
 	hasStages := t.chains[chainStage1]
 	for _, b := range rs.Bridges {
@@ -52,19 +52,19 @@ func layouts(rs policy.RuleSet, t *table) []layout {
 		cniForward.blocks = append(cniForward.blocks, []rule{jumpAdmin(name)})
 	}
 	for _, p := range rs.Addresses {
-		cniForward.anywhere = append(cniForward.anywhere, addressRules(p)...)
+		cniForward.unordered = append(cniForward.unordered, addressRules(p)...)
 	}
 
 	all := []layout{forward, published}
 	var jumps []rule
-	if published.wants() {
+	if published.hasRules() {
 		accept.blocks = [][]rule{append(adminJumps(rs, t), acceptAll)}
 		jumps, all = append(jumps, jumpPublished), append(all, accept)
 	}
 	if hasStages {
 		jumps, all = append(jumps, jumpStage1), append(all, stage1, stage2)
 	}
-	if cniForward.wants() || t.count(chainForward, jumpForward) > 0 {
+	if cniForward.hasRules() || t.count(chainForward, jumpForward) > 0 {
 		jumps, all = append(jumps, jumpForward), append(all, cniForward)
 	}
 	all[0].blocks = [][]rule{jumps}
@@ -72,7 +72,7 @@ func layouts(rs policy.RuleSet, t *table) []layout {
 }
 
 // wants reports whether any rule must be in the chain.
-func (l *layout) wants() bool { return len(l.blocks)+len(l.anywhere)+len(l.last) > 0 }
+func (l *layout) hasRules() bool { return len(l.blocks)+len(l.unordered)+len(l.last) > 0 }
 
 func (l *layout) addBlock(rules []rule) {
 	if len(rules) > 0 {
@@ -82,7 +82,7 @@ func (l *layout) addBlock(rules []rule) {
 
 // surplus returns the rules that must not be there. What is accepted where nobody is
 // left who forwards, but others are, goes with the bridge.
-func (l layout) surplus() []rule {
+func (l layout) forbidden() []rule {
 	var rules []rule
 	for _, b := range l.bridges {
 		b.Forwarded = true

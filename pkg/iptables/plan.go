@@ -16,23 +16,23 @@ type change struct {
 	chain string
 	rule  rule
 
-	present int    // copies of the rule that are there, and go first
-	why     string // what is wrong; empty for a rule that only moves along
+	copies int    // copies of the rule that are there, and go first
+	reason string // what is wrong; empty for a rule that only moves along
 }
 
 type op int
 
 const (
-	newChain op = iota
-	insert      // at the head of the chain
-	appendTo    // at its end
-	remove
+	newChain   op = iota
+	insertRule    // at the head of the chain
+	appendRule    // at its end
+	deleteRule
 	deleteChain
 )
 
 // copies returns how many of the rule the change leaves.
-func (c change) copies() int {
-	if c.op == insert || c.op == appendTo {
+func (c change) adds() int {
+	if c.op == insertRule || c.op == appendRule {
 		return 1
 	}
 	return 0
@@ -41,18 +41,18 @@ func (c change) copies() int {
 // difference says what is wrong with a table before the change.
 func (c change) difference(f policy.Family) error {
 	if c.op == newChain {
-		return fmt.Errorf("%s: %s: %s", f, c.why, c.chain)
+		return fmt.Errorf("%s: %s: %s", f, c.reason, c.chain)
 	}
-	return fmt.Errorf("%s: %s: -A %s %s", f, c.why, c.chain, c.rule)
+	return fmt.Errorf("%s: %s: -A %s %s", f, c.reason, c.chain, c.rule)
 }
 
 // plan is a list of changes that are made all or none.
 type plan []change
 
-func (p *plan) remove(t *table, chain string, rules ...rule) {
+func (p *plan) deleteRules(t *table, chain string, rules ...rule) {
 	for _, r := range rules {
 		if n := t.count(chain, r); n > 0 {
-			*p = append(*p, change{remove, chain, r, n, ""})
+			*p = append(*p, change{deleteRule, chain, r, n, ""})
 		}
 	}
 }
@@ -85,18 +85,18 @@ func (p plan) lines() []string {
 		}
 	}
 	for _, c := range p {
-		for range c.present {
+		for range c.copies {
 			lines = append(lines, "-D "+c.chain+" "+string(c.rule))
 		}
 	}
 	for _, c := range slices.Backward(p) {
-		if c.op == insert {
+		if c.op == insertRule {
 			lines = append(lines, "-I "+c.chain+" "+string(c.rule))
 		}
 	}
 	for _, c := range p {
 		switch c.op {
-		case appendTo:
+		case appendRule:
 			lines = append(lines, "-A "+c.chain+" "+string(c.rule))
 		case deleteChain:
 			lines = append(lines, "-X "+c.chain)
@@ -107,7 +107,7 @@ func (p plan) lines() []string {
 
 // what returns the plan's commands, parted into those that add something and those
 // that remove something. A rule that moves is among both.
-func (p plan) what() (added, removed []string) {
+func (p plan) steps() (added, removed []string) {
 	for _, line := range p.lines() {
 		if strings.HasPrefix(line, "-D ") || strings.HasPrefix(line, "-X ") {
 			removed = append(removed, line)

@@ -27,7 +27,7 @@ type programs struct {
 }
 
 // names are those that PATH is searched for.
-var names = map[policy.Family]programs{
+var programNames = map[policy.Family]programs{
 	policy.IPv4: {"iptables", "iptables-restore"},
 	policy.IPv6: {"ip6tables", "ip6tables-restore"},
 }
@@ -36,17 +36,17 @@ var names = map[policy.Family]programs{
 // beside the list program first: were one of the two the legacy variant and the
 // other not, they would work on different tables and no rule would ever be seen
 // again.
-func find(f policy.Family) (programs, error) {
-	list, err := exec.LookPath(names[f].list)
+func findPrograms(f policy.Family) (programs, error) {
+	list, err := exec.LookPath(programNames[f].list)
 	if err != nil {
-		return programs{}, notInstalled(names[f].list, f)
+		return programs{}, notInstalled(programNames[f].list, f)
 	}
-	restore := filepath.Join(filepath.Dir(list), names[f].restore)
+	restore := filepath.Join(filepath.Dir(list), programNames[f].restore)
 	if _, err := exec.LookPath(restore); err == nil {
 		return programs{list, restore}, nil
 	}
-	if restore, err = exec.LookPath(names[f].restore); err != nil {
-		return programs{}, notInstalled(names[f].restore, f)
+	if restore, err = exec.LookPath(programNames[f].restore); err != nil {
+		return programs{}, notInstalled(programNames[f].restore, f)
 	}
 	if variant(list) != variant(restore) {
 		return programs{}, fmt.Errorf("%s is %s and %s is %s: they work on different tables", list, variant(list), restore, variant(restore))

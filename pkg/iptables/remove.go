@@ -10,19 +10,19 @@ import (
 )
 
 // shared are the chains that hold what bridges and addresses have of their own.
-var shared = []string{chainCNIForward, chainPublished, chainStage1, chainStage2}
+var variableChains = []string{chainCNIForward, chainPublished, chainStage1, chainStage2}
 
 // present returns the changes that take a rule set of one family out of a
 // table: of its bridges whatever they can have, in any policy. The stages, and the
 // chains of published ports, go with their last bridge; CNI-FORWARD and the
 // operator's chain stay.
-func present(t *table, rs policy.RuleSet) plan {
+func planRemove(t *table, rs policy.RuleSet) plan {
 	own := ownRules(rs)
 	var p plan
-	for _, chain := range shared {
-		p.remove(t, chain, own[chain]...)
+	for _, chain := range variableChains {
+		p.deleteRules(t, chain, own[chain]...)
 	}
-	return p.withoutEmpty(t)
+	return p.withoutUnusedChains(t)
 }
 
 // ownRules returns, by chain, the rules that are a rule set's alone: of its
@@ -41,54 +41,54 @@ func ownRules(rs policy.RuleSet) map[string][]rule {
 }
 
 // group is chains that come and go together.
-type group struct {
-	chains []string
-	jump   rule            // of FORWARD, to the first of them
-	filler func(rule) bool // what they have without any bridge
+type chainGroup struct {
+	chains     []string
+	jump       rule            // of FORWARD, to the first of them
+	isConstant func(rule) bool // what they have without any bridge
 }
 
 var (
-	stages = group{[]string{chainStage1, chainStage2}, jumpStage1, func(r rule) bool { return r.key() == stageReturn.key() }}
-	ports  = group{[]string{chainPublished, chainAccept}, jumpPublished, func(r rule) bool {
+	isolationChains = chainGroup{[]string{chainStage1, chainStage2}, jumpStage1, func(r rule) bool { return r.key() == stageReturn.key() }}
+	publishedChains = chainGroup{[]string{chainPublished, chainAccept}, jumpPublished, func(r rule) bool {
 		return r.key() == acceptAll.key() || !notAdminJump(r)
 	}}
 )
 
 // withoutEmpty returns the plan with what deletes the groups that it empties.
-func (p plan) withoutEmpty(t *table) plan {
-	return slices.Concat(p, p.deletion(t, stages), p.deletion(t, ports))
+func (p plan) withoutUnusedChains(t *table) plan {
+	return slices.Concat(p, p.deleteGroup(t, isolationChains), p.deleteGroup(t, publishedChains))
 }
 
 // deletion returns the changes that delete a group's chains, if the plan leaves
 // nothing else in them and nobody else jumps to them. A chain is not flushed but
 // emptied rule by rule: should another program have put one into it meanwhile,
 // deleting the chain fails, and with it all of the transaction.
-func (p plan) deletion(t *table, g group) plan {
+func (p plan) deleteGroup(t *table, g chainGroup) plan {
 	left := 0
 	for _, chain := range g.chains {
-		if !t.chains[chain] || t.referred[chain] {
+		if !t.chains[chain] || t.referenced[chain] {
 			return nil
 		}
 	}
-	for _, chain := range written {
+	for _, chain := range writtenChains {
 		for _, r := range t.rules[chain].list {
-			if g.isHeldBy(chain, r) {
+			if g.isUsedBy(chain, r) {
 				left++
 			}
 		}
 	}
 	for _, c := range p {
-		if g.isHeldBy(c.chain, c.rule) {
-			left += c.copies() - c.present
+		if g.isUsedBy(c.chain, c.rule) {
+			left += c.adds() - c.copies
 		}
 	}
 	if left > 0 {
 		return nil
 	}
 	var more plan
-	more.remove(t, chainForward, g.jump)
+	more.deleteRules(t, chainForward, g.jump)
 	for _, chain := range g.chains {
-		more.remove(t, chain, t.those(chain, g.fillers(t.rules[chain].list))...)
+		more.deleteRules(t, chain, t.present(chain, g.constants(t.rules[chain].list))...)
 	}
 	for _, chain := range g.chains {
 		more = append(more, change{op: deleteChain, chain: chain})
@@ -97,10 +97,10 @@ func (p plan) deletion(t *table, g group) plan {
 }
 
 // fillers returns those of some rules that the chains have in any case.
-func (g group) fillers(rules []rule) []rule {
+func (g chainGroup) constants(rules []rule) []rule {
 	var found []rule
 	for _, r := range rules {
-		if g.filler(r) {
+		if g.isConstant(r) {
 			found = append(found, r)
 		}
 	}
@@ -109,9 +109,9 @@ func (g group) fillers(rules []rule) []rule {
 
 // isHeldBy reports whether a rule is a reason to keep the chains: one in them that
 // is more than they have in any case, or another's that leads to them.
-func (g group) isHeldBy(chain string, r rule) bool {
+func (g chainGroup) isUsedBy(chain string, r rule) bool {
 	if slices.Contains(g.chains, chain) {
-		return !g.filler(r)
+		return !g.isConstant(r)
 	}
 	if !strings.Contains(string(r), g.chains[0]) && !strings.Contains(string(r), g.chains[1]) {
 		return false

@@ -17,8 +17,8 @@ import (
 func TestRemoval(t *testing.T) {
 	t.Parallel()
 	host := newFakeTable("")
-	bring(t, host, sample())
-	for _, line := range others[:4] {
+	applyTo(t, host, sample())
+	for _, line := range foreignLines[:4] {
 		if err := host.command(line); err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestRemoval(t *testing.T) {
 		rs.Addresses = slices.DeleteFunc(rs.Addresses, func(p netip.Prefix) bool {
 			return p.Addr().As4()[1] != b[2]-'0'
 		})
-		p := present(parse(t, host.list()), rs)
+		p := planRemove(parse(t, host.list()), rs)
 		if err := host.restore(p.script()); err != nil {
 			t.Fatalf("%s: %v", b, err)
 		}
@@ -52,10 +52,10 @@ func TestRemoval(t *testing.T) {
 }
 
 // TestStagesStay keeps the stages while anybody else uses them.
-func TestStagesStay(t *testing.T) {
+func TestUsedStagesStay(t *testing.T) {
 	t.Parallel()
 	for name, line := range map[string]string{
-		"a bridge of another's":     others[4],
+		"a bridge of another's":     foreignLines[4],
 		"a rule in stage 2":         "-A CNI-ISOLATION-STAGE-2 -o lan0 -j DROP",
 		"a jump from FORWARD":       "-A FORWARD -i x -j CNI-ISOLATION-STAGE-1",
 		"a jump from another chain": "-A CNI-ADMIN -i x -j CNI-ISOLATION-STAGE-1",
@@ -63,11 +63,11 @@ func TestStagesStay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			host := newFakeTable("")
-			bring(t, host, sample())
+			applyTo(t, host, sample())
 			if err := host.command(line); err != nil {
 				t.Fatal(err)
 			}
-			if err := host.restore(present(parse(t, host.list()), sample()).script()); err != nil {
+			if err := host.restore(planRemove(parse(t, host.list()), sample()).script()); err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Contains(host.order, chainStage1) || !strings.Contains(host.list(), strings.SplitN(line, " ", 3)[2]) {

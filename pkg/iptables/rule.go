@@ -57,7 +57,7 @@ func (r rule) value(options ...string) string {
 // endsOpen reports whether the rule lets every packet out of its chain, so that
 // what stands behind it drops nothing: it looks at no property of the packet,
 // and accepts it or goes on behind the chain.
-func (r rule) endsOpen() bool {
+func (r rule) letsAllOut() bool {
 	option := ""
 	for word, starts := range words(string(r)) {
 		if starts {

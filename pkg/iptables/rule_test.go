@@ -92,7 +92,7 @@ func TestEndsOpen(t *testing.T) {
 		`-m comment --comment "-j ACCEPT" -j X`:  false,
 		`-s 0.0.0.0/1 -m comment --comment "-j"`: false,
 	} {
-		if got := rule(line).endsOpen(); got != want {
+		if got := rule(line).letsAllOut(); got != want {
 			t.Errorf("%s: got %t", line, got)
 		}
 	}
@@ -113,7 +113,7 @@ func TestParseTable(t *testing.T) {
 	if want := []string{"DROP", "X"}; !slices.Equal(targets, want) {
 		t.Errorf("a comment was read as a rule: got targets %q, want %q", targets, want)
 	}
-	if !got.chains["X"] || len(got.referred) > 0 {
+	if !got.chains["X"] || len(got.referenced) > 0 {
 		t.Errorf("got %+v", got)
 	}
 	for _, bad := range []string{"", "-N FORWARDS", "Segmentation fault", "-A", "-N ", "-Z FORWARD", "-A FORWARD --comment \"x", "\x00"} {

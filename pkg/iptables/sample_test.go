@@ -30,7 +30,7 @@ func sample() policy.RuleSet {
 
 // others are rules that are not the plugin's, and stay in their order whatever
 // it does.
-var others = []string{
+var foreignLines = []string{
 	"-N DOCKER-USER",
 	"-A FORWARD -j DOCKER-USER",
 	"-A FORWARD -i lan0 -j ACCEPT",
@@ -57,13 +57,13 @@ func mustParse(listing string) *table {
 }
 
 // bring makes a table hold a rule set and fails if the kernel would refuse.
-func bring(t *testing.T, f *fakeTable, rs policy.RuleSet) {
+func applyTo(t *testing.T, f *fakeTable, rs policy.RuleSet) {
 	t.Helper()
-	p := missing(parse(t, f.list()), rs)
+	p := planApply(parse(t, f.list()), rs)
 	if err := f.restore(p.script()); err != nil {
 		t.Fatalf("%v in\n%s", err, p.script())
 	}
-	if rest := missing(parse(t, f.list()), rs); len(rest) > 0 {
+	if rest := planApply(parse(t, f.list()), rs); len(rest) > 0 {
 		t.Fatalf("still missing in\n%s\n%s", f.list(), rest.script())
 	}
 }

@@ -55,8 +55,8 @@ func (s *Snapshot) check(rs policy.RuleSet, tolerant bool) error {
 		if f == nil {
 			return fmt.Errorf("%s: the table was not read", name)
 		}
-		for _, c := range missing(f.table, rs.In(name)) {
-			if c.why != "" && !(tolerant && c.op == remove) {
+		for _, c := range planApply(f.table, rs.In(name)) {
+			if c.reason != "" && !(tolerant && c.op == deleteRule) {
 				return c.difference(name)
 			}
 		}
@@ -80,7 +80,7 @@ func (s *Snapshot) DropsSameBridge(bridge string) bool {
 // read. After an error, Rollback undoes what was written.
 func (s *Snapshot) Apply(rs policy.RuleSet, _ []string) error {
 	return s.each(func(f *family) error {
-		return f.make(func(t *table) plan { return missing(t, rs.In(f.name)) })
+		return f.apply(func(t *table) plan { return planApply(t, rs.In(f.name)) })
 	})
 }
 
@@ -96,7 +96,7 @@ func (s *Snapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
 			return err
 		}
 		before := f.before
-		return f.make(func(now *table) plan { return undo(before, now, rs, keepIsolation) })
+		return f.apply(func(now *table) plan { return planRollback(before, now, rs, keepIsolation) })
 	})
 }
 
@@ -104,7 +104,7 @@ func (s *Snapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
 // read. What is not there is no error.
 func (s *Snapshot) Remove(rs policy.RuleSet) error {
 	return s.each(func(f *family) error {
-		return f.make(func(t *table) plan { return present(t, rs.In(f.name)) })
+		return f.apply(func(t *table) plan { return planRemove(t, rs.In(f.name)) })
 	})
 }
 

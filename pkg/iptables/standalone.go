@@ -12,11 +12,11 @@ import (
 // commentFormer is that of the plugin isolation, which stood by itself until
 // upstream's firewall took it in. It wrote to the same chains and never removed
 // anything.
-const commentFormer = "CNI isolation plugin rules"
+const commentStandalone = "CNI isolation plugin rules"
 
 // formerToStage2 is all that it wrote of a bridge in stage 1.
-func formerToStage2(bridge string) rule {
-	return rule("-i " + bridge + " ! -o " + bridge + " " + comment(commentFormer) + "-j " + chainStage2)
+func standaloneToStage2(bridge string) rule {
+	return rule("-i " + bridge + " ! -o " + bridge + " " + comment(commentStandalone) + "-j " + chainStage2)
 }
 
 // Isolated returns the bridges that rules of a plugin isolate: this one's,
@@ -27,7 +27,7 @@ func (s *Snapshot) Isolated() []policy.Bridge {
 	for _, name := range s.Families().List() {
 		t := s.families[name].table
 		for _, r := range t.rules[chainStage1].list {
-			bridge := r.isolates()
+			bridge := r.isolatedBridge()
 			if bridge == "" {
 				continue
 			}
@@ -43,12 +43,12 @@ func (s *Snapshot) Isolated() []policy.Bridge {
 }
 
 // isolates returns the bridge whose rule in stage 1 it is.
-func (r rule) isolates() string {
+func (r rule) isolatedBridge() string {
 	bridge := r.value("-i")
 	if policy.CheckInterface(bridge) != nil {
 		return ""
 	}
-	for _, known := range []rule{toStage2(bridge, policy.SameBridge), toStage2(bridge, policy.Isolated), formerToStage2(bridge)} {
+	for _, known := range []rule{toStage2(bridge, policy.SameBridge), toStage2(bridge, policy.Isolated), standaloneToStage2(bridge)} {
 		if r.key() == known.key() {
 			return bridge
 		}
@@ -66,19 +66,19 @@ func policyOf(t *table, bridge string) policy.IngressPolicy {
 // RemoveForeign removes all rules of the former plugin. Whatever they isolate must
 // be isolated by others by then.
 func (s *Snapshot) RemoveForeign() error {
-	return s.each(func(f *family) error { return f.make(former) })
+	return s.each(func(f *family) error { return f.apply(planRemoveForeign) })
 }
 
-func former(t *table) plan {
+func planRemoveForeign(t *table) plan {
 	var p plan
 	for _, chain := range []string{chainForward, chainStage1, chainStage2} {
 		var its []rule
 		for _, r := range t.rules[chain].list {
-			if r.value("--comment") == commentFormer {
+			if r.value("--comment") == commentStandalone {
 				its = append(its, r)
 			}
 		}
-		p.remove(t, chain, t.those(chain, its)...)
+		p.deleteRules(t, chain, t.present(chain, its)...)
 	}
-	return p.withoutEmpty(t)
+	return p.withoutUnusedChains(t)
 }

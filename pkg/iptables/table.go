@@ -14,29 +14,29 @@ type table struct {
 	rules  map[string]*ruleList // by chain, of those that the plugin writes to
 
 	// referred are the chains that rules of chains lead to which are not the plugin's.
-	referred map[string]bool
+	referenced map[string]bool
 }
 
 // ruleList is the rules of a chain in the kernel's order.
 type ruleList struct {
-	list  []rule
-	place map[uint64]place // by key
+	list      []rule
+	positions map[uint64]position // by key
 }
 
 // place says where the first of some equal rules stands, and how many there are.
-type place struct {
+type position struct {
 	first, copies int
 }
 
 // written are the chains whose rules the plugin compares.
-var written = []string{chainForward, chainCNIForward, chainPublished, chainAccept, chainStage1, chainStage2}
+var writtenChains = []string{chainForward, chainCNIForward, chainPublished, chainAccept, chainStage1, chainStage2}
 
 // parseTable reads the output of "iptables -S". A line that it does not know is
 // an error: what is there could not be told from what is missing.
 func parseTable(output string) (*table, error) {
-	t := &table{chains: map[string]bool{}, rules: map[string]*ruleList{}, referred: map[string]bool{}}
-	for _, chain := range written {
-		t.rules[chain] = &ruleList{place: map[uint64]place{}}
+	t := &table{chains: map[string]bool{}, rules: map[string]*ruleList{}, referenced: map[string]bool{}}
+	for _, chain := range writtenChains {
+		t.rules[chain] = &ruleList{positions: map[uint64]position{}}
 	}
 	for line, whole := range statements(output) {
 		kind, rest, _ := strings.Cut(line, " ")
@@ -65,25 +65,25 @@ func (t *table) addRule(chain, text string) {
 		return
 	}
 	if strings.Contains(text, " CNI-") { // as the plugin's chains, and few of others' rules
-		t.referred[rule(text).target()] = true
+		t.referenced[rule(text).target()] = true
 	}
 }
 
 func (rl *ruleList) add(r rule) {
 	key := r.key()
-	at, known := rl.place[key]
+	at, known := rl.positions[key]
 	if !known {
 		at.first = len(rl.list)
 	}
 	at.copies++
-	rl.place[key] = at
+	rl.positions[key] = at
 	rl.list = append(rl.list, r)
 }
 
 // find returns where the first copy of a rule stands in a chain, and how many
 // there are.
 func (t *table) find(chain string, r rule) (first, copies int) {
-	at := t.rules[chain].place[r.key()]
+	at := t.rules[chain].positions[r.key()]
 	return at.first, at.copies
 }
 
@@ -95,7 +95,7 @@ func (t *table) count(chain string, r rule) int {
 
 // those returns the rules of a chain that are among some, each once, in the
 // kernel's order.
-func (t *table) those(chain string, some []rule) []rule {
+func (t *table) present(chain string, some []rule) []rule {
 	keys := map[uint64]bool{}
 	for _, r := range some {
 		keys[r.key()] = true

@@ -29,17 +29,17 @@ func TestUpstream(t *testing.T) {
 -A CNI-ISOLATION-STAGE-2 -m comment --comment "CNI firewall plugin rules (ingressPolicy: same-bridge|isolated)" -j RETURN
 `
 	denied := policy.Desired(container("br1", policy.Isolated, policy.Deny, "10.1.0.2"))
-	if p := missing(parse(t, newFakeTable(upstreams).list()), denied); len(p) > 0 {
+	if p := planApply(parse(t, newFakeTable(upstreams).list()), denied); len(p) > 0 {
 		t.Errorf("with publishedPorts deny the rules are upstream's, got changes\n%s", p.script())
 	}
 	allowed := policy.Desired(container("br1", policy.Isolated, policy.Allow, "10.1.0.2"))
-	for _, line := range missing(parse(t, newFakeTable(upstreams).list()), allowed).lines() {
+	for _, line := range planApply(parse(t, newFakeTable(upstreams).list()), allowed).lines() {
 		if !strings.Contains(line, chainPublished) || strings.HasPrefix(line, "-D") {
 			t.Errorf("the upgrade does more than add the rules of published ports: %s", line)
 		}
 	}
 	host := newFakeTable(upstreams)
-	if err := host.restore(present(parse(t, host.list()), allowed).script()); err != nil {
+	if err := host.restore(planRemove(parse(t, host.list()), allowed).script()); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(host.list(), "br1") || strings.Contains(host.list(), "10.1.0.2") {

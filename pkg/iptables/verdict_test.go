@@ -15,7 +15,7 @@ type packet struct{ in, out, redirected string }
 // is accepted, without having been dropped, and if one to a published port does
 // not pass. It follows the rules by itself, so that a mistake in the plan's idea of
 // order shows.
-func bypass(t *testing.T, host *fakeTable) {
+func checkVerdicts(t *testing.T, host *fakeTable) {
 	t.Helper()
 	for _, p := range packets() {
 		allows := map[string]string{"ORIGINAL": p.out, "REPLY": p.in}[p.redirected] // the bridge with the port
