@@ -11,11 +11,11 @@ import (
 // The chains of the filter table that the plugin writes to.
 const (
 	chainForward    = "FORWARD"
-	chainCNIForward = "CNI-FORWARD"
-	chainStage1     = "CNI-ISOLATION-STAGE-1"
-	chainStage2     = "CNI-ISOLATION-STAGE-2"
-	chainPublished  = "CNI-PUBLISHED"        // upstream does not have it,
-	chainAccept     = "CNI-PUBLISHED-ACCEPT" // nor this one
+	chainCNIForward = policy.ChainForward
+	chainPublished  = policy.ChainPublished
+	chainAccept     = policy.ChainPublishedAccept
+	chainStage1     = policy.ChainStage1
+	chainStage2     = policy.ChainStage2
 )
 
 // The comments of upstream's plugin, to the letter: its CHECK and DEL look for

@@ -5,6 +5,8 @@ package iptables
 import (
 	"fmt"
 	"strings"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
 // table is the filter table of one family as "iptables -S" lists it, reduced to
@@ -29,7 +31,7 @@ type position struct {
 }
 
 // written are the chains whose rules the plugin compares.
-var writtenChains = []string{chainForward, chainCNIForward, chainPublished, chainAccept, chainStage1, chainStage2}
+var writtenChains = append([]string{chainForward}, policy.PluginChains...)
 
 // parseTable reads the output of "iptables -S". A line that it does not know is
 // an error: what is there could not be told from what is missing.

@@ -13,12 +13,30 @@ import (
 // XT_EXTENSION_MAXNAMELEN less the terminating zero.
 const maxChainName = 28
 
-// reservedChains cannot be the operator's: jumping to them from CNI-FORWARD
-// would loop, or would not be a jump but a verdict on all traffic.
-var reservedChains = []string{
+// The plugin's own chains in the filter table of iptables. FORWARD jumps to three
+// of them.
+const (
+	ChainForward         = "CNI-FORWARD"           // accepts the addresses of containers; upstream's
+	ChainStage1          = "CNI-ISOLATION-STAGE-1" // upstream's
+	ChainStage2          = "CNI-ISOLATION-STAGE-2" // upstream's
+	ChainPublished       = "CNI-PUBLISHED"         // redirected connections
+	ChainPublishedAccept = "CNI-PUBLISHED-ACCEPT"
+)
+
+// PluginChains lists them.
+var PluginChains = []string{ChainForward, ChainStage1, ChainStage2, ChainPublished, ChainPublishedAccept}
+
+// builtinNames are the chains and targets of iptables itself.
+var builtinNames = []string{
 	"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING",
 	"ACCEPT", "DROP", "REJECT", "RETURN", "QUEUE", "NFQUEUE",
-	"CNI-FORWARD", "CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2", "CNI-PUBLISHED", "CNI-PUBLISHED-ACCEPT",
+}
+
+// isReserved reports whether a chain cannot be the operator's. CNI-FORWARD jumps
+// to the operator's chain: a jump to one of the plugin's chains could loop, and a
+// jump to a target would be a verdict on all traffic.
+func isReserved(name string) bool {
+	return slices.Contains(builtinNames, name) || slices.Contains(PluginChains, name)
 }
 
 // CheckChain returns an error that says why a name cannot be that of the admin
@@ -31,7 +49,7 @@ func CheckChain(name string) error {
 		return errors.New("is not a chain name: it may have letters, digits, '_', '.' and '-', and must not begin with '-'")
 	case len(name) > maxChainName:
 		return errors.New("is too long: a chain name has at most 28 bytes")
-	case slices.Contains(reservedChains, name):
+	case isReserved(name):
 		return errors.New("is reserved: it must be a chain of the operator's own")
 	}
 	return nil

@@ -2,7 +2,30 @@
 
 package policy
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
+
+func TestCheckChain(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"CNI-ADMIN", "a", "My_chain.1", strings.Repeat("a", 28)} {
+		if err := CheckChain(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for name, says := range map[string]string{
+		"": "is empty", "-j": "is not a chain name", "a b": "is not a chain name", "a\nb": "is not a chain name", "ä": "is not a chain name",
+		strings.Repeat("a", 29): "is too long",
+		"FORWARD":               "is reserved", "POSTROUTING": "is reserved", "ACCEPT": "is reserved", "NFQUEUE": "is reserved",
+		"CNI-FORWARD": "is reserved", "CNI-ISOLATION-STAGE-1": "is reserved", "CNI-ISOLATION-STAGE-2": "is reserved",
+		"CNI-PUBLISHED": "is reserved", "CNI-PUBLISHED-ACCEPT": "is reserved",
+	} {
+		if err := CheckChain(name); err == nil || !strings.HasPrefix(err.Error(), says) {
+			t.Errorf("%q: got error %v, want %q", name, err, says)
+		}
+	}
+}
 
 func TestCheckInterface(t *testing.T) {
 	t.Parallel()
