@@ -16,7 +16,7 @@ func planApply(t *table, rs policy.RuleSet) plan {
 	all := layouts(rs, t)
 	for _, name := range chainsOf(all, rs.AdminChains) {
 		if !t.chains[name] {
-			p = append(p, change{op: newChain, chain: name, reason: "chain is missing"})
+			p = append(p, change{op: newChain, chain: name, reason: chainMissing})
 		}
 	}
 	for _, l := range all {
@@ -36,25 +36,13 @@ func chainsOf(all []layout, adminChains []string) []string {
 	return names
 }
 
+// changes returns what makes the chain hold its layout. Forbidden rules are looked
+// for only where the chain has rules that the layout does not know.
 func (l layout) changes(t *table) plan {
-	var p plan
-	known := 0 // rules of the chain that must be there
-	limit := l.limit(t)
-	for _, block := range l.blocks {
-		more, there := l.orderBlock(t, block, limit)
-		p, known = append(p, more...), known+there
-	}
-	for _, r := range l.unordered {
-		n := t.count(l.chain, r)
-		if known += n; n == 0 {
-			p = append(p, change{appendRule, l.chain, r, 0, "rule is missing"})
-		}
-	}
-	for _, r := range l.last {
-		known += t.count(l.chain, r)
-		p = append(p, l.orderLast(t, r)...)
-	}
-	if len(l.bridges) == 0 || known == len(t.rules[l.chain].list) {
+	blocks, inBlocks := l.orderBlocks(t)
+	rest, inRest := l.appendRest(t)
+	p := slices.Concat(blocks, rest)
+	if len(l.bridges) == 0 || inBlocks+inRest == len(t.rules[l.chain].list) {
 		return p
 	}
 	return append(l.deleteForbidden(t), p...)
@@ -64,37 +52,47 @@ func (l layout) deleteForbidden(t *table) plan {
 	var p plan
 	for _, r := range l.forbidden() {
 		if n := t.count(l.chain, r); n > 0 {
-			p = append(p, change{deleteRule, l.chain, r, n, "rule contradicts the configuration"})
+			p = append(p, change{deleteRule, l.chain, r, n, contradicts})
 		}
 	}
 	return p
 }
 
-// bound returns where the first rule stands that the blocks must be ahead of.
-func (l layout) limit(t *table) int {
-	behind := l.behind
-	if behind == nil {
-		behind = rule.letsAllOut
+// orderBlocks returns what puts all blocks in order, and how many of their rules
+// the chain has.
+func (l layout) orderBlocks(t *table) (p plan, known int) {
+	limit := l.limit(t)
+	for _, block := range l.blocks {
+		more, n := l.orderBlock(t, block, limit)
+		p, known = append(p, more...), known+n
 	}
-	if at := slices.IndexFunc(t.rules[l.chain].list, behind); at >= 0 {
+	return p, known
+}
+
+// limit returns the position of the first rule that blocks must stand ahead of.
+func (l layout) limit(t *table) int {
+	follows := l.follows
+	if follows == nil {
+		follows = rule.letsAllOut
+	}
+	if at := slices.IndexFunc(t.rules[l.chain].list, follows); at >= 0 {
 		return at
 	}
 	return len(t.rules[l.chain].list)
 }
 
-// place returns what puts a block in its order and ahead of the bound. From its
-// end on, rules stay where they are as long as each stands ahead of the next
-// one; the rest of the block goes to the head of the chain. there is how many of
-// its rules the chain has.
-func (l layout) orderBlock(t *table, block []rule, limit int) (p plan, there int) {
+// orderBlock returns what puts a block in its order and ahead of the limit. From
+// the block's end on, a rule stays where it is as long as it stands ahead of the
+// next one; the rest of the block is inserted at the head of the chain.
+func (l layout) orderBlock(t *table, block []rule, limit int) (p plan, known int) {
 	for _, r := range slices.Backward(block) {
 		at, n := t.find(l.chain, r)
-		there += n
+		known += n
 		switch {
 		case n == 0:
-			p = append(p, change{insertRule, l.chain, r, 0, "rule is missing"})
+			p = append(p, change{insertRule, l.chain, r, 0, ruleMissing})
 		case at > limit:
-			p = append(p, change{insertRule, l.chain, r, n, "rule is out of place"})
+			p = append(p, change{insertRule, l.chain, r, n, outOfPlace})
 		case len(p) > 0:
 			p = append(p, change{insertRule, l.chain, r, n, ""})
 		default:
@@ -102,17 +100,33 @@ func (l layout) orderBlock(t *table, block []rule, limit int) (p plan, there int
 		}
 	}
 	slices.Reverse(p)
-	return p, there
+	return p, known
 }
 
-// placeLast returns what puts a verdict on all packets at the end of its chain.
+// appendRest returns what appends the rules that are in no block, and how many of
+// them the chain has.
+func (l layout) appendRest(t *table) (p plan, known int) {
+	for _, r := range l.unordered {
+		n := t.count(l.chain, r)
+		if known += n; n == 0 {
+			p = append(p, change{appendRule, l.chain, r, 0, ruleMissing})
+		}
+	}
+	for _, r := range l.last {
+		known += t.count(l.chain, r)
+		p = append(p, l.orderLast(t, r)...)
+	}
+	return p, known
+}
+
+// orderLast returns what puts a verdict on all packets at the end of its chain.
 func (l layout) orderLast(t *table, r rule) plan {
 	at, n := t.find(l.chain, r)
 	if n == 0 {
-		return plan{{appendRule, l.chain, r, 0, "rule is missing"}}
+		return plan{{appendRule, l.chain, r, 0, ruleMissing}}
 	}
 	if slices.ContainsFunc(t.rules[l.chain].list[at:], func(o rule) bool { return !o.letsAllOut() }) {
-		return plan{{appendRule, l.chain, r, n, "rule is out of place"}}
+		return plan{{appendRule, l.chain, r, n, outOfPlace}}
 	}
 	return nil
 }

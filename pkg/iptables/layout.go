@@ -9,98 +9,112 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// layout is what one chain must hold. Whatever else is in it stays.
+// layout is what one chain must hold. Other rules in the chain stay.
 type layout struct {
 	chain string
 
-	// blocks of rules: those of one block stand in its order, and ahead of
-	// whatever would let their packets get past them. A rule that is missing is
-	// put at the head of the chain, so that the place of a block does not depend
-	// on what others wrote meanwhile.
-	blocks [][]rule
-	behind func(rule) bool // nil: rule.endsOpen
+	// The rules of a block stand in its order, and ahead of every rule that
+	// follows reports. A missing rule is inserted at the head of the chain, so
+	// that its position does not depend on what other programs write meanwhile.
+	blocks  [][]rule
+	follows func(rule) bool // nil: rule.letsAllOut, which would bypass the block
 
-	unordered []rule // put at the end
-	last      []rule // at most one: put at the end, nothing but verdicts behind it
+	unordered []rule // any position; appended
+	last      []rule // at most one: appended, only verdicts on all packets behind it
 
-	bridges []policy.Bridge // that the chain is about: what contradicts them must not be there
+	bridges []policy.Bridge // whose unwanted rules must not be in the chain
 }
 
-// layouts returns what the chains of a table must hold for a rule set of one
-// family, in the order in which a packet meets them. A host that has the
-// isolation stages, whoever made them, keeps the jump to them ahead of everything
-// accepted, but for the published ports that are exempt from it. What forwards
-// nothing, and was not there before, needs no CNI-FORWARD. Whatever is accepted,
-// the operator's chains come first.
+// layouts returns what the chains of one family must hold for a rule set, in the
+// order in which a packet meets them. A host with isolation stages, whoever made
+// them, keeps the jump to them ahead of everything accepted; only published ports
+// pass earlier. A host that forwards nothing, and never did, needs no CNI-FORWARD.
+// Whatever is accepted, the operator's chains stand ahead of it.
 func layouts(rs policy.RuleSet, t *table) []layout {
-	forward := layout{chain: chainForward}
-	published := layout{chain: chainPublished, bridges: rs.Bridges}
+	published := bridgeLayout(chainPublished, rs)
 	accept := layout{chain: chainAccept}
-	stage1 := layout{chain: chainStage1, last: []rule{stageReturn}, bridges: rs.Bridges}
-	stage2 := layout{chain: chainStage2, last: []rule{stageReturn}, bridges: rs.Bridges}
-	cniForward := layout{chain: chainCNIForward, behind: notAdminJump}
-
-	hasStages := t.chains[chainStage1]
-	for _, b := range rs.Bridges {
-		want := bridgeRules(b)
-		published.addBlock(want.published)
-		stage1.addBlock(want.stage1)
-		stage2.addBlock(want.stage2)
-		hasStages = hasStages || b.IngressPolicy.Isolates()
-	}
-	for _, name := range rs.AdminChains {
-		cniForward.blocks = append(cniForward.blocks, []rule{jumpAdmin(name)})
-	}
-	for _, p := range rs.Addresses {
-		cniForward.unordered = append(cniForward.unordered, addressRules(p)...)
-	}
-
-	all := []layout{forward, published}
-	var jumps []rule
 	if published.hasRules() {
 		accept.blocks = [][]rule{append(adminJumps(rs, t), acceptAll)}
-		jumps, all = append(jumps, jumpPublished), append(all, accept)
 	}
-	if hasStages {
-		jumps, all = append(jumps, jumpStage1), append(all, stage1, stage2)
+	stages := stageLayouts(rs, t)
+	cniForward := addressLayout(rs)
+
+	var jumps []rule
+	for _, j := range []struct {
+		jump   rule
+		wanted bool
+	}{
+		{jumpPublished, published.hasRules()},
+		{jumpStage1, len(stages) > 0},
+		{jumpForward, cniForward.hasRules() || t.count(chainForward, jumpForward) > 0},
+	} {
+		if j.wanted {
+			jumps = append(jumps, j.jump)
+		}
 	}
-	if cniForward.hasRules() || t.count(chainForward, jumpForward) > 0 {
-		jumps, all = append(jumps, jumpForward), append(all, cniForward)
-	}
-	all[0].blocks = [][]rule{jumps}
-	return all
+	forward := layout{chain: chainForward, blocks: [][]rule{jumps}}
+	return slices.Concat([]layout{forward, published, accept}, stages, []layout{cniForward})
 }
 
-// wants reports whether any rule must be in the chain.
-func (l *layout) hasRules() bool { return len(l.blocks)+len(l.unordered)+len(l.last) > 0 }
-
-func (l *layout) addBlock(rules []rule) {
-	if len(rules) > 0 {
-		l.blocks = append(l.blocks, rules)
+// bridgeLayout returns the rules of all bridges in a chain.
+func bridgeLayout(chain string, rs policy.RuleSet) layout {
+	l := layout{chain: chain, bridges: rs.Bridges}
+	for _, b := range rs.Bridges {
+		if rules := wantedRules(chain, b); len(rules) > 0 {
+			l.blocks = append(l.blocks, rules)
+		}
 	}
+	return l
 }
 
-// surplus returns the rules that must not be there. What is accepted where nobody is
-// left who forwards, but others are, goes with the bridge.
+// stageLayouts returns the layouts of the two stages, or none where no bridge is
+// isolated and nobody made a stage.
+func stageLayouts(rs policy.RuleSet, t *table) []layout {
+	if !t.chains[chainStage1] && !slices.ContainsFunc(rs.Bridges, isolates) {
+		return nil
+	}
+	stage1, stage2 := bridgeLayout(chainStage1, rs), bridgeLayout(chainStage2, rs)
+	stage1.last, stage2.last = []rule{stageReturn}, []rule{stageReturn}
+	return []layout{stage1, stage2}
+}
+
+// addressLayout returns the layout of CNI-FORWARD.
+func addressLayout(rs policy.RuleSet) layout {
+	l := layout{chain: chainCNIForward, follows: func(r rule) bool { return !isAdminJump(r) }}
+	for _, chain := range rs.AdminChains {
+		l.blocks = append(l.blocks, []rule{jumpAdmin(chain)})
+	}
+	for _, p := range rs.Addresses {
+		l.unordered = append(l.unordered, addressRules(p)...)
+	}
+	return l
+}
+
+// hasRules reports whether the chain must hold any rule.
+func (l layout) hasRules() bool { return len(l.blocks)+len(l.unordered)+len(l.last) > 0 }
+
+// forbidden returns the rules that must not be in the chain. The accepts of
+// published ports on a bridge that forwards nothing any more are not among them:
+// they are removed with the bridge.
 func (l layout) forbidden() []rule {
 	var rules []rule
 	for _, b := range l.bridges {
 		b.Forwarded = true
-		rules = append(rules, without(everyBridgeRule(b.Name).in()[l.chain], bridgeRules(b).in()[l.chain])...)
+		rules = append(rules, unwantedRules(l.chain, b)...)
 	}
 	return rules
 }
 
-// adminJumps returns the jumps to the operator's chains of a rule set, and to those
-// that CNI-FORWARD jumps to already.
+// adminJumps returns the jumps to the operator's chains: those of the rule set,
+// and those that CNI-FORWARD has already.
 func adminJumps(rs policy.RuleSet, t *table) []rule {
 	var jumps []rule
-	for _, name := range rs.AdminChains {
-		jumps = append(jumps, jumpAdmin(name))
+	for _, chain := range rs.AdminChains {
+		jumps = append(jumps, jumpAdmin(chain))
 	}
 	for _, r := range t.rules[chainCNIForward].list {
-		// Most rules are of addresses.
-		if strings.Contains(string(r), commentAdmin) && !notAdminJump(r) && !slices.Contains(rs.AdminChains, r.target()) {
+		// Most rules are of addresses: the search costs less than the key.
+		if strings.Contains(string(r), commentAdmin) && isAdminJump(r) {
 			jumps = append(jumps, jumpAdmin(r.target()))
 		}
 	}
@@ -108,17 +122,5 @@ func adminJumps(rs policy.RuleSet, t *table) []rule {
 	return slices.Compact(jumps)
 }
 
-// notAdminJump reports whether a rule of CNI-FORWARD must stand behind the
-// operator's: all but the other jumps to such chains.
-func notAdminJump(r rule) bool { return r.key() != jumpAdmin(r.target()).key() }
-
-// without returns the rules that are not among others.
-func without(rules, others []rule) []rule {
-	var rest []rule
-	for _, r := range rules {
-		if !slices.Contains(others, r) {
-			rest = append(rest, r)
-		}
-	}
-	return rest
-}
+// isAdminJump reports whether a rule jumps to a chain of the operator's.
+func isAdminJump(r rule) bool { return r.key() == jumpAdmin(r.target()).key() }

@@ -30,7 +30,15 @@ const (
 	deleteChain
 )
 
-// copies returns how many of the rule the change leaves.
+// The reasons that CHECK gives.
+const (
+	chainMissing = "chain is missing"
+	ruleMissing  = "rule is missing"
+	outOfPlace   = "rule is out of place"
+	contradicts  = "rule contradicts the configuration"
+)
+
+// adds returns how many of the rule the change leaves.
 func (c change) adds() int {
 	if c.op == insertRule || c.op == appendRule {
 		return 1

@@ -30,8 +30,8 @@ func planRemove(t *table, rs policy.RuleSet) plan {
 func ownRules(rs policy.RuleSet) map[string][]rule {
 	own := map[string][]rule{}
 	for _, b := range rs.Bridges {
-		for chain, rules := range everyBridgeRule(b.Name).in() {
-			own[chain] = append(own[chain], rules...)
+		for _, row := range bridgeRules {
+			own[row.chain] = append(own[row.chain], row.rule(b.Name))
 		}
 	}
 	for _, p := range rs.Addresses {
@@ -50,7 +50,7 @@ type chainGroup struct {
 var (
 	isolationChains = chainGroup{[]string{chainStage1, chainStage2}, jumpStage1, func(r rule) bool { return r.key() == stageReturn.key() }}
 	publishedChains = chainGroup{[]string{chainPublished, chainAccept}, jumpPublished, func(r rule) bool {
-		return r.key() == acceptAll.key() || !notAdminJump(r)
+		return r.key() == acceptAll.key() || isAdminJump(r)
 	}}
 )
 

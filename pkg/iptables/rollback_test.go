@@ -66,7 +66,7 @@ func TestRollbackPolicy(t *testing.T) {
 						t.Fatal(err)
 					}
 					for _, chain := range []string{chainCNIForward, chainAccept} {
-						if got := parse(t, f.listing("iptables")).rules[chain].list; len(got) > 0 && notAdminJump(got[0]) {
+						if got := parse(t, f.listing("iptables")).rules[chain].list; len(got) > 0 && !isAdminJump(got[0]) {
 							t.Errorf("something is accepted ahead of the operator's chain in %s: %q", chain, got)
 						}
 					}

@@ -18,8 +18,8 @@ const (
 	chainStage2     = policy.ChainStage2
 )
 
-// The comments of upstream's plugin, to the letter: its CHECK and DEL look for
-// them, and so does whoever cleans up by hand.
+// Upstream's comments, to the letter. Upstream's CHECK and DEL look for them, and
+// so does whoever cleans up by hand.
 const (
 	commentForward   = "CNI firewall plugin rules"
 	commentAdmin     = "CNI firewall plugin admin overrides"
@@ -29,12 +29,15 @@ const (
 // commentPublished marks the rules that upstream does not have.
 const commentPublished = "CNI firewall plugin rules (publishedPorts: allow)"
 
-// commentPolicy marks the stage 1 rules of a bridge with its policy.
+// commentPolicy is upstream's comment on the stage 1 rules of a bridge.
 func commentPolicy(p policy.IngressPolicy) string {
 	return "CNI firewall plugin rules (ingressPolicy: " + string(p) + ")"
 }
 
-// The rules that a chain has once.
+// comment returns the match that carries a comment. It stands ahead of the target.
+func comment(text string) string { return `-m comment --comment "` + text + `" ` }
+
+// The rules that stand once in a chain.
 var (
 	jumpPublished = rule("-m conntrack --ctstate DNAT " + comment(commentPublished) + "-j " + chainPublished)
 	jumpStage1    = rule(comment(commentIsolation) + "-j " + chainStage1)
@@ -45,72 +48,60 @@ var (
 
 func jumpAdmin(chain string) rule { return rule(comment(commentAdmin) + "-j " + chain) }
 
-// comment returns the match that carries a comment, which stands ahead of the
-// target.
-func comment(text string) string { return `-m comment --comment "` + text + `" ` }
-
-// rulesOfBridge are the rules of one bridge, by chain, in the kernel's order.
-type rulesOfBridge struct {
-	published, stage1, stage2 []rule
-}
-
-// bridgeRules returns the rules of a bridge.
+// bridgeRules is every rule that a bridge can have, in the kernel's order.
 //
 // Published ports go by the direction of the connection, as conntrack saw it
-// begin. Towards the bridge that serves the port, a packet of the original
-// direction is accepted if that bridge allows it. So are the replies, wherever they
-// lead: the kernel has such a connection only because its first packet passed. That
-// happens ahead of the stages, in a chain that only redirected packets see: all
-// others pass no rule for it, however many bridges there are. Where the plugin
-// forwards nothing it accepts nothing, and the stages hold for all packets.
+// begin. A packet of the original direction is accepted if the bridge that it
+// leaves by allows published ports. A reply is accepted wherever it leads: the
+// kernel has such a connection only because its first packet passed. Both happen
+// ahead of the stages, in a chain that only redirected packets see: all other
+// packets pass no rule for it, however many bridges there are. Where the plugin
+// forwards nothing, it accepts nothing, and the stages hold for all packets.
 //
-// A chain's rules of one bridge need no place relative to those of another:
-// RETURN in stage 2 goes on in stage 1, where only the rules of the bridge that
-// the packet came from can match, and those stand before the jump or do nothing.
-func bridgeRules(b policy.Bridge) rulesOfBridge {
-	var r rulesOfBridge
-	isolates := b.IngressPolicy.Isolates()
-	if b.Forwarded && b.PublishedPorts == policy.Allow {
-		r.published = append(r.published, acceptPublished(b.Name))
-		if isolates {
-			r.published = append(r.published, acceptReplies(b.Name))
+// Bridges have no order among each other. RETURN in stage 2 goes on in stage 1,
+// where only rules of the bridge that the packet came from can match; those stand
+// before the jump or do nothing.
+var bridgeRules = []struct {
+	chain  string
+	rule   func(bridge string) rule
+	wanted func(policy.Bridge) bool
+}{
+	{chainPublished, acceptPublished, publishes},
+	{chainPublished, acceptReplies, func(b policy.Bridge) bool { return publishes(b) && isolates(b) }},
+	{chainStage1, dropSameBridge, hasPolicy(policy.Isolated)},
+	{chainStage1, toStage2(commentPolicy(policy.SameBridge)), hasPolicy(policy.SameBridge)},
+	{chainStage1, toStage2(commentPolicy(policy.Isolated)), hasPolicy(policy.Isolated)},
+	{chainStage2, dropToBridge, isolates},
+}
+
+func publishes(b policy.Bridge) bool { return b.Forwarded && b.PublishedPorts == policy.Allow }
+
+func isolates(b policy.Bridge) bool { return b.IngressPolicy.Isolates() }
+
+func hasPolicy(p policy.IngressPolicy) func(policy.Bridge) bool {
+	return func(b policy.Bridge) bool { return b.IngressPolicy == p }
+}
+
+// wantedRules returns the rules that a bridge must have in a chain.
+func wantedRules(chain string, b policy.Bridge) []rule {
+	var rules []rule
+	for _, row := range bridgeRules {
+		if row.chain == chain && row.wanted(b) {
+			rules = append(rules, row.rule(b.Name))
 		}
 	}
-	if b.IngressPolicy == policy.Isolated {
-		r.stage1 = append(r.stage1, dropSameBridge(b.Name))
+	return rules
+}
+
+// unwantedRules returns the rules that a bridge must not have in a chain.
+func unwantedRules(chain string, b policy.Bridge) []rule {
+	var rules []rule
+	for _, row := range bridgeRules {
+		if row.chain == chain && !row.wanted(b) {
+			rules = append(rules, row.rule(b.Name))
+		}
 	}
-	if isolates {
-		r.stage1 = append(r.stage1, toStage2(b.Name, b.IngressPolicy))
-		r.stage2 = append(r.stage2, dropToBridge(b.Name))
-	}
-	return r
-}
-
-// everyBridgeRule returns every rule that a bridge of that name can have, or
-// that upstream's plugin can have left for it.
-func everyBridgeRule(name string) rulesOfBridge {
-	return rulesOfBridge{
-		published: []rule{acceptPublished(name), acceptReplies(name)},
-		stage1:    []rule{dropSameBridge(name), toStage2(name, policy.SameBridge), toStage2(name, policy.Isolated)},
-		stage2:    []rule{dropToBridge(name)},
-	}
-}
-
-// in returns the rules by chain.
-func (r rulesOfBridge) in() map[string][]rule {
-	return map[string][]rule{chainPublished: r.published, chainStage1: r.stage1, chainStage2: r.stage2}
-}
-
-func toStage2(bridge string, p policy.IngressPolicy) rule {
-	return rule("-i " + bridge + " ! -o " + bridge + " " + comment(commentPolicy(p)) + "-j " + chainStage2)
-}
-
-func dropSameBridge(bridge string) rule {
-	return rule("-i " + bridge + " -o " + bridge + " " + comment(commentPolicy(policy.Isolated)) + "-j DROP")
-}
-
-func dropToBridge(bridge string) rule {
-	return rule("-o " + bridge + " " + comment(commentIsolation) + "-j DROP")
+	return rules
 }
 
 func acceptPublished(bridge string) rule {
@@ -125,7 +116,21 @@ func published(matches string) rule {
 	return rule(matches + " " + comment(commentPublished) + "-j " + chainAccept)
 }
 
-// addressRules forward what a container sends, and the answers to it.
+func dropSameBridge(bridge string) rule {
+	return rule("-i " + bridge + " -o " + bridge + " " + comment(commentPolicy(policy.Isolated)) + "-j DROP")
+}
+
+// toStage2 returns the function that makes a bridge's jump to stage 2.
+func toStage2(text string) func(bridge string) rule {
+	rest := " " + comment(text) + "-j " + chainStage2
+	return func(bridge string) rule { return rule("-i " + bridge + " ! -o " + bridge + rest) }
+}
+
+func dropToBridge(bridge string) rule {
+	return rule("-o " + bridge + " " + comment(commentIsolation) + "-j DROP")
+}
+
+// addressRules accept what a container sends, and the replies to it.
 func addressRules(p netip.Prefix) []rule {
 	address := p.String()
 	return []rule{

@@ -48,8 +48,8 @@ func (r rule) isolatedBridge() string {
 	if policy.CheckInterface(bridge) != nil {
 		return ""
 	}
-	for _, known := range []rule{toStage2(bridge, policy.SameBridge), toStage2(bridge, policy.Isolated), standaloneToStage2(bridge)} {
-		if r.key() == known.key() {
+	for _, text := range []string{commentPolicy(policy.SameBridge), commentPolicy(policy.Isolated), commentStandalone} {
+		if r.key() == toStage2(text)(bridge).key() {
 			return bridge
 		}
 	}
