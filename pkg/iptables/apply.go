@@ -8,9 +8,9 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// missing returns the changes that make a table hold a rule set of one family.
-// It removes only what contradicts the rule set, and no chain: should the call fail
-// in the other family, there must be one to put rules back into.
+// planApply returns the changes that make a table hold a rule set of one family. It
+// deletes only rules that contradict the rule set. It deletes no chain: if the call
+// fails in the other family, the rollback needs the chain.
 func planApply(t *table, rs policy.RuleSet) plan {
 	var p plan
 	all := layouts(rs, t)
@@ -25,7 +25,7 @@ func planApply(t *table, rs policy.RuleSet) plan {
 	return p
 }
 
-// chainsOf returns the chains that there must be.
+// chainsOf returns the chains that the table must have.
 func chainsOf(all []layout, adminChains []string) []string {
 	names := slices.Clone(adminChains)
 	for _, l := range all {

@@ -10,21 +10,23 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// crowd returns two attachments on each of n bridges.
+// attachmentsOn returns two attachments on each of n bridges.
 func attachmentsOn(n int) []policy.Attachment {
 	var all []policy.Attachment
 	for i := range n {
 		for host := range 2 {
+			address := netip.AddrFrom4([4]byte{10, byte(i / 256), byte(i), byte(2 + host)})
 			all = append(all, policy.Attachment{
-				Bridge: fmt.Sprintf("br%d", i), IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, AdminChain: "CNI-ADMIN",
-				Addresses: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i / 256), byte(i), byte(2 + host)}), 32)},
+				Bridge: fmt.Sprintf("br%d", i), AdminChain: "CNI-ADMIN",
+				IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow,
+				Addresses: []netip.Prefix{netip.PrefixFrom(address, 32)},
 			})
 		}
 	}
 	return all
 }
 
-// BenchmarkCrowded is what an ADD computes on a host with many bridges, where
+// BenchmarkCrowded measures what an ADD computes on a host with many bridges where
 // nothing is missing.
 func BenchmarkCrowded(b *testing.B) {
 	for _, n := range []int{5, 50, 500} {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package iptables keeps the rule set in the filter tables of iptables and
-// ip6tables, in the variant (nf_tables or legacy) that PATH gives.
+// ip6tables, in the variant (nf_tables or legacy) that PATH leads to.
 //
-// The traffic meant is what the host forwards between its interfaces: the rules
-// hang on FORWARD. Published ports, which are exempt from the isolation, come
-// first; then the isolation, whose jump stands ahead of the one to CNI-FORWARD, for
-// an ACCEPT there would end the packet's way before it was looked at. The
+// The rules are about traffic that the host forwards between its interfaces: they
+// hang on the chain FORWARD. Published ports come first, because they are exempt
+// from the isolation. The isolation comes next. Its jump stands ahead of the jump to
+// CNI-FORWARD, where an ACCEPT would end the packet's way before any isolation. The
 // operator's chain stands ahead of everything accepted.
 //
-// Each call reads a family's table once, compares in memory, and writes what is
-// missing in one transaction, or nothing. Adding is quick; with
-// iptables-nft every deletion waits some milliseconds for the kernel.
+// A call reads the table of a family once, compares it in memory, and writes what is
+// missing in one transaction, or nothing. Additions are quick. With iptables-nft, a
+// deletion waits some milliseconds for the kernel.
 package iptables
 
 import (
@@ -21,20 +21,19 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// Driver keeps rule sets in the filter tables of the network namespace in which the
-// process is.
+// Driver keeps rule sets in the filter tables of the process's network namespace.
 type Driver struct{}
 
 var _ policy.Driver = Driver{}
 
-// Installed is the function of that name.
+// Installed calls the function of that name.
 func (Driver) Installed(f policy.Families) (policy.Families, error) { return Installed(f) }
 
-// Read is the function of that name.
+// Read calls the function of that name.
 func (Driver) Read(f policy.Families) (policy.Snapshot, error) { return Read(f) }
 
-// Installed returns those of the families whose programs are in PATH, and an
-// error that names the programs of the others.
+// Installed returns the families whose programs are in PATH, and an error that names
+// the programs of the others.
 func Installed(families policy.Families) (policy.Families, error) {
 	var installed policy.Families
 	var errs []error
@@ -48,8 +47,9 @@ func Installed(families policy.Families) (policy.Families, error) {
 	return installed, errors.Join(errs...)
 }
 
-// Read reads the tables of families. With an error, which wraps ErrNotInstalled
-// where a family's programs are not in PATH, the Snapshot has the other families.
+// Read reads the tables of families. After an error the Snapshot has the families
+// that could be read. The error wraps ErrNotInstalled where a family's programs are
+// not in PATH.
 func Read(families policy.Families) (*Snapshot, error) {
 	s := &Snapshot{families: map[policy.Family]*family{}}
 	for _, name := range families.List() {

@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// Errors that callers tell apart.
+// Errors that callers branch on.
 var (
 	ErrNotInstalled = errors.New("not installed")
-	ErrLocked       = errors.New("another program holds the lock of the tables")
+	ErrLocked       = errors.New("another program holds the xtables lock")
 )
 
-// Error says that a program failed.
+// Error says that a program of iptables failed.
 type Error struct {
-	Program string // its path
+	Program string // path
 	Reason  string // what it wrote to stderr, or how it ended
 	err     error
 }
 
-// Error returns the program, why it failed and what it wrote.
+// Error names the program and the reason.
 func (e *Error) Error() string { return fmt.Sprintf("running %s: %s", e.Program, e.Reason) }
 
-// Unwrap returns ErrLocked, or why the program did not start.
+// Unwrap returns ErrLocked, the error of starting the program, or nil.
 func (e *Error) Unwrap() error { return e.err }
 
-// exitLocked is RESOURCE_PROBLEM in iptables: it could not get the lock.
+// exitLocked is RESOURCE_PROBLEM of iptables (xtables.h): it could not get the lock.
 const exitLocked = 4
 
 // failure returns an *Error unless the program succeeded.
@@ -38,7 +38,7 @@ func (o outcome) failure(program string) error {
 	e := &Error{Program: program, Reason: fmt.Sprintf("exit status %d", o.status.ExitStatus())}
 	switch {
 	case o.hung:
-		e.Reason = fmt.Sprintf("it hung and was ended after %s", programTimeout)
+		e.Reason = fmt.Sprintf("it hung and was killed after %s", programTimeout)
 		return e
 	case o.status.Signaled():
 		e.Reason = "signal: " + o.status.Signal().String()

@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// The test binary stands in for iptables under its names. In the directory that
-// fakeDirectory names, each program keeps its table in a file and obeys a script
-// of faults.
+// The test binary stands in for iptables under its names. Each program keeps its
+// table in a file of the directory that fakeDirectory names, and has the fault that
+// another file there names.
 const fakeDirectory = "FAKE_IPTABLES"
 
 func TestMain(m *testing.M) {
@@ -39,7 +39,7 @@ func fakeProgram(dir, program string) int {
 	case strings.HasPrefix(f, "fail"):
 		fmt.Fprintln(os.Stderr, "no memory")
 		return 3
-	case strings.HasPrefix(f, "meanwhile "): // somebody else is quicker, once
+	case strings.HasPrefix(f, "meanwhile "): // another program is quicker, once
 		_ = os.Remove(filepath.Join(dir, "fault-"+program))
 		edit(dir, family, func(t *fakeTable) error { return t.command(strings.TrimPrefix(f, "meanwhile ")) })
 	}
@@ -56,7 +56,7 @@ func fakeProgram(dir, program string) int {
 		}
 		return err
 	})
-	if string(fault) == "done, and fails" {
+	if string(fault) == "work, then fail" {
 		return 3
 	}
 	return code
@@ -79,7 +79,7 @@ func edit(dir, family string, do func(*fakeTable) error) {
 	}
 }
 
-// fake makes PATH hold nothing but programs that stand in for iptables.
+// fake is a directory of programs that stand in for iptables. PATH has no others.
 type fake struct {
 	t   *testing.T
 	dir string
@@ -128,8 +128,7 @@ func (f *fake) listing(family string) string {
 	return newFakeTable(string(text)).list()
 }
 
-// calls returns the programs that were started, in no order across families,
-// and forgets them.
+// calls returns the programs that were started, sorted, and forgets them.
 func (f *fake) calls() []string {
 	path := filepath.Join(f.dir, "calls")
 	text, _ := os.ReadFile(path)

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// fakeTable is a filter table that behaves as the kernel's does behind
-// iptables -S and iptables-restore --noflush.
+// fakeTable is a filter table that answers iptables -S and iptables-restore --noflush
+// as the kernel does.
 type fakeTable struct {
 	order []string
 	rules map[string][]string

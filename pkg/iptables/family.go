@@ -10,24 +10,24 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
+// maxAttempts is how often a plan is written before the plugin gives up on a table
+// that other programs keep changing.
+const maxAttempts = 5
+
 // family is one address family's programs and table.
 type family struct {
 	name policy.Family
 	programs
 	table  *table
-	before *table // what it was before the first write; nil while there was none
+	before *table // the table before the first write; nil without a write
 }
-
-// attempts is how often a plan is made anew because another program changed the
-// table between reading and writing.
-const maxAttempts = 5
 
 func (f *family) read() (err error) {
 	f.table, err = f.programs.read()
 	return err
 }
 
-// make writes the plan for the table, and tells of it.
+// apply makes a plan for the table, writes it, and reports it to the journal.
 func (f *family) apply(planFor func(*table) plan) error {
 	began := time.Now()
 	p, err := f.writeRetrying(planFor)
@@ -35,33 +35,35 @@ func (f *family) apply(planFor func(*table) plan) error {
 	return err
 }
 
-// attempt returns the plan that it wrote, or tried to. A transaction that fails
-// changed nothing; if the table has become another one meanwhile, so does the
-// plan, and it is tried again.
+// writeRetrying returns the last plan that it tried to write. A transaction that
+// fails changes nothing. Where the table is another one by then, another program
+// was quicker: there is a new plan, and a new attempt. Where the new plan is empty,
+// the program did its work before it failed.
 func (f *family) writeRetrying(planFor func(*table) plan) (tried plan, err error) {
-	p := planFor(f.table)
+	next := planFor(f.table)
 	for range maxAttempts {
-		if len(p) == 0 { // at once, or because of a program that did what it was told, and failed
+		if len(next) == 0 {
 			return tried, nil
 		}
-		tried = p
-		// Kept before it is known whether it succeeds: of a program that hung
-		// nobody knows what it did.
-		if f.before == nil {
-			f.before = f.table
-		}
-		err := f.write(p)
-		if err == nil {
-			return p, nil
+		tried = next
+		if err = f.writeKeeping(tried); err == nil {
+			return tried, nil
 		}
 		if readErr := f.read(); readErr != nil {
-			return p, err
+			return tried, err
 		}
-		next := planFor(f.table)
-		if next.script() == p.script() {
-			return p, err
+		if next = planFor(f.table); next.script() == tried.script() {
+			return tried, err
 		}
-		p = next
 	}
-	return p, fmt.Errorf("another program changes the table all the time: given up after %d attempts", maxAttempts)
+	return tried, fmt.Errorf("another program keeps changing the table: gave up after %d attempts", maxAttempts)
+}
+
+// writeKeeping writes a plan and keeps the table for a rollback. It keeps it first,
+// since nobody knows what a program that hung has done.
+func (f *family) writeKeeping(p plan) error {
+	if f.before == nil {
+		f.before = f.table
+	}
+	return f.write(p)
 }

@@ -12,14 +12,14 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestFaults makes each program fail in each way, in an ADD to a host that has
-// another container and in one to an empty host, and looks at what is left.
+// TestFaults makes each program fail in each way during an ADD to a host that has
+// another container, and wants the rollback to leave what was there before.
 func TestFaults(t *testing.T) {
 	bystander := policy.Desired(container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2"))
 	for _, fault := range []string{"fail", "garbage", "locked"} {
 		for _, program := range []string{"iptables", "ip6tables", "iptables-restore", "ip6tables-restore"} {
 			if fault == "garbage" && strings.HasSuffix(program, "restore") {
-				continue // it prints nothing that is read
+				continue // its output is not read
 			}
 			t.Run(fault+"/"+program, func(t *testing.T) {
 				f := newFakeDual(t)
@@ -41,18 +41,18 @@ func TestFaults(t *testing.T) {
 					t.Error(err)
 				}
 				if diff := cmp.Diff(before, f.listing("iptables")+f.listing("ip6tables")); diff != "" {
-					t.Errorf("something is left: %s", diff)
+					t.Errorf("the rollback differs from the state before: %s", diff)
 				}
 			})
 		}
 	}
 }
 
-// TestFailsDone has a program do its work and fail all the same, as one that is
-// killed at its very end does: what counts is what the kernel holds.
+// TestFailureAfterWork has a program do its work and fail, as one does that is killed
+// at its very end. What counts is what the kernel holds.
 func TestFailureAfterWork(t *testing.T) {
 	f := newFakeDual(t)
-	f.fault("iptables-restore", "done, and fails")
+	f.fault("iptables-restore", "work, then fail")
 	apply(t, dual)
 	s, err := Read(dual.Families())
 	if err != nil {
@@ -63,17 +63,18 @@ func TestFailureAfterWork(t *testing.T) {
 	}
 }
 
-// TestMeanwhile lets another program change the table between reading and
+// TestConcurrentChange has another program change the table between reading and
 // writing.
 func TestConcurrentChange(t *testing.T) {
 	const jump = `-I FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD`
 	tests := map[string]struct {
 		before, meanwhile string // listing, command
 	}{
-		"a chain of ours":        {"", "-N CNI-FORWARD"},
-		"a stage":                {"", "-N CNI-ISOLATION-STAGE-1"},
-		"a rule of its own":      {"", "-A FORWARD -j ACCEPT"},
-		"our jump, ahead of all": {"-N CNI-FORWARD\n", jump},
+		"CNI-FORWARD":             {"", "-N CNI-FORWARD"},
+		"a stage":                 {"", "-N CNI-ISOLATION-STAGE-1"},
+		"an accept at the end":    {"", "-A FORWARD -j ACCEPT"},
+		"an accept at the head":   {"", "-I FORWARD -j ACCEPT"},
+		"the jump to CNI-FORWARD": {"-N CNI-FORWARD\n", jump},
 	}
 	rs := dual.In(policy.IPv4)
 	for name, test := range tests {
@@ -93,14 +94,13 @@ func TestConcurrentChange(t *testing.T) {
 	}
 }
 
-// TestRemoveMeanwhile lets upstream's plugin isolate another bridge while the
+// TestConcurrentChangeInRemove has upstream's plugin isolate another bridge while the
 // stages are about to be deleted.
 func TestConcurrentChangeInRemove(t *testing.T) {
 	f := newFakeDual(t)
 	rs := dual.In(policy.IPv4)
 	apply(t, rs)
-	const rule = `-I CNI-ISOLATION-STAGE-2 -o br9 -m comment --comment "CNI firewall plugin rules (ingressPolicy: same-bridge|isolated)" -j DROP`
-	f.fault("iptables-restore", "meanwhile "+rule)
+	f.fault("iptables-restore", "meanwhile -I CNI-ISOLATION-STAGE-2 "+string(dropToBridge("br9")))
 	s, err := Read(policy.Families(policy.IPv4))
 	if err != nil {
 		t.Fatal(err)

@@ -14,10 +14,10 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// TestGolden compares what an empty host holds after one ADD, for each policy,
-// answer about published ports and family.
+// TestGolden compares what an empty host holds after one ADD, for each policy, each
+// value of publishedPorts and each family.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	const file = "testdata/rules.txtar"

@@ -11,7 +11,7 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// BenchmarkRender makes the changes and their script for an empty host.
+// BenchmarkRender measures the plan and its script for an empty host.
 func BenchmarkRender(b *testing.B) {
 	for _, n := range []int{5, 50, 500} {
 		b.Run(fmt.Sprintf("bridges=%d", n), func(b *testing.B) {
@@ -25,8 +25,8 @@ func BenchmarkRender(b *testing.B) {
 	}
 }
 
-// TestGrowth is about what is computed for a host with many bridges. The listings
-// are put together here, for what the fake table computes grows faster.
+// TestGrowth wants the work for a host to grow no faster than its bridges. The
+// listings are put together here, because the fake table's own work grows faster.
 func TestGrowth(t *testing.T) {
 	for name, prepare := range map[string]func(rs policy.RuleSet) func() int{
 		"parse": func(rs policy.RuleSet) func() int {
@@ -52,8 +52,8 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-// rendered returns the listing of a table that holds a rule set, in the order of
-// the layouts.
+// rendered returns the listing of a table that holds a rule set, in the order of the
+// layouts.
 func rendered(rs policy.RuleSet) string {
 	var text strings.Builder
 	text.WriteString(newFakeTable("").list())

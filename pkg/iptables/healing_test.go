@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestHealing damages the chains in random ways and expects one plan to put all
-// right: nothing missing, nothing of others lost or reordered.
+// TestHealing damages the chains at random and wants one plan to repair them: no rule
+// of the plugin is missing, and no rule of others is lost or moved.
 func TestHealing(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -34,7 +34,7 @@ func TestHealing(t *testing.T) {
 	}
 }
 
-// damage deletes, repeats and moves rules of the chains that the plugin writes.
+// damage deletes, repeats and moves rules in the chains that the plugin writes to.
 func damage(rng *rand.Rand, host *fakeTable) {
 	for range 1 + rng.IntN(6) {
 		chain := writtenChains[rng.IntN(len(writtenChains))]
@@ -65,7 +65,7 @@ func isOurs(r string) bool {
 	return !slices.ContainsFunc(foreignLines, func(line string) bool { return strings.HasSuffix(line, " "+r) })
 }
 
-// foreign returns the rules that are not the sample's, in their order.
+// foreignRules returns the rules that are not the sample's, in their order.
 func foreignRules(host *fakeTable) map[string][]string {
 	clean := newFakeTable("")
 	for _, line := range planApply(mustParse(clean.list()), sample()).lines() {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// statements yields the lines of a listing, and whether their quotes end. A
-// comment may hold a newline, and iptables prints it as it is: such lines are
-// one statement.
+// statements yields the lines of a listing, and whether their quotes are closed. A
+// comment may contain a newline, which iptables prints as it is: such lines are one
+// statement.
 func statements(output string) iter.Seq2[string, bool] {
 	return func(yield func(string, bool) bool) {
 		for output != "" {
@@ -42,7 +42,7 @@ func endOfStatement(s string) (end int, whole bool) {
 	return len(s), !quoted
 }
 
-// escaped reports whether an odd number of backslashes stands before s[i].
+// escaped reports whether s[i] follows an odd number of backslashes.
 func escaped(s string, i int) bool {
 	n := 0
 	for n < i && s[i-1-n] == '\\' {

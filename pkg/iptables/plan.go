@@ -10,24 +10,24 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// change is one step from the table that is to the table that must be.
+// change is one step from the table as it is to the table as it must be.
 type change struct {
 	op    op
 	chain string
 	rule  rule
 
-	copies int    // copies of the rule that are there, and go first
-	reason string // what is wrong; empty for a rule that only moves along
+	copies int    // of the rule in the chain; they are deleted first
+	reason string // what is wrong; empty where a rule only moves along with others
 }
 
 type op int
 
 const (
-	newChain   op = iota
-	insertRule    // at the head of the chain
-	appendRule    // at its end
-	deleteRule
-	deleteChain
+	newChain    op = iota // -N
+	insertRule            // -I: at the head of the chain
+	appendRule            // -A: at its end
+	deleteRule            // -D
+	deleteChain           // -X
 )
 
 // The reasons that CHECK gives.
@@ -38,7 +38,7 @@ const (
 	contradicts  = "rule contradicts the configuration"
 )
 
-// adds returns how many of the rule the change leaves.
+// adds returns how many copies of the rule the change adds.
 func (c change) adds() int {
 	if c.op == insertRule || c.op == appendRule {
 		return 1
@@ -46,7 +46,7 @@ func (c change) adds() int {
 	return 0
 }
 
-// difference says what is wrong with a table before the change.
+// difference names what the change would repair.
 func (c change) difference(f policy.Family) error {
 	if c.op == newChain {
 		return fmt.Errorf("%s: %s: %s", f, c.reason, c.chain)
@@ -54,9 +54,10 @@ func (c change) difference(f policy.Family) error {
 	return fmt.Errorf("%s: %s: -A %s %s", f, c.reason, c.chain, c.rule)
 }
 
-// plan is a list of changes that are made all or none.
+// plan is a list of changes. The kernel makes all of them or none.
 type plan []change
 
+// deleteRules adds the deletion of rules, as far as the chain has them.
 func (p *plan) deleteRules(t *table, chain string, rules ...rule) {
 	for _, r := range rules {
 		if n := t.count(chain, r); n > 0 {
@@ -68,10 +69,10 @@ func (p *plan) deleteRules(t *table, chain string, rules ...rule) {
 // script returns the plan as input for iptables-restore: one transaction on the
 // filter table.
 //
-// Rules are deleted by what they say, never by number, and inserted at the head,
-// so that what others write meanwhile can turn neither into the loss of
-// another's rule or a wrong order. A chain is made with -N, because a ":" line
-// would empty one that has come into being meanwhile.
+// The script holds whatever other programs write meanwhile. It deletes rules by
+// their text, since a number could by then be that of another rule. It inserts at
+// the head of a chain, so that the order is right. It makes a chain with -N, since
+// a ":" line would empty a chain that exists by then.
 func (p plan) script() string {
 	var b strings.Builder
 	b.WriteString("*filter\n")
@@ -83,8 +84,9 @@ func (p plan) script() string {
 	return b.String()
 }
 
-// lines orders the commands: chains before what jumps to them, removals before
-// a moved rule is put back, the head of a chain from its last rule to its first.
+// lines returns the commands in an order that iptables-restore accepts: a chain is
+// made before a rule jumps to it, and a rule that moves is deleted before it is
+// inserted. The head of a chain is inserted from its last rule to its first.
 func (p plan) lines() []string {
 	var lines []string
 	for _, c := range p {
@@ -113,8 +115,8 @@ func (p plan) lines() []string {
 	return lines
 }
 
-// what returns the plan's commands, parted into those that add something and those
-// that remove something. A rule that moves is among both.
+// steps returns the commands that add something and those that remove something,
+// as the journal has them. A rule that moves is in both.
 func (p plan) steps() (added, removed []string) {
 	for _, line := range p.lines() {
 		if strings.HasPrefix(line, "-D ") || strings.HasPrefix(line, "-X ") {

@@ -13,19 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is a program that runs once. It reads and writes files in memory, so
-// that nobody has to stand by with pipes: a call of the plugin is mostly the start
-// of such programs, and os/exec starts one more, to learn of pidfds, and three
-// goroutines for each.
+// process is a program that runs once. Its standard streams are files in memory, so
+// that no goroutine has to serve pipes. A call of the plugin is mostly the start of
+// such programs; os/exec would start one more process, to learn about pidfds, and
+// three goroutines for each program.
 type process struct {
 	stdin, stdout, stderr *os.File
 
 	mu    sync.Mutex
-	pid   int  // 0 when it is reaped, and may be another's
-	ended bool // by us, for it hung
+	pid   int  // 0 once reaped: the number may be another process's
+	ended bool // killed by us, because it hung
 }
 
-// outcome is how a program ended, and what it wrote.
+// outcome is how a program ended and what it wrote.
 type outcome struct {
 	stdout, stderr string
 	status         syscall.WaitStatus
@@ -66,8 +66,8 @@ func (p *process) exec(stdin, path string, args []string) error {
 	return err
 }
 
-// memoryFile returns a file of no file system. Kernels before 6.3 do not know that
-// nothing in it is to be executed, and later ones complain if nobody says so.
+// memoryFile returns a file in memory. MFD_NOEXEC_SEAL says that nothing in it is
+// executed. Kernels since 6.3 warn without it; earlier ones refuse it.
 func memoryFile(name string) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
 	if errors.Is(err, unix.EINVAL) {
@@ -79,13 +79,14 @@ func memoryFile(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// wait waits until the program has ended, and ends it after a while.
+// wait waits until the program has ended, and kills it after the limit.
 func (p *process) wait(limit time.Duration) (outcome, error) {
 	defer p.close()
 	late := time.AfterFunc(limit, p.kill)
 	defer late.Stop()
-	// Not reaped yet, so that its pid stays its own until kill knows.
-	if err := again(func() error { return unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil) }); err != nil {
+	// WNOWAIT: until reap sets pid to 0, kill must not hit another process.
+	err := again(func() error { return unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil) })
+	if err != nil {
 		return outcome{}, err
 	}
 	o, err := p.reap()
@@ -138,8 +139,8 @@ func content(file *os.File) (string, error) {
 	return string(text[:n]), err
 }
 
-// again repeats a call that a signal interrupts: the Go runtime sends some to
-// itself.
+// again repeats a call that a signal interrupts. The Go runtime sends signals to its
+// own threads.
 func again(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, syscall.EINTR) {

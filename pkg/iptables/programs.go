@@ -13,9 +13,8 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// A program that hangs is ended after programTimeout. Waiting for the lock of
-// the tables, which only iptables-legacy has, ends first and with a better
-// message.
+// A program that hangs is killed after programTimeout. Its wait for the xtables lock,
+// which only iptables-legacy has, ends earlier and with a better message.
 const (
 	programTimeout = 40 * time.Second
 	lockTimeout    = "30" // seconds
@@ -26,16 +25,16 @@ type programs struct {
 	list, restore string
 }
 
-// names are those that PATH is searched for.
+// programNames are searched for in PATH.
 var programNames = map[policy.Family]programs{
 	policy.IPv4: {"iptables", "iptables-restore"},
 	policy.IPv6: {"ip6tables", "ip6tables-restore"},
 }
 
-// find returns the programs of a family. The restore program is looked for
-// beside the list program first: were one of the two the legacy variant and the
-// other not, they would work on different tables and no rule would ever be seen
-// again.
+// findPrograms returns the programs of a family. It looks for the restore program in
+// the directory of the list program first. If one were the legacy variant and the
+// other not, they would work on different tables: a rule that was written would
+// never be listed.
 func findPrograms(f policy.Family) (programs, error) {
 	list, err := exec.LookPath(programNames[f].list)
 	if err != nil {
@@ -49,7 +48,8 @@ func findPrograms(f policy.Family) (programs, error) {
 		return programs{}, notInstalled(programNames[f].restore, f)
 	}
 	if variant(list) != variant(restore) {
-		return programs{}, fmt.Errorf("%s is %s and %s is %s: they work on different tables", list, variant(list), restore, variant(restore))
+		return programs{}, fmt.Errorf("%s is %s and %s is %s: they work on different tables",
+			list, variant(list), restore, variant(restore))
 	}
 	return programs{list, restore}, nil
 }
@@ -58,8 +58,8 @@ func notInstalled(name string, f policy.Family) error {
 	return fmt.Errorf("%s, which %s addresses need, is %w: PATH has none", name, f, ErrNotInstalled)
 }
 
-// variant returns what a path leads to: xtables-nft-multi or
-// xtables-legacy-multi in most distributions.
+// variant returns the name of the file that a path leads to. Most distributions have
+// xtables-nft-multi and xtables-legacy-multi.
 func variant(path string) string {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
@@ -67,7 +67,7 @@ func variant(path string) string {
 	return filepath.Base(path)
 }
 
-// read returns the filter table of a family.
+// read returns the filter table.
 func (p programs) read() (*table, error) {
 	output, err := run("", p.list, "--wait", lockTimeout, "-S")
 	if err != nil {
@@ -76,7 +76,7 @@ func (p programs) read() (*table, error) {
 	return parseTable(output)
 }
 
-// write makes a plan so, all of it or nothing.
+// write carries a plan out, all of it or nothing.
 func (p programs) write(plan plan) error {
 	script := plan.script()
 	_, err := run(script, p.restore, "--noflush", "--wait", lockTimeout)
@@ -86,11 +86,11 @@ func (p programs) write(plan plan) error {
 	return err
 }
 
-// explain adds the text of the line that the program gives the number of.
+// explain returns the text of the line that the program names by number.
 func explain(reason, script string) string {
 	var n int
 	if _, after, ok := strings.Cut(reason, "line "); ok {
-		_, _ = fmt.Sscanf(after, "%d", &n) // iptables-legacy names no more than the line
+		_, _ = fmt.Sscanf(after, "%d", &n) // all that iptables-legacy says of it
 	}
 	if lines := strings.Split(script, "\n"); 0 < n && n <= len(lines) {
 		return fmt.Sprintf(" (line %d is %q)", n, lines[n-1])

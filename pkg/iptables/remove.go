@@ -9,12 +9,12 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// shared are the chains that hold what bridges and addresses have of their own.
+// variableChains hold the rules that come and go with bridges and addresses.
 var variableChains = []string{chainCNIForward, chainPublished, chainStage1, chainStage2}
 
-// present returns the changes that take a rule set of one family out of a
-// table: of its bridges whatever they can have, in any policy. The stages, and the
-// chains of published ports, go with their last bridge; CNI-FORWARD and the
+// planRemove returns the changes that remove a rule set of one family from a
+// table. Bridges lose every rule that they can have, under any policy. The stages
+// and the chains of published ports go with their last bridge; CNI-FORWARD and the
 // operator's chain stay.
 func planRemove(t *table, rs policy.RuleSet) plan {
 	own := ownRules(rs)
@@ -22,11 +22,11 @@ func planRemove(t *table, rs policy.RuleSet) plan {
 	for _, chain := range variableChains {
 		p.deleteRules(t, chain, own[chain]...)
 	}
-	return p.withoutUnusedChains(t)
+	return p.deletingUnusedChains(t)
 }
 
-// ownRules returns, by chain, the rules that are a rule set's alone: of its
-// addresses, and of its bridges in any policy.
+// ownRules returns, by chain, every rule that a rule set's bridges and addresses
+// can have.
 func ownRules(rs policy.RuleSet) map[string][]rule {
 	own := map[string][]rule{}
 	for _, b := range rs.Bridges {
@@ -40,81 +40,79 @@ func ownRules(rs policy.RuleSet) map[string][]rule {
 	return own
 }
 
-// group is chains that come and go together.
-type chainGroup struct {
+// chainPair is two chains that are made and deleted together.
+type chainPair struct {
 	chains     []string
-	jump       rule            // of FORWARD, to the first of them
-	isConstant func(rule) bool // what they have without any bridge
+	jump       rule            // from FORWARD to the first
+	isConstant func(rule) bool // whether the chains have the rule without any bridge
 }
 
 var (
-	isolationChains = chainGroup{[]string{chainStage1, chainStage2}, jumpStage1, func(r rule) bool { return r.key() == stageReturn.key() }}
-	publishedChains = chainGroup{[]string{chainPublished, chainAccept}, jumpPublished, func(r rule) bool {
-		return r.key() == acceptAll.key() || isAdminJump(r)
-	}}
+	stageChains     = chainPair{[]string{chainStage1, chainStage2}, jumpStage1, isStageReturn}
+	publishedChains = chainPair{[]string{chainPublished, chainAccept}, jumpPublished, isAccept}
 )
 
-// withoutEmpty returns the plan with what deletes the groups that it empties.
-func (p plan) withoutUnusedChains(t *table) plan {
-	return slices.Concat(p, p.deleteGroup(t, isolationChains), p.deleteGroup(t, publishedChains))
+func isStageReturn(r rule) bool { return r.key() == stageReturn.key() }
+
+func isAccept(r rule) bool { return r.key() == acceptAll.key() || isAdminJump(r) }
+
+// deletingUnusedChains returns the plan, and what deletes the chains that it leaves
+// without a use.
+func (p plan) deletingUnusedChains(t *table) plan {
+	return slices.Concat(p, p.deletePair(t, stageChains), p.deletePair(t, publishedChains))
 }
 
-// deletion returns the changes that delete a group's chains, if the plan leaves
-// nothing else in them and nobody else jumps to them. A chain is not flushed but
-// emptied rule by rule: should another program have put one into it meanwhile,
-// deleting the chain fails, and with it all of the transaction.
-func (p plan) deleteGroup(t *table, g chainGroup) plan {
-	left := 0
-	for _, chain := range g.chains {
-		if !t.chains[chain] || t.referenced[chain] {
-			return nil
-		}
-	}
-	for _, chain := range writtenChains {
-		for _, r := range t.rules[chain].list {
-			if g.isUsedBy(chain, r) {
-				left++
-			}
-		}
-	}
-	for _, c := range p {
-		if g.isUsedBy(c.chain, c.rule) {
-			left += c.adds() - c.copies
-		}
-	}
-	if left > 0 {
+// deletePair returns the changes that delete a pair of chains, or none where
+// anything uses them once the plan is done. The chains are emptied rule by rule,
+// not flushed: if another program adds a rule meanwhile, the kernel refuses to
+// delete the chain, and the transaction changes nothing.
+func (p plan) deletePair(t *table, pair chainPair) plan {
+	if !pair.canGo(t) || p.uses(t, pair) > 0 {
 		return nil
 	}
 	var more plan
-	more.deleteRules(t, chainForward, g.jump)
-	for _, chain := range g.chains {
-		more.deleteRules(t, chain, t.present(chain, g.constants(t.rules[chain].list))...)
+	more.deleteRules(t, chainForward, pair.jump)
+	for _, chain := range pair.chains {
+		more.deleteRules(t, chain, t.matching(chain, pair.isConstant)...)
 	}
-	for _, chain := range g.chains {
+	for _, chain := range pair.chains {
 		more = append(more, change{op: deleteChain, chain: chain})
 	}
 	return more
 }
 
-// fillers returns those of some rules that the chains have in any case.
-func (g chainGroup) constants(rules []rule) []rule {
-	var found []rule
-	for _, r := range rules {
-		if g.isConstant(r) {
-			found = append(found, r)
-		}
-	}
-	return found
+// canGo reports whether both chains exist, and no chain of another program jumps
+// to them.
+func (pair chainPair) canGo(t *table) bool {
+	return !slices.ContainsFunc(pair.chains, func(chain string) bool { return !t.chains[chain] || t.referenced[chain] })
 }
 
-// isHeldBy reports whether a rule is a reason to keep the chains: one in them that
-// is more than they have in any case, or another's that leads to them.
-func (g chainGroup) isUsedBy(chain string, r rule) bool {
-	if slices.Contains(g.chains, chain) {
-		return !g.isConstant(r)
+// uses counts the rules that are a reason to keep a pair after the plan.
+func (p plan) uses(t *table, pair chainPair) int {
+	n := 0
+	for _, chain := range writtenChains {
+		for _, r := range t.rules[chain].list {
+			if pair.isUsedBy(chain, r) {
+				n++
+			}
+		}
 	}
-	if !strings.Contains(string(r), g.chains[0]) && !strings.Contains(string(r), g.chains[1]) {
+	for _, c := range p {
+		if pair.isUsedBy(c.chain, c.rule) {
+			n += c.adds() - c.copies
+		}
+	}
+	return n
+}
+
+// isUsedBy reports whether a rule is a reason to keep the chains: a rule in them
+// that is not constant, or another program's jump to them.
+func (pair chainPair) isUsedBy(chain string, r rule) bool {
+	if slices.Contains(pair.chains, chain) {
+		return !pair.isConstant(r)
+	}
+	if !strings.Contains(string(r), pair.chains[0]) && !strings.Contains(string(r), pair.chains[1]) {
 		return false
 	}
-	return slices.Contains(g.chains, r.target()) && r.key() != g.jump.key()
+	return slices.Contains(pair.chains, r.target()) && r.key() != pair.jump.key()
 }

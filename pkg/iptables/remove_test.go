@@ -13,7 +13,7 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestRemoval takes the bridges out one after the other.
+// TestRemoval removes the bridges one after the other.
 func TestRemoval(t *testing.T) {
 	t.Parallel()
 	host := newFakeTable("")
@@ -51,11 +51,11 @@ func TestRemoval(t *testing.T) {
 	}
 }
 
-// TestStagesStay keeps the stages while anybody else uses them.
+// TestUsedStagesStay wants the stages to stay while another program uses them.
 func TestUsedStagesStay(t *testing.T) {
 	t.Parallel()
 	for name, line := range map[string]string{
-		"a bridge of another's":     foreignLines[4],
+		"another plugin's bridge":   foreignLines[4],
 		"a rule in stage 2":         "-A CNI-ISOLATION-STAGE-2 -o lan0 -j DROP",
 		"a jump from FORWARD":       "-A FORWARD -i x -j CNI-ISOLATION-STAGE-1",
 		"a jump from another chain": "-A CNI-ADMIN -i x -j CNI-ISOLATION-STAGE-1",

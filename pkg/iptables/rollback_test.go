@@ -13,8 +13,9 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestRollbackKeeps takes back what was forwarded and keeps what was closed.
-func TestRollbackKeeps(t *testing.T) {
+// TestRollbackKeepsIsolation wants a rollback to remove the accepts and to keep the
+// isolation.
+func TestRollbackKeepsIsolation(t *testing.T) {
 	f := newFakeDual(t)
 	f.fault("ip6tables-restore", "fail")
 	s, err := Read(dual.Families())
@@ -36,62 +37,70 @@ func TestRollbackKeeps(t *testing.T) {
 	}
 }
 
-// TestRollbackPolicy has an ADD fail that was to change a bridge's policy: the former
-// one is back, and the isolation of another bridge, which that ADD healed, stays.
+// TestRollbackPolicy has an ADD fail that was to change a bridge's policy. The policy
+// before is back. The isolation of another bridge, which that ADD repaired, stays.
 func TestRollbackPolicy(t *testing.T) {
-	ports := map[policy.PublishedPorts]policy.PublishedPorts{policy.Deny: policy.Allow, policy.Allow: policy.Deny}
+	bystander := container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2")
 	for _, change := range changes() {
-		from, to := change[0], change[1]
-		for former, latter := range ports {
-			for _, others := range [][]policy.Attachment{nil, {container("br9", policy.Isolated, policy.Allow, "10.9.0.2", "fd09::2")}} {
-				t.Run(fmt.Sprintf("%s/%s to %s/%s beside %d", from, former, to, latter, len(others)), func(t *testing.T) {
-					f := newFakeDual(t)
-					apply(t, policy.Desired(append(others, container("cni0", from, former, "10.4.0.2", "fd00::2"))...))
-					golden := f.listing("iptables")
-					damaged := slices.DeleteFunc(slices.Collect(strings.Lines(golden)), func(line string) bool {
-						return strings.HasPrefix(line, "-A CNI-ISOLATION-STAGE-1 -i br9 -o br9")
-					})
-					f.write("iptables", strings.Join(damaged, ""))
-					f.fault("ip6tables-restore", "fail")
-					own := policy.Desired(container("cni0", to, latter, "10.4.0.2", "fd00::2"))
-					s, err := Read(policy.BothFamilies)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if err := s.Apply(policy.Desired(append(others, container("cni0", to, latter, "10.4.0.2", "fd00::2"))...), nil); err == nil {
-						t.Fatal("the fault did not show")
-					}
-					f.repair("ip6tables-restore")
-					if err := s.Rollback(own, from.Isolates()); err != nil {
-						t.Fatal(err)
-					}
-					for _, chain := range []string{chainCNIForward, chainAccept} {
-						if got := parse(t, f.listing("iptables")).rules[chain].list; len(got) > 0 && !isAdminJump(got[0]) {
-							t.Errorf("something is accepted ahead of the operator's chain in %s: %q", chain, got)
-						}
-					}
-					want, got := strings.Split(golden, "\n"), strings.Split(f.listing("iptables"), "\n")
-					for _, lines := range [][]string{want, got} { // bridges have no order among each other
-						slices.SortStableFunc(lines, func(a, b string) int {
-							return strings.Compare(fmt.Sprint(strings.Contains(a, "br9")), fmt.Sprint(strings.Contains(b, "br9")))
-						})
-					}
-					if diff := cmp.Diff(want, got); diff != "" {
-						t.Error(diff)
-					}
+		for _, ports := range [][2]policy.PublishedPorts{{policy.Allow, policy.Deny}, {policy.Deny, policy.Allow}} {
+			for _, others := range [][]policy.Attachment{nil, {bystander}} {
+				before := container("cni0", change[0], ports[0], "10.4.0.2", "fd00::2")
+				after := container("cni0", change[1], ports[1], "10.4.0.2", "fd00::2")
+				t.Run(fmt.Sprintf("%s to %s beside %d", change, ports, len(others)), func(t *testing.T) {
+					testRollbackPolicy(t, others, before, after)
 				})
 			}
 		}
 	}
 }
 
-// changes are from each policy to each.
-func changes() [][2]policy.IngressPolicy {
-	var all [][2]policy.IngressPolicy
-	for _, from := range policy.IngressPolicies {
-		for _, to := range policy.IngressPolicies {
-			all = append(all, [2]policy.IngressPolicy{from, to})
+func testRollbackPolicy(t *testing.T, others []policy.Attachment, before, after policy.Attachment) {
+	t.Helper()
+	f := newFakeDual(t)
+	apply(t, policy.Desired(append(slices.Clone(others), before)...))
+	golden := f.listing("iptables")
+	damaged := slices.DeleteFunc(slices.Collect(strings.Lines(golden)), func(line string) bool {
+		return strings.HasPrefix(line, "-A CNI-ISOLATION-STAGE-1 -i br9 -o br9")
+	})
+	f.write("iptables", strings.Join(damaged, ""))
+	f.fault("ip6tables-restore", "fail")
+	s, err := Read(policy.BothFamilies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Apply(policy.Desired(append(slices.Clone(others), after)...), nil); err == nil {
+		t.Fatal("the fault did not show")
+	}
+	f.repair("ip6tables-restore")
+	if err := s.Rollback(policy.Desired(after), before.IngressPolicy.Isolates()); err != nil {
+		t.Fatal(err)
+	}
+	checkAdminFirst(t, f.listing("iptables"))
+	if diff := cmp.Diff(byBridge(golden), byBridge(f.listing("iptables"))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// checkAdminFirst wants the operator's chain ahead of everything accepted.
+func checkAdminFirst(t *testing.T, listing string) {
+	t.Helper()
+	for _, chain := range []string{chainCNIForward, chainAccept} {
+		if rules := parse(t, listing).rules[chain].list; len(rules) > 0 && !isAdminJump(rules[0]) {
+			t.Errorf("%s accepts ahead of the operator's chain: %q", chain, rules)
 		}
 	}
-	return all
+}
+
+// byBridge returns the lines of a listing, those of br9 behind all others. Bridges
+// have no order among each other.
+func byBridge(listing string) []string {
+	var own, others []string
+	for line := range strings.Lines(listing) {
+		if strings.Contains(line, "br9") {
+			others = append(others, line)
+		} else {
+			own = append(own, line)
+		}
+	}
+	return append(own, others...)
 }

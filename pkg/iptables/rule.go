@@ -9,16 +9,17 @@ import (
 	"strings"
 )
 
-// rule is one rule without its chain, as "iptables -S" prints it and
+// rule is the text of one rule without its chain, as "iptables -S" prints it and
 // iptables-restore reads it.
 type rule string
 
 var seed = maphash.MakeSeed()
 
-// key is the same for two rules that differ only in the order of their options
-// or in their quoting, which versions of iptables print differently: the sum of
-// a 64-bit hash of each option with its negation and values. On a host with a
-// million rules, two share a key with a chance of less than one in ten million.
+// key identifies a rule. Two rules that differ only in the order or the quoting of
+// their options have the same key: versions of iptables print these differently. A
+// key is the sum of a 64-bit hash of each option with its negation and values. On a
+// host with a million rules, the chance that two rules share a key is less than one
+// in ten million.
 func (r rule) key() uint64 {
 	var sum, option uint64
 	for word, starts := range words(string(r)) {
@@ -31,18 +32,18 @@ func (r rule) key() uint64 {
 	return sum + mix(option)
 }
 
-// mix spreads the bits of a number, so that a word which changes places with
-// another makes another sum: the steps are those of splitmix64.
+// mix spreads the bits of a number, so that words in another order make another sum.
+// The steps are those of splitmix64.
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
 }
 
-// target returns the chain or verdict behind -j or -g.
+// target returns the chain or verdict that -j or -g names.
 func (r rule) target() string { return r.value("-j", "-g") }
 
-// value returns the word behind the first of some options.
+// value returns the word behind the first of the options that the rule has.
 func (r rule) value(options ...string) string {
 	found := false
 	for word, starts := range words(string(r)) {
@@ -54,9 +55,9 @@ func (r rule) value(options ...string) string {
 	return ""
 }
 
-// endsOpen reports whether the rule lets every packet out of its chain, so that
-// what stands behind it drops nothing: it looks at no property of the packet,
-// and accepts it or goes on behind the chain.
+// letsAllOut reports whether the rule lets every packet out of its chain, so that no
+// rule behind it can drop one: it matches every packet, and its target is ACCEPT,
+// RETURN or a goto.
 func (r rule) letsAllOut() bool {
 	option := ""
 	for word, starts := range words(string(r)) {
@@ -72,12 +73,12 @@ func (r rule) letsAllOut() bool {
 	return option == "-g" || option == "-j" && (r.target() == "ACCEPT" || r.target() == "RETURN")
 }
 
-// words yields the words of a rule without their quotes, and whether each starts
-// an option: whether it is a "-x" or "--x", or the "!" ahead of one. What stands
-// behind --comment never does, whatever it looks like.
+// words yields the words of a rule without their quotes, and whether each starts an
+// option: a "-x", a "--x", or the "!" ahead of one. The word behind --comment never
+// starts an option, whatever it looks like.
 func words(text string) iter.Seq2[string, bool] {
 	return func(yield func(string, bool) bool) {
-		value := false // the word at hand belongs to the one before it
+		value := false // the word belongs to the one before it
 		for text = strings.TrimLeft(text, " "); text != ""; text = strings.TrimLeft(text, " ") {
 			quoted := text[0] == '"'
 			var word string
@@ -95,7 +96,8 @@ func words(text string) iter.Seq2[string, bool] {
 	}
 }
 
-// unquote returns what stands before the quote that ends s, and behind it.
+// unquote returns the text before the closing quote in s, without its backslashes,
+// and what follows the quote.
 func unquote(s string) (word, after string) {
 	end := strings.IndexAny(s, `"\`)
 	if end >= 0 && s[end] == '"' {

@@ -47,8 +47,8 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// TestKey compares rules that versions of iptables print in different ways, and
-// rules that only look alike.
+// TestKey compares rules that versions of iptables print differently, and rules that
+// only look alike.
 func TestKey(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -116,15 +116,17 @@ func TestParseTable(t *testing.T) {
 	if !got.chains["X"] || len(got.referenced) > 0 {
 		t.Errorf("got %+v", got)
 	}
-	for _, bad := range []string{"", "-N FORWARDS", "Segmentation fault", "-A", "-N ", "-Z FORWARD", "-A FORWARD --comment \"x", "\x00"} {
+	for _, bad := range []string{
+		"", "-N FORWARDS", "Segmentation fault", "-A", "-N ", "-Z FORWARD", "-A FORWARD --comment \"x", "\x00",
+	} {
 		if _, err := parseTable(bad); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
 	}
 }
 
-// FuzzWords expects that a comment is read back as it was, whatever is in it,
-// and that the options around it are told from it.
+// FuzzWords wants a comment to be read back as it was, whatever it contains, and the
+// options around it to stay options.
 func FuzzWords(f *testing.F) {
 	f.Add("plain")
 	f.Add(`it's "quoted" \ with a backslash`)
@@ -143,8 +145,8 @@ func FuzzWords(f *testing.F) {
 	})
 }
 
-// FuzzParseTable expects no panic, and nothing lost: every line is a rule, a
-// chain, a comment or an error.
+// FuzzParseTable wants no panic and no lost rule: every line is a rule, a chain, a
+// comment or an error.
 func FuzzParseTable(f *testing.F) {
 	f.Add(newFakeTable("").list())
 	f.Add("-N X\n-A FORWARD -m comment --comment \"a \\\" b\" -j X\n# c\n-A X")

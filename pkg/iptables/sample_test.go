@@ -9,7 +9,10 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-func container(bridge string, p policy.IngressPolicy, ports policy.PublishedPorts, addresses ...string) policy.Attachment {
+// container returns an attachment with addresses.
+func container(
+	bridge string, p policy.IngressPolicy, ports policy.PublishedPorts, addresses ...string,
+) policy.Attachment {
 	a := policy.Attachment{Bridge: bridge, IngressPolicy: p, PublishedPorts: ports, AdminChain: "CNI-ADMIN"}
 	for _, text := range addresses {
 		addr := netip.MustParseAddr(text)
@@ -18,7 +21,7 @@ func container(bridge string, p policy.IngressPolicy, ports policy.PublishedPort
 	return a
 }
 
-// sample is a rule set with something of everything.
+// sample returns a rule set with every kind of rule.
 func sample() policy.RuleSet {
 	return policy.Desired(
 		container("br1", policy.SameBridge, policy.Allow, "10.1.0.2", "10.1.0.3"),
@@ -28,14 +31,14 @@ func sample() policy.RuleSet {
 	).In(policy.IPv4)
 }
 
-// others are rules that are not the plugin's, and stay in their order whatever
-// it does.
+// foreignLines are rules of other programs. They stay in their order whatever the
+// plugin does.
 var foreignLines = []string{
 	"-N DOCKER-USER",
 	"-A FORWARD -j DOCKER-USER",
 	"-A FORWARD -i lan0 -j ACCEPT",
 	"-A CNI-FORWARD -s 10.9.0.2/32 -j ACCEPT",
-	"-A CNI-ISOLATION-STAGE-1 -i br9 ! -o br9 -m comment --comment \"CNI isolation plugin rules\" -j CNI-ISOLATION-STAGE-2",
+	"-A CNI-ISOLATION-STAGE-1 " + string(toStage2(commentStandalone)("br9")),
 	"-A CNI-ADMIN -s 192.0.2.1/32 -j DROP",
 }
 
@@ -56,7 +59,8 @@ func mustParse(listing string) *table {
 	return t
 }
 
-// bring makes a table hold a rule set and fails if the kernel would refuse.
+// applyTo makes a table hold a rule set. It fails where the kernel would refuse, and
+// where a second plan would not be empty.
 func applyTo(t *testing.T, f *fakeTable, rs policy.RuleSet) {
 	t.Helper()
 	p := planApply(parse(t, f.list()), rs)

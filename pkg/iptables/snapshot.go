@@ -10,9 +10,9 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// Snapshot is what the tables held when they were read. Its methods expect that no
-// other call of this plugin writes meanwhile; that other programs do is taken
-// care of.
+// Snapshot is what the tables held when they were read. The store's lock keeps other
+// calls of this plugin from writing meanwhile. Other programs may write at any time:
+// a plan that they spoil is made again.
 type Snapshot struct {
 	families map[policy.Family]*family
 }
@@ -26,7 +26,7 @@ func (s *Snapshot) Families() policy.Families {
 	return families
 }
 
-// each works on all families at once.
+// each works on all families at once and joins their errors, IPv4 first.
 func (s *Snapshot) each(do func(*family) error) error {
 	var wg sync.WaitGroup
 	var errs [2]error
@@ -41,22 +41,21 @@ func (s *Snapshot) each(do func(*family) error) error {
 	return errors.Join(errs[:]...)
 }
 
-// Check returns an error that names the first thing in which the tables differ
-// from a rule set.
+// Check returns an error that names the first difference from a rule set.
 func (s *Snapshot) Check(rs policy.RuleSet) error { return s.check(rs, false) }
 
-// CheckForeign is Check for what another plugin wrote: rules of a bridge that
-// contradict the rule set are none of its business.
+// CheckForeign is Check for rules that upstream's plugin wrote. It leaves rules of a
+// bridge behind that contradict the rule set; they are no difference.
 func (s *Snapshot) CheckForeign(rs policy.RuleSet) error { return s.check(rs, true) }
 
-func (s *Snapshot) check(rs policy.RuleSet, tolerant bool) error {
+func (s *Snapshot) check(rs policy.RuleSet, foreign bool) error {
 	for _, name := range rs.Families().List() {
 		f := s.families[name]
 		if f == nil {
-			return fmt.Errorf("%s: the table was not read", name)
+			return fmt.Errorf("%s: the filter table was not read", name)
 		}
 		for _, c := range planApply(f.table, rs.In(name)) {
-			if c.reason != "" && !(tolerant && c.op == deleteRule) {
+			if c.reason != "" && !(foreign && c.op == deleteRule) {
 				return c.difference(name)
 			}
 		}
@@ -64,8 +63,8 @@ func (s *Snapshot) check(rs policy.RuleSet, tolerant bool) error {
 	return nil
 }
 
-// DropsSameBridge reports whether a bridge's containers are kept apart by a
-// rule: whether its policy was isolated until now.
+// DropsSameBridge reports whether a rule keeps the containers of a bridge apart:
+// whether its policy was isolated until now.
 func (s *Snapshot) DropsSameBridge(bridge string) bool {
 	for _, f := range s.families {
 		if f.table.count(chainStage1, dropSameBridge(bridge)) > 0 {
@@ -75,18 +74,18 @@ func (s *Snapshot) DropsSameBridge(bridge string) bool {
 	return false
 }
 
-// Apply makes the tables hold a rule set, isolation and what is forwarded in one
-// transaction a family, whatever the call is about: all of a family's rules were
-// read. After an error, Rollback undoes what was written.
+// Apply makes the tables hold a rule set, whatever bridges the call is about. One
+// transaction a family adds both isolation and accepts, so that no packet is
+// accepted before it is isolated. After an error, Rollback undoes what was written.
 func (s *Snapshot) Apply(rs policy.RuleSet, _ []string) error {
 	return s.each(func(f *family) error {
 		return f.apply(func(t *table) plan { return planApply(t, rs.In(f.name)) })
 	})
 }
 
-// Rollback brings the addresses and bridges of a rule set back to what the tables
-// held of them before Apply. With keepIsolation, isolation that was not there
-// then stays: it should have been.
+// Rollback gives the bridges and addresses of a rule set back the rules that they
+// had before Apply. With keepIsolation, isolation that Apply had to add stays: it
+// was missing.
 func (s *Snapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
 	return s.each(func(f *family) error {
 		if f.before == nil {
@@ -100,16 +99,17 @@ func (s *Snapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
 	})
 }
 
-// Remove takes a rule set's addresses and bridges out of the tables that were
-// read. What is not there is no error.
+// Remove deletes the rules of a rule set's bridges and addresses from the tables
+// that were read. Rules that are not there are no error.
 func (s *Snapshot) Remove(rs policy.RuleSet) error {
 	return s.each(func(f *family) error {
 		return f.apply(func(t *table) plan { return planRemove(t, rs.In(f.name)) })
 	})
 }
 
-// Obstacles returns none. What drops behind an accept of iptables is not looked for.
+// Obstacles returns none. The driver does not look for what drops a packet after an
+// accept of iptables.
 func (s *Snapshot) Obstacles() policy.Obstacles { return policy.Obstacles{} }
 
-// Leftovers returns nil: rules are known by what they say, and none is left.
+// Leftovers returns nil. A rule is known by its text, so Remove leaves none.
 func (s *Snapshot) Leftovers() error { return nil }

@@ -25,7 +25,7 @@ func apply(t *testing.T, rs policy.RuleSet) {
 	}
 }
 
-// TestCalls counts the programs started, which is what a call costs.
+// TestCalls counts the programs that a call starts: they are what it costs.
 func TestCalls(t *testing.T) {
 	f := newFakeDual(t)
 	steps := []struct {
@@ -61,7 +61,8 @@ func TestNotInstalled(t *testing.T) {
 		t.Errorf("IPv4 needs no ip6tables: %v", err)
 	}
 	s, err := Read(policy.BothFamilies)
-	if !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), "ip6tables-restore, which IPv6 addresses need, is not installed") {
+	const says = "ip6tables-restore, which IPv6 addresses need, is not installed"
+	if !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), says) {
 		t.Errorf("got error %v", err)
 	}
 	if err := s.Remove(dual); err != nil {

@@ -9,32 +9,28 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// commentFormer is that of the plugin isolation, which stood by itself until
-// upstream's firewall took it in. It wrote to the same chains and never removed
-// anything.
+// commentStandalone is the comment of the standalone plugin "isolation", which
+// upstream's firewall took in. It wrote to the same chains, with a jump to stage 2
+// as all that it wrote of a bridge in stage 1. It never removed anything.
 const commentStandalone = "CNI isolation plugin rules"
 
-// formerToStage2 is all that it wrote of a bridge in stage 1.
-func standaloneToStage2(bridge string) rule {
-	return rule("-i " + bridge + " ! -o " + bridge + " " + comment(commentStandalone) + "-j " + chainStage2)
+// isolationComments are the comments that a bridge's jump to stage 2 can have.
+var isolationComments = []string{
+	commentPolicy(policy.SameBridge), commentPolicy(policy.Isolated), commentStandalone,
 }
 
-// Isolated returns the bridges that rules of a plugin isolate: this one's,
-// upstream's, or the former one's. One that sends to stage 2 is isolated, and so
-// it is to stay, whatever else is there of it.
+// Isolated returns the bridges that a plugin isolates: this one, upstream's or the
+// standalone one. A bridge that jumps to stage 2 is isolated, whatever other rules
+// it has or lacks, and is to stay so.
 func (s *Snapshot) Isolated() []policy.Bridge {
 	found := map[string]policy.Bridge{}
 	for _, name := range s.Families().List() {
 		t := s.families[name].table
-		for _, r := range t.rules[chainStage1].list {
-			bridge := r.isolatedBridge()
-			if bridge == "" {
-				continue
-			}
+		for _, bridge := range t.isolatedBridges() {
 			b := found[bridge]
 			b.Name, b.Families = bridge, b.Families.With(name)
 			if b.IngressPolicy != policy.Isolated {
-				b.IngressPolicy = policyOf(t, bridge)
+				b.IngressPolicy = t.policyOf(bridge)
 			}
 			found[bridge] = b
 		}
@@ -42,29 +38,29 @@ func (s *Snapshot) Isolated() []policy.Bridge {
 	return slices.Collect(maps.Values(found))
 }
 
-// isolates returns the bridge whose rule in stage 1 it is.
-func (r rule) isolatedBridge() string {
-	bridge := r.value("-i")
-	if policy.CheckInterface(bridge) != nil {
-		return ""
-	}
-	for _, text := range []string{commentPolicy(policy.SameBridge), commentPolicy(policy.Isolated), commentStandalone} {
-		if r.key() == toStage2(text)(bridge).key() {
-			return bridge
+// isolatedBridges returns the bridges of the jumps from stage 1 to stage 2.
+func (t *table) isolatedBridges() []string {
+	var bridges []string
+	for _, r := range t.rules[chainStage1].list {
+		bridge := r.value("-i")
+		jumps := func(text string) bool { return r.key() == toStage2(text)(bridge).key() }
+		if policy.CheckInterface(bridge) == nil && slices.ContainsFunc(isolationComments, jumps) {
+			bridges = append(bridges, bridge)
 		}
 	}
-	return ""
+	return bridges
 }
 
-func policyOf(t *table, bridge string) policy.IngressPolicy {
+// policyOf returns the policy of an isolated bridge.
+func (t *table) policyOf(bridge string) policy.IngressPolicy {
 	if t.count(chainStage1, dropSameBridge(bridge)) > 0 {
 		return policy.Isolated
 	}
 	return policy.SameBridge
 }
 
-// RemoveForeign removes all rules of the former plugin. Whatever they isolate must
-// be isolated by others by then.
+// RemoveForeign removes all rules of the standalone plugin. Other rules must
+// isolate its bridges by then.
 func (s *Snapshot) RemoveForeign() error {
 	return s.each(func(f *family) error { return f.apply(planRemoveForeign) })
 }
@@ -72,13 +68,9 @@ func (s *Snapshot) RemoveForeign() error {
 func planRemoveForeign(t *table) plan {
 	var p plan
 	for _, chain := range []string{chainForward, chainStage1, chainStage2} {
-		var its []rule
-		for _, r := range t.rules[chain].list {
-			if r.value("--comment") == commentStandalone {
-				its = append(its, r)
-			}
-		}
-		p.deleteRules(t, chain, t.present(chain, its)...)
+		p.deleteRules(t, chain, t.matching(chain, isStandalone)...)
 	}
-	return p.withoutUnusedChains(t)
+	return p.deletingUnusedChains(t)
 }
+
+func isStandalone(r rule) bool { return r.value("--comment") == commentStandalone }

@@ -10,31 +10,29 @@ import (
 )
 
 // table is the filter table of one family as "iptables -S" lists it, reduced to
-// what the plugin has to do with.
+// what the plugin needs.
 type table struct {
-	chains map[string]bool      // by name, all of them
-	rules  map[string]*ruleList // by chain, of those that the plugin writes to
-
-	// referred are the chains that rules of chains lead to which are not the plugin's.
-	referenced map[string]bool
+	chains     map[string]bool      // all chains, by name
+	rules      map[string]*ruleList // of the chains that the plugin writes to
+	referenced map[string]bool      // the chains that rules in other chains jump to
 }
 
-// ruleList is the rules of a chain in the kernel's order.
+// ruleList is the rules of one chain in the kernel's order.
 type ruleList struct {
 	list      []rule
 	positions map[uint64]position // by key
 }
 
-// place says where the first of some equal rules stands, and how many there are.
+// position is where the first of equal rules stands, and how many there are.
 type position struct {
 	first, copies int
 }
 
-// written are the chains whose rules the plugin compares.
+// writtenChains are the chains that the plugin writes to. It compares their rules.
 var writtenChains = append([]string{chainForward}, policy.PluginChains...)
 
-// parseTable reads the output of "iptables -S". A line that it does not know is
-// an error: what is there could not be told from what is missing.
+// parseTable reads the output of "iptables -S". A line that it does not know is an
+// error: a rule that could not be read would look like a missing one.
 func parseTable(output string) (*table, error) {
 	t := &table{chains: map[string]bool{}, rules: map[string]*ruleList{}, referenced: map[string]bool{}}
 	for _, chain := range writtenChains {
@@ -45,7 +43,7 @@ func parseTable(output string) (*table, error) {
 		name, text, _ := strings.Cut(rest, " ")
 		switch {
 		case !whole:
-			return nil, fmt.Errorf("no end of the quotes in the output of iptables -S: %.200q", line)
+			return nil, fmt.Errorf("unclosed quote in the output of iptables -S: %.200q", line)
 		case line == "" || line[0] == '#': // a warning of iptables-nft
 		case (kind == "-P" || kind == "-N") && name != "":
 			t.chains[name] = true
@@ -56,7 +54,7 @@ func parseTable(output string) (*table, error) {
 		}
 	}
 	if !t.chains[chainForward] {
-		return nil, fmt.Errorf("iptables -S lists no chain %s: it is no iptables, or its table is not one of a filter", chainForward)
+		return nil, fmt.Errorf("iptables -S lists no chain %s: this is not the filter table of iptables", chainForward)
 	}
 	return t, nil
 }
@@ -66,7 +64,8 @@ func (t *table) addRule(chain, text string) {
 		rules.add(rule(text))
 		return
 	}
-	if strings.Contains(text, " CNI-") { // as the plugin's chains, and few of others' rules
+	// Most rules of other programs name no chain of the plugin's: the search is quick.
+	if strings.Contains(text, " CNI-") {
 		t.referenced[rule(text).target()] = true
 	}
 }
@@ -82,30 +81,37 @@ func (rl *ruleList) add(r rule) {
 	rl.list = append(rl.list, r)
 }
 
-// find returns where the first copy of a rule stands in a chain, and how many
+// find returns the position of a rule's first copy in a chain, and how many copies
 // there are.
 func (t *table) find(chain string, r rule) (first, copies int) {
 	at := t.rules[chain].positions[r.key()]
 	return at.first, at.copies
 }
 
-// count returns how often a rule stands in a chain.
+// count returns how many copies of a rule a chain has.
 func (t *table) count(chain string, r rule) int {
 	_, copies := t.find(chain, r)
 	return copies
 }
 
-// those returns the rules of a chain that are among some, each once, in the
-// kernel's order.
-func (t *table) present(chain string, some []rule) []rule {
+// present returns those of some rules that a chain has, each once, in the kernel's
+// order.
+func (t *table) present(chain string, rules []rule) []rule {
 	keys := map[uint64]bool{}
-	for _, r := range some {
+	for _, r := range rules {
 		keys[r.key()] = true
 	}
+	return t.matching(chain, func(r rule) bool { return keys[r.key()] })
+}
+
+// matching returns the rules of a chain for which a function is true, each once,
+// in the kernel's order.
+func (t *table) matching(chain string, match func(rule) bool) []rule {
+	seen := map[uint64]bool{}
 	var found []rule
 	for _, r := range t.rules[chain].list {
-		if keys[r.key()] {
-			keys[r.key()] = false
+		if match(r) && !seen[r.key()] {
+			seen[r.key()] = true
 			found = append(found, r)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// packet is one that is forwarded: of a new connection, or, with a direction, of
-// one that the host redirected.
+// packet is a forwarded packet: of a new connection, or, with a direction, of a
+// connection that the host redirected.
 type packet struct{ in, out, redirected string }
 
 // bypass fails if a packet between two isolated bridges gets out of the stages, or
@@ -44,8 +44,8 @@ func packets() []packet {
 	return all
 }
 
-// verdict walks a packet through a chain. Empty means that the walk came to
-// CNI-FORWARD or to the end.
+// verdict walks a packet through a chain. It is empty where the walk comes to
+// CNI-FORWARD or to the end of the chain.
 func verdict(host *fakeTable, chain string, p packet) string {
 	for _, text := range host.rules[chain] {
 		if !p.matches(text) {
@@ -65,7 +65,7 @@ func verdict(host *fakeTable, chain string, p packet) string {
 	return ""
 }
 
-// matches knows of conditions what the sample's rules have.
+// matches knows the matches that the sample's rules use.
 func (p packet) matches(text string) bool {
 	for _, condition := range []struct {
 		option, word string
