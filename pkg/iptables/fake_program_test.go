@@ -42,6 +42,8 @@ func fakeProgram(dir, program string) int {
 	case strings.HasPrefix(f, "meanwhile "): // another program is quicker, once
 		_ = os.Remove(filepath.Join(dir, "fault-"+program))
 		edit(dir, family, func(t *fakeTable) error { return t.command(strings.TrimPrefix(f, "meanwhile ")) })
+	case strings.HasPrefix(f, "toggle "):
+		edit(dir, family, func(t *fakeTable) error { return t.toggle(strings.TrimPrefix(f, "toggle ")) })
 	}
 	code := 0
 	edit(dir, family, func(t *fakeTable) error {

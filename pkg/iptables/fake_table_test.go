@@ -100,3 +100,11 @@ func (f *fakeTable) command(line string) error {
 	}
 	return nil
 }
+
+// toggle makes a chain, or deletes it.
+func (f *fakeTable) toggle(chain string) error {
+	if _, exists := f.rules[chain]; exists {
+		return f.command("-X " + chain)
+	}
+	return f.command("-N " + chain)
+}

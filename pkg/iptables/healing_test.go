@@ -30,7 +30,7 @@ func TestHealing(t *testing.T) {
 		if diff := cmp.Diff(before, foreignRules(host)); diff != "" {
 			t.Fatalf("rules of others were changed: %s", diff)
 		}
-		checkVerdicts(t, host)
+		checkVerdicts(t, host, "br1", "br2", "br3")
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// TestRemoval removes the bridges one after the other.
+// TestRemoval removes the bridges one after the other. Those that are left stay
+// isolated.
 func TestRemoval(t *testing.T) {
 	t.Parallel()
 	host := newFakeTable("")
@@ -23,7 +24,8 @@ func TestRemoval(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, b := range []string{"br1", "br2", "br3", "br4"} {
+	bridges := []string{"br1", "br2", "br3", "br4"}
+	for n, b := range bridges {
 		rs := sample()
 		rs.Bridges = slices.DeleteFunc(rs.Bridges, func(x policy.Bridge) bool { return x.Name != b })
 		rs.Addresses = slices.DeleteFunc(rs.Addresses, func(p netip.Prefix) bool {
@@ -35,6 +37,9 @@ func TestRemoval(t *testing.T) {
 		}
 		if strings.Contains(host.list(), b) {
 			t.Errorf("%s is left in\n%s", b, host.list())
+		}
+		if isolated := bridges[min(n+1, 3):3]; len(isolated) > 0 {
+			checkVerdicts(t, host, isolated...)
 		}
 	}
 	want := newFakeTable(`

@@ -4,6 +4,7 @@ package iptables
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,90 @@ func TestRollbackKeepsIsolation(t *testing.T) {
 	}
 	if !strings.Contains(got, "-o cni0 -m comment") {
 		t.Errorf("no longer isolated:\n%s", got)
+	}
+}
+
+// TestRollbackHealing takes an ADD back on hosts that are damaged at random. What it
+// repaired stays; nothing that it accepted does, and its bridge is isolated only
+// where isolation is to stay.
+func TestRollbackHealing(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(3, 4))
+	added := container("br5", policy.Isolated, policy.Allow, "10.5.0.2")
+	for n := range 200 {
+		keep := n%2 == 0
+		host := newFakeTable("")
+		applyTo(t, host, sample())
+		for _, line := range foreignLines {
+			if err := host.command(line); err != nil {
+				t.Fatal(err)
+			}
+		}
+		damage(rng, host)
+		before := parse(t, host.list())
+		foreign := foreignRules(host)
+		applyTo(t, host, sample(added))
+		p := planRollback(before, parse(t, host.list()), policy.Desired(added).In(policy.IPv4), keep)
+		if err := host.restore(p.script()); err != nil {
+			t.Fatal(err)
+		}
+		checkVerdicts(t, host, "br1", "br2", "br3")
+		checkRolledBack(t, host, foreign, keep)
+	}
+}
+
+// checkRolledBack wants a host to hold nothing of br5 but the isolation that is to be
+// kept.
+func checkRolledBack(t *testing.T, host *fakeTable, foreign map[string][]string, kept bool) {
+	t.Helper()
+	var left []string
+	for line := range strings.Lines(host.list()) {
+		if strings.Contains(line, "br5") || strings.Contains(line, "10.5.0.2") {
+			left = append(left, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	var want []string
+	if kept {
+		want = []string{
+			"-A CNI-ISOLATION-STAGE-1 " + string(dropSameBridge("br5")),
+			"-A CNI-ISOLATION-STAGE-1 " + string(toStage2(commentPolicy(policy.Isolated))("br5")),
+			"-A CNI-ISOLATION-STAGE-2 " + string(dropToBridge("br5")),
+		}
+	}
+	if diff := cmp.Diff(want, left); diff != "" {
+		t.Fatalf("kept %t (-want +got):\n%s", kept, diff)
+	}
+	got := foreignRules(host)
+	for chain, rules := range got {
+		own := func(r string) bool { return strings.Contains(r, "br5") }
+		if got[chain] = slices.DeleteFunc(rules, own); len(got[chain]) == 0 {
+			delete(got, chain)
+		}
+	}
+	if diff := cmp.Diff(foreign, got); diff != "" {
+		t.Fatalf("rules of others were changed: %s", diff)
+	}
+}
+
+// TestRollbackBehindAdmin puts lost accepts of an address back, behind the operator's
+// chain.
+func TestRollbackBehindAdmin(t *testing.T) {
+	t.Parallel()
+	host := newFakeTable("")
+	applyTo(t, host, sample())
+	before := parse(t, host.list())
+	host.rules[chainCNIForward] = host.rules[chainCNIForward][:1]
+	own := policy.Desired(container("br1", policy.SameBridge, policy.Allow, "10.1.0.2")).In(policy.IPv4)
+	if err := host.restore(planRollback(before, parse(t, host.list()), own, false).script()); err != nil {
+		t.Fatal(err)
+	}
+	checkAdminFirst(t, host.list())
+	want := []string{string(jumpAdmin("CNI-ADMIN"))}
+	for _, r := range addressRules(own.Addresses[0]) {
+		want = append(want, string(r))
+	}
+	if diff := cmp.Diff(want, host.rules[chainCNIForward]); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -21,14 +21,14 @@ func container(
 	return a
 }
 
-// sample returns a rule set with every kind of rule.
-func sample() policy.RuleSet {
-	return policy.Desired(
+// sample returns a rule set with every kind of rule, and with other attachments.
+func sample(others ...policy.Attachment) policy.RuleSet {
+	return policy.Desired(append(others,
 		container("br1", policy.SameBridge, policy.Allow, "10.1.0.2", "10.1.0.3"),
 		container("br2", policy.Isolated, policy.Allow, "10.2.0.2"),
 		container("br3", policy.SameBridge, policy.Deny, "10.3.0.2"),
 		container("br4", policy.Open, policy.Allow, "10.4.0.2"),
-	).In(policy.IPv4)
+	)...).In(policy.IPv4)
 }
 
 // foreignLines are rules of other programs. They stay in their order whatever the

@@ -11,13 +11,12 @@ import (
 // connection that the host redirected.
 type packet struct{ in, out, redirected string }
 
-// bypass fails if a packet between two isolated bridges gets out of the stages, or
-// is accepted, without having been dropped, and if one to a published port does
-// not pass. It follows the rules by itself, so that a mistake in the plan's idea of
-// order shows.
-func checkVerdicts(t *testing.T, host *fakeTable) {
+// checkVerdicts fails where a packet between isolated bridges of the sample is not
+// dropped, and where a packet to a published port does not pass. It follows the
+// rules by itself, so that a mistake in the plan's idea of order shows.
+func checkVerdicts(t *testing.T, host *fakeTable, bridges ...string) {
 	t.Helper()
-	for _, p := range packets() {
+	for _, p := range packets(bridges) {
 		allows := map[string]string{"ORIGINAL": p.out, "REPLY": p.in}[p.redirected] // the bridge with the port
 		want := "DROP"
 		switch {
@@ -32,10 +31,11 @@ func checkVerdicts(t *testing.T, host *fakeTable) {
 	}
 }
 
-func packets() []packet {
+// packets returns a packet of each kind from each bridge to each.
+func packets(bridges []string) []packet {
 	var all []packet
-	for _, in := range []string{"br1", "br2", "br3"} {
-		for _, out := range []string{"br1", "br2", "br3"} {
+	for _, in := range bridges {
+		for _, out := range bridges {
 			for _, redirected := range []string{"", "ORIGINAL", "REPLY"} {
 				all = append(all, packet{in, out, redirected})
 			}
