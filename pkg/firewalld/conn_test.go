@@ -22,7 +22,7 @@ func connect(t *testing.T) (*Conn, *firewalldtest.Firewalld) {
 	t.Helper()
 	bus := firewalldtest.StartBus(t)
 	f := firewalldtest.Start(bus)
-	c := New(bus.Connect())
+	c := newConn(bus.Connect())
 	c.deadline = short
 	return c, f
 }
@@ -30,7 +30,7 @@ func connect(t *testing.T) (*Conn, *firewalldtest.Firewalld) {
 func TestRunning(t *testing.T) {
 	t.Parallel()
 	bus := firewalldtest.StartBus(t)
-	c := New(bus.Connect())
+	c := newConn(bus.Connect())
 	c.deadline = short
 	if err := c.Running(); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("with nobody on the bus: %v", err)

@@ -27,11 +27,11 @@ func Connect() (*Conn, error) {
 	if own := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); own != "" {
 		address = own
 	}
-	bus, err := dial(address, Deadline)
+	bus, err := dial(address, callDeadline)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the system bus at %s: %w", address, err)
 	}
-	return New(bus), nil
+	return newConn(bus), nil
 }
 
 // Close ends the connection.

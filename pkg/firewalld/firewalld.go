@@ -37,10 +37,10 @@ type Conn struct {
 
 // Deadline bounds every call. firewalld answers one after the other, and none
 // while it starts or reloads: half a second to some seconds.
-const Deadline = 10 * time.Second
+const callDeadline = 10 * time.Second
 
 // New returns firewalld over a connection.
-func New(bus *dbus.Conn) *Conn { return &Conn{bus, Deadline} }
+func newConn(bus *dbus.Conn) *Conn { return &Conn{bus, callDeadline} }
 
 // call calls a method, and stores what it returns.
 func (c *Conn) call(object dbus.BusObject, method string, args []any, results ...any) error {

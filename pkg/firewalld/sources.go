@@ -13,10 +13,10 @@ import (
 // Sources is what a call does about the sources of zones. Of a rule set it sees
 // to the addresses alone.
 type Sources struct {
-	conn     *Conn // nil where firewalld was not asked
-	families policy.Families
-	added    []source // that Apply may have added
-	left     []error
+	conn      *Conn // nil where firewalld was not asked
+	families  policy.Families
+	added     []source // that Apply may have added
+	leftovers []error
 }
 
 var errNotAsked = errors.New("firewalld could not be asked")
@@ -69,7 +69,7 @@ func (s *Sources) Check(rs policy.RuleSet) error {
 	for _, address := range rs.Addresses {
 		zone, err := zoneOf(address)
 		if err == nil {
-			err = misplaced(address, zone, rs.Zones[address])
+			err = difference(address, zone, rs.Zones[address])
 		}
 		if err != nil {
 			return err
@@ -79,7 +79,7 @@ func (s *Sources) Check(rs policy.RuleSet) error {
 }
 
 // misplaced returns an error where an address is not in the zone that is wanted.
-func misplaced(address netip.Prefix, zone, want string) error {
+func difference(address netip.Prefix, zone, want string) error {
 	switch {
 	case zone == "" && want == "":
 		return fmt.Errorf("firewalld: source %s is missing: it is in no zone", address)
@@ -141,7 +141,7 @@ func (s *Sources) Remove(rs policy.RuleSet) error {
 	return s.each(rs, func(zone string, address netip.Prefix) error {
 		err := s.conn.removeSource(zone, address)
 		if errors.Is(err, errMoved) {
-			s.left = append(s.left, err)
+			s.leftovers = append(s.leftovers, err)
 			return nil
 		}
 		return err
@@ -149,7 +149,7 @@ func (s *Sources) Remove(rs policy.RuleSet) error {
 }
 
 // Leftovers returns an error that says what Remove left in other zones.
-func (s *Sources) Leftovers() error { return errors.Join(s.left...) }
+func (s *Sources) Leftovers() error { return errors.Join(s.leftovers...) }
 
 // Obstacles returns ErrStrict where firewalld drops what other programs redirect to
 // the containers.

@@ -40,7 +40,7 @@ var verbs = map[string]func(s *Sources, rs policy.RuleSet) error{
 	"check":  (*Sources).Check,
 	"apply":  func(s *Sources, rs policy.RuleSet) error { return s.Apply(rs, nil) },
 	"remove": (*Sources).Remove,
-	"apply and undo": func(s *Sources, rs policy.RuleSet) error {
+	"apply and roll back": func(s *Sources, rs policy.RuleSet) error {
 		err := s.Apply(rs, nil)
 		return errors.Join(err, s.Rollback(rs, false))
 	},
@@ -67,9 +67,9 @@ func TestSources(t *testing.T) {
 			map[string]string{one: "work", two: "trusted"}, ""},
 		{"in no such zone", "apply", nil, ruleSet("nosuch", one), "firewalldZone must be one of public, trusted, work", nil, ""},
 
-		{"new", "apply and undo", nil, both, "", nil, ""},
-		{"one there", "apply and undo", map[string]string{two: "trusted"}, both, "", map[string]string{two: "trusted"}, ""},
-		{"in another zone", "apply and undo", map[string]string{one: "work"}, both, "ZONE_CONFLICT", map[string]string{one: "work"}, ""},
+		{"new", "apply and roll back", nil, both, "", nil, ""},
+		{"one there", "apply and roll back", map[string]string{two: "trusted"}, both, "", map[string]string{two: "trusted"}, ""},
+		{"in another zone", "apply and roll back", map[string]string{one: "work"}, both, "ZONE_CONFLICT", map[string]string{one: "work"}, ""},
 
 		{"there", "check", inTrusted, both, "", inTrusted, ""},
 		{"lost", "check", map[string]string{one: "trusted"}, both, `zone "trusted" lacks source fd00::2/128, which is in no zone`, map[string]string{one: "trusted"}, ""},
@@ -149,15 +149,15 @@ func TestFaults(t *testing.T) {
 		} {
 			t.Run(verb+" with "+string(fault), func(t *testing.T) {
 				t.Parallel()
-				for nth, befallen := 1, true; befallen; nth++ {
-					befallen = testFault(t, verb, do, fault, nth)
+				for nth, failed := 1, true; failed; nth++ {
+					failed = testFault(t, verb, do, fault, nth)
 				}
 			})
 		}
 	}
 }
 
-func testFault(t *testing.T, verb string, do func(*Sources, policy.RuleSet) error, fault firewalldtest.Fault, nth int) (befallen bool) {
+func testFault(t *testing.T, verb string, do func(*Sources, policy.RuleSet) error, fault firewalldtest.Fault, nth int) (failed bool) {
 	t.Helper()
 	c, f := connect(t)
 	if verb == "check" || verb == "remove" {
@@ -178,20 +178,20 @@ func testFault(t *testing.T, verb string, do func(*Sources, policy.RuleSet) erro
 	if hung := fault == firewalldtest.Hang || fault == firewalldtest.WorkHang; hung != errors.Is(err, ErrNoAnswer) {
 		t.Errorf("call %d: %v", nth, err)
 	}
-	if verb == "apply and undo" {
-		testUndone(t, f, fault, nth)
+	if verb == "apply and roll back" {
+		testRolledBack(t, f, fault, nth)
 	}
 	return true
 }
 
-// testUndone wants nothing to be left of an Apply that failed at its nth call.
-func testUndone(t *testing.T, f *firewalldtest.Firewalld, fault firewalldtest.Fault, nth int) {
+// testRolledBack wants nothing to be left of an Apply that failed at its nth call.
+func testRolledBack(t *testing.T, f *firewalldtest.Firewalld, fault firewalldtest.Fault, nth int) {
 	t.Helper()
 	switch fault {
 	case firewalldtest.Drop, firewalldtest.WorkDrop, firewalldtest.Exit:
 		return // there is nobody to take it back from
 	}
-	if undoing := nth > len(both.Addresses); undoing {
+	if inRollback := nth > len(both.Addresses); inRollback {
 		return // the call that failed took back
 	}
 	if left := f.Sources(); len(left) > 0 {
@@ -199,7 +199,7 @@ func testUndone(t *testing.T, f *firewalldtest.Firewalld, fault firewalldtest.Fa
 	}
 }
 
-func TestNotAsked(t *testing.T) {
+func TestWithoutFirewalld(t *testing.T) {
 	t.Parallel()
 	s := &Sources{}
 	for name, do := range verbs {

@@ -17,7 +17,7 @@ func TestWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	events, ready, ended := make(chan Event, 10), make(chan struct{}), make(chan error, 1)
-	c := New(bus.Connect())
+	c := newConn(bus.Connect())
 	go func() {
 		ended <- c.Watch(ctx, func() { close(ready) }, func(e Event) { events <- e })
 	}()
@@ -66,7 +66,7 @@ func next(t *testing.T, events <-chan Event, want Event) {
 func TestWatchLosesTheBus(t *testing.T) {
 	t.Parallel()
 	bus := firewalldtest.StartBus(t)
-	c := New(bus.Connect())
+	c := newConn(bus.Connect())
 	err := c.Watch(context.Background(), bus.Kill, func(e Event) { t.Errorf("%q", e) })
 	if !errors.Is(err, errLost) {
 		t.Errorf("%v", err)

@@ -20,7 +20,7 @@ func (c *Conn) addSource(zone string, source netip.Prefix) (added bool, err erro
 	began := time.Now()
 	err = c.zone("addSource", []any{zone, source.String()}, &where)
 	if !hasCode(err, "ZONE_ALREADY_SET") {
-		journal.Tell(place, began, journal.Added(sourceOf(zone, source)), err)
+		journal.Tell(journalName, began, journal.Added(describe(zone, source)), err)
 	}
 	switch {
 	case err == nil:
@@ -36,9 +36,9 @@ func (c *Conn) addSource(zone string, source netip.Prefix) (added bool, err erro
 }
 
 // place is what the journal calls firewalld.
-const place = "firewalld"
+const journalName = "firewalld"
 
-func sourceOf(zone string, source netip.Prefix) string {
+func describe(zone string, source netip.Prefix) string {
 	return "source " + source.String() + " of zone " + zone
 }
 
@@ -73,7 +73,7 @@ func (c *Conn) removeSource(zone string, source netip.Prefix) error {
 	err := c.zone("removeSource", []any{zone, source.String()}, &where)
 	gone := hasCode(err, "UNKNOWN_SOURCE", "NOT_ENABLED") || errors.Is(err, ErrNotRunning)
 	if !gone && !hasCode(err, "ZONE_CONFLICT", "INVALID_ZONE") {
-		journal.Tell(place, began, journal.Removed(sourceOf(zone, source)), err)
+		journal.Tell(journalName, began, journal.Removed(describe(zone, source)), err)
 	}
 	switch {
 	case err == nil, gone:

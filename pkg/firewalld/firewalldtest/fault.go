@@ -31,7 +31,7 @@ const (
 )
 
 // befalls takes note of a call, and returns the fault that befalls it.
-func (f *Firewalld) befalls(call string) Fault {
+func (f *Firewalld) nextFault(call string) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, call)
@@ -60,8 +60,8 @@ func (c *call) Call(values ...any) ([]any, error) {
 	for i, v := range values {
 		args[i] = v.(string)
 	}
-	fault := c.f.befalls(strings.Join(append([]string{c.name}, args...), " "))
-	if answer, befallen, err := c.befallen(fault); befallen {
+	fault := c.f.nextFault(strings.Join(append([]string{c.name}, args...), " "))
+	if answer, failed, err := c.fail(fault); failed {
 		return answer, err
 	}
 	c.f.mu.Lock()
@@ -69,7 +69,7 @@ func (c *call) Call(values ...any) ([]any, error) {
 	c.f.mu.Unlock()
 	switch later, works := strings.CutPrefix(string(fault), "work, then "); {
 	case works:
-		answer, _, err := c.befallen(Fault(later))
+		answer, _, err := c.fail(Fault(later))
 		return answer, err
 	case refusal != nil:
 		return nil, refusal
@@ -77,8 +77,8 @@ func (c *call) Call(values ...any) ([]any, error) {
 	return []any{result}, nil
 }
 
-// befallen does what a fault does in place of an answer.
-func (c *call) befallen(fault Fault) (answer []any, befallen bool, err error) {
+// failed does what a fault does in place of an answer.
+func (c *call) fail(fault Fault) (answer []any, failed bool, err error) {
 	switch fault {
 	case Failure:
 		return nil, true, refuse("COMMAND_FAILED: told to fail")
