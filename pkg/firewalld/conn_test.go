@@ -14,10 +14,10 @@ import (
 	"github.com/cni-isolation/firewall/pkg/firewalld/firewalldtest"
 )
 
-// short is a deadline for calls that are not answered.
+// short is a deadline for calls that get no answer.
 const short = 300 * time.Millisecond
 
-// connect returns a fake firewalld and a connection to it.
+// connect returns a connection to a fake firewalld, and the fake.
 func connect(t *testing.T) (*Conn, *firewalldtest.Firewalld) {
 	t.Helper()
 	bus := firewalldtest.StartBus(t)
@@ -62,8 +62,8 @@ func TestRunning(t *testing.T) {
 	}
 }
 
-// TestElsewhere asks for processes that are not to be seen. A firewalld of
-// another network namespace needs one, and root: see the integration tests.
+// TestElsewhere asks for a process that the caller cannot see. A firewalld in another
+// network namespace takes root: see the integration tests.
 func TestElsewhere(t *testing.T) {
 	t.Parallel()
 	const none = 1 << 30 // above pid_max
@@ -74,6 +74,7 @@ func TestElsewhere(t *testing.T) {
 
 func TestDial(t *testing.T) {
 	t.Parallel()
+	rejected := reply("REJECTED EXTERNAL", "REJECTED EXTERNAL")
 	for name, test := range map[string]struct {
 		address string
 		is      error
@@ -81,9 +82,9 @@ func TestDial(t *testing.T) {
 	}{
 		"no socket":         {"unix:path=/nowhere/socket", ErrNotRunning, "there is no bus"},
 		"nobody listening":  {listener(t, nil), ErrNotRunning, "there is no bus"},
-		"silence":           {listener(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), ErrNoAnswer, short.String()},
+		"silence":           {listener(t, discard), ErrNoAnswer, short.String()},
 		"end at once":       {listener(t, func(c net.Conn) { _ = c.Close() }), nil, ""},
-		"rejected":          {listener(t, reply("REJECTED EXTERNAL", "REJECTED EXTERNAL")), ErrNotAuthorized, "authentication failed"},
+		"rejected":          {listener(t, rejected), ErrNotAuthorized, "authentication failed"},
 		"other mechanisms":  {listener(t, reply("REJECTED KERBEROS_V4")), ErrNotAuthorized, "authentication failed"},
 		"no bus":            {listener(t, reply("220 mail.example.org ESMTP")), ErrNotAuthorized, "protocol error"},
 		"reset":             {listener(t, reset), nil, "reset"},
@@ -106,8 +107,8 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// listener returns the address of somebody who is no bus. With nothing to do
-// nobody listens there any more.
+// listener returns the address of a program that is no bus. Without a function, no
+// program listens there any more.
 func listener(t *testing.T, do func(net.Conn)) string {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
@@ -133,7 +134,10 @@ func listener(t *testing.T, do func(net.Conn)) string {
 	return "unix:path=" + socket
 }
 
-// reset ends a connection with something unread.
+// discard reads and never answers.
+func discard(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+
+// reset closes a connection with data unread.
 func reset(c net.Conn) {
 	for buffer := make([]byte, 1); ; {
 		if _, err := c.Read(buffer); err != nil || buffer[0] == 'A' {
@@ -164,7 +168,7 @@ func TestSocketOf(t *testing.T) {
 	}
 }
 
-// reply says a line at a time, after each that it is told.
+// reply sends a line for each that it reads.
 func reply(lines ...string) func(net.Conn) {
 	return func(c net.Conn) {
 		buffer := make([]byte, 1000)

@@ -3,6 +3,7 @@
 package firewalld
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,14 +20,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Connect connects to the system bus. The error wraps ErrNotRunning where there
-// is none.
+// Connect connects to the system bus. Where there is no bus, the error wraps
+// ErrNotRunning.
 func Connect() (*Conn, error) {
-	const usual = "unix:path=/var/run/dbus/system_bus_socket" // as the D-Bus specification says
-	address := usual
-	if own := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); own != "" {
-		address = own
-	}
+	const usual = "unix:path=/var/run/dbus/system_bus_socket" // of the D-Bus specification
+	address := cmp.Or(os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"), usual)
 	bus, err := dial(address, callDeadline)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the system bus at %s: %w", address, err)
@@ -37,9 +35,10 @@ func Connect() (*Conn, error) {
 // Close ends the connection.
 func (c *Conn) Close() error { return c.bus.Close() }
 
-// dial connects to a bus. The library's own wait for it has no end, and its way to
-// read, which is for file descriptors too, panics where the bus resets the
-// connection (godbus v5.2.4, transport_unix.go: a length of -1).
+// dial connects to a bus within a deadline. It makes the socket itself: the library's
+// own dial waits without end, and its transport, which passes file descriptors,
+// panics where the bus resets the connection (godbus v5.2.4, transport_unix.go: a
+// length of -1).
 func dial(address string, deadline time.Duration) (*dbus.Conn, error) {
 	path, err := socketOf(address)
 	if err != nil {
@@ -56,11 +55,7 @@ func dial(address string, deadline time.Duration) (*dbus.Conn, error) {
 		cancel()
 		return nil, err
 	}
-	// Root in a user namespace is somebody else to the bus, which then rejects it.
-	err = authenticating(bus.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))}))
-	if err == nil {
-		err = bus.Hello()
-	}
+	err = greet(bus)
 	if inTime := late.Stop(); !inTime {
 		err = fmt.Errorf("%w (%s)", ErrNoAnswer, deadline)
 	}
@@ -71,28 +66,49 @@ func dial(address string, deadline time.Duration) (*dbus.Conn, error) {
 	return bus, nil
 }
 
-// socketOf returns the socket of the first address in a list that is one, as the
-// net package has it: abstract ones begin with an @.
+// greet authenticates the caller and says hello. The bus rejects root of a user
+// namespace, whose credentials are those of another user.
+func greet(bus *dbus.Conn) error {
+	methods := []dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))}
+	if err := authenticating(bus.Auth(methods)); err != nil {
+		return err
+	}
+	return bus.Hello()
+}
+
+// socketOf returns the first socket in a list of addresses, in the form of package
+// net: an abstract socket begins with "@".
 func socketOf(addresses string) (string, error) {
 	for address := range strings.SplitSeq(addresses, ";") {
 		keys, isSocket := strings.CutPrefix(address, "unix:")
+		if !isSocket {
+			continue
+		}
 		for pair := range strings.SplitSeq(keys, ",") {
-			key, value, _ := strings.Cut(pair, "=")
-			path, err := url.PathUnescape(value)
-			if !isSocket || err != nil || path == "" {
-				continue
-			}
-			switch key {
-			case "path":
+			if path := pathOf(pair); path != "" {
 				return path, nil
-			case "abstract":
-				return "@" + path, nil
 			}
 		}
 	}
-	return "", errors.New("it is no address of a socket: it must begin with unix:path= or unix:abstract=")
+	return "", errors.New("not the address of a socket: it must begin with unix:path= or unix:abstract=")
 }
 
+// pathOf returns the path in a key and value of an address, or nothing.
+func pathOf(pair string) string {
+	key, value, _ := strings.Cut(pair, "=")
+	path, err := url.PathUnescape(value)
+	switch {
+	case err != nil || path == "":
+		return ""
+	case key == "path":
+		return path
+	case key == "abstract":
+		return "@" + path
+	}
+	return ""
+}
+
+// dialling adds what an error of dial means.
 func dialling(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
@@ -103,6 +119,7 @@ func dialling(err error) error {
 	return err
 }
 
+// authenticating tells a refusal of the bus from a lost connection.
 func authenticating(err error) error {
 	var network net.Error
 	if err == nil || errors.Is(err, io.EOF) || errors.As(err, &network) {

@@ -9,16 +9,15 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// Driver keeps addresses in the zones of the firewalld that filters the network
-// namespace in which the process is. It opens its one connection when it is first
-// asked.
+// Driver keeps addresses in the zones of the firewalld that filters the process's
+// network namespace. It connects when it is first used, once.
 type Driver struct {
 	open func() (*Conn, error)
 }
 
 var _ policy.Driver = (*Driver)(nil)
 
-// NewDriver returns the driver of the system bus.
+// NewDriver returns a driver for the firewalld on the system bus.
 func NewDriver() *Driver {
 	return &Driver{sync.OnceValues(func() (*Conn, error) {
 		c, err := Connect()
@@ -29,13 +28,13 @@ func NewDriver() *Driver {
 	})}
 }
 
-// Absent reports whether an error says that there is no firewalld for the caller.
+// Absent reports whether an error says that there is no firewalld for this process.
 func Absent(err error) bool {
 	return errors.Is(err, ErrNotRunning) || errors.Is(err, ErrElsewhere) || errors.Is(err, ErrNotAuthorized)
 }
 
-// Installed returns all of the families, or none where firewalld is absent. Why
-// another one does not answer, Read tells.
+// Installed returns all families, or none where firewalld is absent. Where firewalld
+// is there and does not answer, Read returns the error.
 func (d *Driver) Installed(f policy.Families) (policy.Families, error) {
 	if f == 0 {
 		return 0, nil
@@ -46,8 +45,8 @@ func (d *Driver) Installed(f policy.Families) (policy.Families, error) {
 	return f, nil
 }
 
-// Read returns the sources of families. Nothing is asked before it is needed, but
-// for whether firewalld runs.
+// Read returns the sources of families. It asks only whether firewalld runs; all
+// other questions wait until they are needed.
 func (d *Driver) Read(f policy.Families) (policy.Snapshot, error) {
 	if f == 0 {
 		return &Sources{}, nil

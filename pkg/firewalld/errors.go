@@ -11,40 +11,41 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Errors that callers tell apart.
+// Errors that callers branch on.
 var (
-	// ErrNotRunning says that firewalld is not on the bus, or that there is no bus.
+	// ErrNotRunning says that there is no firewalld on the bus, or no bus.
 	ErrNotRunning = errors.New("firewalld is not running")
 
 	// ErrElsewhere says that the firewalld on the bus filters another network
-	// namespace than that of the caller, whose bus it merely sees.
+	// namespace than the caller's. The bus of a rootless container engine is so.
 	ErrElsewhere = errors.New("the firewalld on the bus belongs to another network namespace")
 
-	// ErrNotAuthorized says that bus or firewalld refuse to serve the caller.
+	// ErrNotAuthorized says that the bus or firewalld refuses the caller.
 	ErrNotAuthorized = errors.New("firewalld refuses the caller: Not Authorized")
 
-	// ErrNoAnswer says that the deadline passed.
+	// ErrNoAnswer says that firewalld did not answer before the deadline.
 	ErrNoAnswer = errors.New("no answer in time")
 
-	// ErrStrict says that firewalld lets through no published port that it does not
-	// know.
+	// ErrStrict says that firewalld drops connections to published ports, unless it
+	// opened the port itself.
 	ErrStrict = errors.New("firewalld drops connections to published ports: StrictForwardPorts is yes")
 
 	// ErrUnknownZone says that firewalld has no such zone.
 	ErrUnknownZone = errors.New("unknown to firewalld")
 )
 
-// refusal is an error that came over the bus: firewalld's own, which begins its
-// text with a code, or one of the bus.
+// refusal is an error that came over the bus: firewalld's, whose text begins with a
+// code, or the bus's.
 type refusal struct {
 	name string // of the D-Bus error
-	code string // firewalld's (firewall/errors.py), such as ZONE_CONFLICT; empty if it has none
+	code string // of firewall/errors.py, such as ZONE_CONFLICT; empty for the bus's
 	text string
 }
 
 func (r refusal) Error() string { return r.text }
 
-// Unwrap tells apart what says nothing about the call itself.
+// Unwrap returns ErrNotRunning or ErrNotAuthorized where that is what the refusal
+// means.
 func (r refusal) Unwrap() error {
 	switch {
 	case r.name == "org.freedesktop.DBus.Error.NameHasNoOwner", r.name == "org.freedesktop.DBus.Error.ServiceUnknown":
@@ -55,6 +56,7 @@ func (r refusal) Unwrap() error {
 	return nil
 }
 
+// refused turns an error of the D-Bus library into a refusal, if it is one.
 func refused(err error) error {
 	var answer dbus.Error
 	if !errors.As(err, &answer) {
@@ -76,12 +78,13 @@ func refused(err error) error {
 	return r
 }
 
+// isRefusal reports whether firewalld or the bus answered with an error.
 func isRefusal(err error) bool {
 	var r refusal
 	return errors.As(err, &r)
 }
 
-// hasCode reports whether an error is firewalld's with one of the codes.
+// hasCode reports whether an error is firewalld's and has one of the codes.
 func hasCode(err error, codes ...string) bool {
 	var r refusal
 	if !errors.As(err, &r) {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package firewalld makes the addresses of containers sources of a firewalld
-// zone, over D-Bus, and tells when firewalld has forgotten them.
+// Package firewalld makes the addresses of containers sources of a firewalld zone,
+// over D-Bus, and reports when firewalld has lost them.
 //
-// Only what firewalld accepts is kept there: traffic from a source of the zone
-// "trusted" may be forwarded to anywhere. It cannot keep the isolation, which is
-// in the table of package nftables, for whatever is set in firewalld at run time
-// is gone after a reload. So a reload closes, and never opens.
+// firewalld only accepts: a source of the zone "trusted" may send anywhere. The
+// isolation is in the table of package nftables, because firewalld drops at a reload
+// whatever was set at run time. So a reload closes traffic and never opens any.
 package firewalld
 
 import (
@@ -18,7 +17,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Names on the bus (firewall/config/dbus.py).
+// Names on the bus (firewalld, firewall/config/dbus.py).
 const (
 	busName    = "org.fedoraproject.FirewallD1"
 	path       = dbus.ObjectPath("/org/fedoraproject/FirewallD1")
@@ -29,24 +28,24 @@ const (
 	configInterface = busName + ".config"
 )
 
-// Conn is firewalld as it is seen over a connection to a bus.
+// Conn is a firewalld on a message bus.
 type Conn struct {
 	bus      *dbus.Conn
 	deadline time.Duration
 }
 
-// Deadline bounds every call. firewalld answers one after the other, and none
-// while it starts or reloads: half a second to some seconds.
+// callDeadline bounds every call. firewalld answers one call after the other. While it
+// starts or reloads, half a second to some seconds, it answers none.
 const callDeadline = 10 * time.Second
 
-// New returns firewalld over a connection.
+// newConn returns the firewalld on a bus.
 func newConn(bus *dbus.Conn) *Conn { return &Conn{bus, callDeadline} }
 
-// call calls a method, and stores what it returns.
+// call calls a method and stores its results.
 func (c *Conn) call(object dbus.BusObject, method string, args []any, results ...any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.deadline)
 	defer cancel()
-	// firewalld is not started for the question whether it runs.
+	// NoAutoStart: the question whether firewalld runs must not start it.
 	call := object.CallWithContext(ctx, method, dbus.FlagNoAutoStart, args...)
 	if errors.Is(call.Err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w (%s)", ErrNoAnswer, c.deadline)
@@ -55,16 +54,17 @@ func (c *Conn) call(object dbus.BusObject, method string, args []any, results ..
 		return refused(call.Err)
 	}
 	if err := call.Store(results...); err != nil {
-		return fmt.Errorf("the answer to %s is not what it should be: %w", method, err)
+		return fmt.Errorf("unexpected answer to %s: %w", method, err)
 	}
 	return nil
 }
 
+// zone calls a method of the zone interface.
 func (c *Conn) zone(method string, args []any, results ...any) error {
 	return c.call(c.bus.Object(busName, path), zoneInterface+"."+method, args, results...)
 }
 
-// property returns one of firewalld's, such as what its configuration says.
+// property returns a property of one of firewalld's objects, which must be a string.
 func (c *Conn) property(object dbus.ObjectPath, iface, name string) (string, error) {
 	var value dbus.Variant
 	err := c.call(c.bus.Object(busName, object), "org.freedesktop.DBus.Properties.Get", []any{iface, name}, &value)
@@ -73,7 +73,7 @@ func (c *Conn) property(object dbus.ObjectPath, iface, name string) (string, err
 	}
 	text, is := value.Value().(string)
 	if !is {
-		return "", fmt.Errorf("property %s is %s, and no text", name, value)
+		return "", fmt.Errorf("property %s is %s, not a string", name, value)
 	}
 	return text, nil
 }

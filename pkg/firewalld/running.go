@@ -9,10 +9,9 @@ import (
 	"os"
 )
 
-// Running returns nil where firewalld answers and filters the network namespace
-// of the caller. Its error wraps ErrNotRunning, ErrElsewhere or ErrNotAuthorized
-// where it is not there for the caller; another one says that it is, and does not
-// answer.
+// Running returns nil where firewalld answers and filters the caller's network
+// namespace. An error for which Absent is true says that there is no firewalld for
+// the caller. Any other error says that firewalld runs and does not answer.
 func (c *Conn) Running() error {
 	bus := c.bus.BusObject()
 	var owner string
@@ -36,10 +35,10 @@ func (c *Conn) Running() error {
 	return nil
 }
 
-// checkNamespace compares the network namespace of a process with the caller's.
-// /proc/PID/ns/net would tell, too, but only to who may trace the process, which
-// takes all the capabilities that firewalld has. A file below /proc/PID/net is
-// another one in each network namespace (fs/proc/proc_net.c), and free to see.
+// checkNamespace compares the network namespace of a process with the caller's. It
+// compares a file below /proc/PID/net, which differs from namespace to namespace
+// (fs/proc/proc_net.c) and which everybody may see. /proc/PID/ns/net needs the right
+// to trace the process, and with it all capabilities that firewalld has.
 func checkNamespace(pid uint32) error {
 	own, err := os.Stat("/proc/thread-self/net/dev")
 	if err != nil {

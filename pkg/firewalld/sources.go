@@ -10,12 +10,12 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// Sources is what a call does about the sources of zones. Of a rule set it sees
-// to the addresses alone.
+// Sources is firewalld's snapshot: the sources of its zones. Of a rule set it keeps
+// the addresses; zones do not isolate.
 type Sources struct {
-	conn      *Conn // nil where firewalld was not asked
+	conn      *Conn // nil where firewalld is absent
 	families  policy.Families
-	added     []source // that Apply may have added
+	added     []source // what Apply added, or may have added
 	leftovers []error
 }
 
@@ -26,21 +26,20 @@ type source struct {
 	address netip.Prefix
 }
 
-// Sources returns the sources of families. Nothing is read before it is needed.
+// Sources returns the sources of families. It asks nothing yet.
 func (c *Conn) Sources(families policy.Families) *Sources {
 	return &Sources{conn: c, families: families}
 }
 
-// Families returns the families that were asked for, or none where firewalld was
-// not.
+// Families returns the families that were asked for, or none where firewalld is
+// absent.
 func (s *Sources) Families() policy.Families { return s.families }
 
-// DropsSameBridge reports that no rule keeps the containers of a bridge apart:
-// zones do not isolate.
+// DropsSameBridge returns false: zones do not isolate.
 func (s *Sources) DropsSameBridge(string) bool { return false }
 
-// each does something with every address. After a refusal it goes on with the
-// others; an error of another kind would befall them, too.
+// each calls a function for every address. After a refusal it goes on. It stops after
+// any other error, which all other addresses would meet as well.
 func (s *Sources) each(rs policy.RuleSet, do func(zone string, address netip.Prefix) error) error {
 	if s.conn == nil && len(rs.Addresses) > 0 {
 		return errNotAsked
@@ -56,8 +55,8 @@ func (s *Sources) each(rs policy.RuleSet, do func(zone string, address netip.Pre
 	return errors.Join(errs...)
 }
 
-// Check returns an error that names the first address that is not in its zone.
-// Of one whose zone is not known it wants just that there is one.
+// Check returns an error that names the first address that is not in its zone. Where
+// the zone is unknown, any zone will do.
 func (s *Sources) Check(rs policy.RuleSet) error {
 	if s.conn == nil && len(rs.Addresses) > 0 {
 		return errNotAsked
@@ -78,7 +77,7 @@ func (s *Sources) Check(rs policy.RuleSet) error {
 	return nil
 }
 
-// misplaced returns an error where an address is not in the zone that is wanted.
+// difference returns an error where an address is not in the zone that is wanted.
 func difference(address netip.Prefix, zone, want string) error {
 	switch {
 	case zone == "" && want == "":
@@ -91,8 +90,8 @@ func difference(address netip.Prefix, zone, want string) error {
 	return nil
 }
 
-// zones returns the function that tells the zone of an address. For a few,
-// firewalld is asked for each; for more, once for all.
+// zones returns a function that tells the zone of an address. It asks firewalld for
+// each of a few addresses, and once for many.
 func (s *Sources) zones(rs policy.RuleSet) (func(netip.Prefix) (string, error), error) {
 	const few = 8
 	if s.conn != nil && len(rs.Addresses) > few {
@@ -110,20 +109,25 @@ func (s *Sources) zones(rs policy.RuleSet) (func(netip.Prefix) (string, error), 
 	}, nil
 }
 
-// Apply makes every address a source of its zone. After an error, Rollback removes
-// what was added.
+// Apply makes every address a source of its zone. The isolation must be in force
+// before. After an error, Rollback removes what was added.
 func (s *Sources) Apply(rs policy.RuleSet, _ []string) error {
 	return s.each(rs, func(zone string, address netip.Prefix) error {
 		added, err := s.conn.addSource(zone, address)
-		// What came of a call that failed, or was never answered, nobody knows.
-		if added || err != nil && !hasCode(err, "ZONE_CONFLICT", "INVALID_ZONE") && !errors.Is(err, ErrNotAuthorized) {
+		if added || err != nil && !changedNothing(err) {
 			s.added = append(s.added, source{zone, address})
 		}
 		return err
 	})
 }
 
-// Rollback removes what Apply added of a rule set.
+// changedNothing reports whether a call that failed is known to have added no source.
+// A call that was not answered may have added one.
+func changedNothing(err error) bool {
+	return hasCode(err, "ZONE_CONFLICT", "INVALID_ZONE") || errors.Is(err, ErrNotAuthorized)
+}
+
+// Rollback removes the sources that Apply added, or may have added.
 func (s *Sources) Rollback(policy.RuleSet, bool) error {
 	var errs []error
 	for _, a := range s.added {
@@ -132,8 +136,8 @@ func (s *Sources) Rollback(policy.RuleSet, bool) error {
 	return errors.Join(errs...)
 }
 
-// Remove removes the addresses of a rule set from their zones. One that is in
-// another zone by now is somebody else's, and left there: see Leftovers.
+// Remove removes the addresses of a rule set from their zones. An address that is in
+// another zone by now was moved by somebody; it stays there. See Leftovers.
 func (s *Sources) Remove(rs policy.RuleSet) error {
 	if s.conn == nil {
 		return nil
@@ -148,11 +152,11 @@ func (s *Sources) Remove(rs policy.RuleSet) error {
 	})
 }
 
-// Leftovers returns an error that says what Remove left in other zones.
+// Leftovers returns an error that names what Remove left in other zones.
 func (s *Sources) Leftovers() error { return errors.Join(s.leftovers...) }
 
-// Obstacles returns ErrStrict where firewalld drops what other programs redirect to
-// the containers.
+// Obstacles returns ErrStrict where firewalld drops connections that other programs
+// redirect to the containers.
 func (s *Sources) Obstacles() policy.Obstacles { return policy.Obstacles{Published: s.strict()} }
 
 func (s *Sources) strict() error {
@@ -172,5 +176,5 @@ func (s *Sources) CheckForeign(rs policy.RuleSet) error { return s.Check(rs) }
 // Isolated returns none: zones do not isolate.
 func (s *Sources) Isolated() []policy.Bridge { return nil }
 
-// RemoveForeign has nothing to remove.
+// RemoveForeign removes nothing: the standalone plugin adds no sources.
 func (s *Sources) RemoveForeign() error { return nil }

@@ -10,10 +10,10 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Event is something that may have cost sources of zones or rules of iptables.
+// Event is a reason why sources of zones or rules of iptables may be gone.
 type Event string
 
-// The events. On each of them firewalld drops what was set at run time.
+// The events. With each of them, firewalld drops what was set at run time.
 const (
 	Started  Event = "firewalld started"
 	Stopped  Event = "firewalld stopped"
@@ -22,24 +22,13 @@ const (
 
 var errLost = errors.New("the connection to the bus is lost")
 
-// Watch calls happened at every event, until the context is done, and then
-// returns nil, or the connection is lost.
+// Watch calls ready once it is listening, and happened at every event. It returns nil
+// when the context is done, and an error when the connection is lost.
 func (c *Conn) Watch(ctx context.Context, ready func(), happened func(Event)) error {
 	signals := make(chan *dbus.Signal, 16)
 	c.bus.Signal(signals)
-	for _, match := range [][]dbus.MatchOption{
-		{dbus.WithMatchSender(busName), dbus.WithMatchInterface(mainInterface), dbus.WithMatchMember("Reloaded")},
-		{
-			dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchInterface("org.freedesktop.DBus"),
-			dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, busName),
-		},
-	} {
-		limited, cancel := context.WithTimeout(ctx, c.deadline)
-		err := c.bus.AddMatchSignalContext(limited, match...)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("asking the bus for firewalld's signals: %w", err)
-		}
+	if err := c.subscribe(ctx); err != nil {
+		return fmt.Errorf("asking the bus for firewalld's signals: %w", err)
 	}
 	ready()
 	for {
@@ -57,7 +46,27 @@ func (c *Conn) Watch(ctx context.Context, ready func(), happened func(Event)) er
 	}
 }
 
-// eventOf returns nothing for a signal that is none.
+// subscribe asks the bus for the signals that events come from: a reload, and a new
+// owner of firewalld's name.
+func (c *Conn) subscribe(ctx context.Context) error {
+	for _, match := range [][]dbus.MatchOption{
+		{dbus.WithMatchSender(busName), dbus.WithMatchInterface(mainInterface), dbus.WithMatchMember("Reloaded")},
+		{
+			dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchInterface("org.freedesktop.DBus"),
+			dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, busName),
+		},
+	} {
+		limited, cancel := context.WithTimeout(ctx, c.deadline)
+		err := c.bus.AddMatchSignalContext(limited, match...)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eventOf returns the event that a signal stands for, or nothing.
 func eventOf(s *dbus.Signal) Event {
 	switch s.Name {
 	case mainInterface + ".Reloaded":

@@ -31,9 +31,11 @@ func TestWatch(t *testing.T) {
 	f.Own()
 	next(t, events, Started)
 
-	// Signals that somebody else sends, of the same name or about another one.
+	// Another program sends signals of the same name, and other signals.
 	other := bus.Connect()
-	for _, name := range []string{busName + ".Reloaded", busName + ".zone.SourceAdded", "org.freedesktop.DBus.NameOwnerChanged"} {
+	for _, name := range []string{
+		busName + ".Reloaded", busName + ".zone.SourceAdded", "org.freedesktop.DBus.NameOwnerChanged",
+	} {
 		if err := other.Emit(path, name, busName, "", ":1.7"); err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +44,7 @@ func TestWatch(t *testing.T) {
 	next(t, events, Reloaded)
 	select {
 	case e := <-events:
-		t.Errorf("also %q", e)
+		t.Errorf("got %q for another program's signal", e)
 	case <-time.After(50 * time.Millisecond):
 	}
 	cancel()
@@ -56,10 +58,10 @@ func next(t *testing.T, events <-chan Event, want Event) {
 	select {
 	case e := <-events:
 		if e != want {
-			t.Fatalf("%q, and not %q", e, want)
+			t.Fatalf("got %q, want %q", e, want)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatalf("no %q", want)
+		t.Fatalf("got nothing, want %q", want)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // addSource makes an address a source of a zone. added is false where it was one
-// before.
+// already.
 func (c *Conn) addSource(zone string, source netip.Prefix) (added bool, err error) {
 	var where string
 	began := time.Now()
@@ -35,14 +35,15 @@ func (c *Conn) addSource(zone string, source netip.Prefix) (added bool, err erro
 	return false, fmt.Errorf("adding source %s to zone %q: %w", source, zone, err)
 }
 
-// place is what the journal calls firewalld.
+// journalName is the name of firewalld in the journal.
 const journalName = "firewalld"
 
+// describe names a source in the journal.
 func describe(zone string, source netip.Prefix) string {
 	return "source " + source.String() + " of zone " + zone
 }
 
-// conflict says in which zone a source is already.
+// conflict adds to an error the zone that has the source.
 func (c *Conn) conflict(source netip.Prefix, err error) error {
 	holder, askErr := c.zoneOfSource(source)
 	if askErr != nil {
@@ -52,7 +53,7 @@ func (c *Conn) conflict(source netip.Prefix, err error) error {
 		err, holder, holder, source, holder)
 }
 
-// unknownZone says which zones there are.
+// unknownZone adds to an error the zones that there are.
 func (c *Conn) unknownZone(err error) error {
 	var zones []string
 	if askErr := c.zone("getZones", nil, &zones); askErr != nil {
@@ -62,36 +63,40 @@ func (c *Conn) unknownZone(err error) error {
 	return fmt.Errorf("%w: %w: firewalldZone must be one of %s", ErrUnknownZone, err, strings.Join(zones, ", "))
 }
 
-// errMoved says that a source is in another zone than it was added to.
+// errMoved says that a source is in another zone than the one it was added to.
 var errMoved = errors.New("somebody moved it")
 
-// removeSource takes a source out of a zone. That it is in none is no error, nor
-// is a zone that is gone, or firewalld, and with it what it was told.
+// removeSource removes a source from a zone. It is no error that the source is in no
+// zone, that the zone is gone, or that firewalld is gone and its sources with it.
 func (c *Conn) removeSource(zone string, source netip.Prefix) error {
 	var where string
 	began := time.Now()
 	err := c.zone("removeSource", []any{zone, source.String()}, &where)
-	gone := hasCode(err, "UNKNOWN_SOURCE", "NOT_ENABLED") || errors.Is(err, ErrNotRunning)
-	if !gone && !hasCode(err, "ZONE_CONFLICT", "INVALID_ZONE") {
-		journal.Tell(journalName, began, journal.Removed(describe(zone, source)), err)
-	}
 	switch {
-	case err == nil, gone:
+	case hasCode(err, "UNKNOWN_SOURCE", "NOT_ENABLED"), errors.Is(err, ErrNotRunning):
 		return nil
 	case hasCode(err, "ZONE_CONFLICT", "INVALID_ZONE"):
-		holder, askErr := c.zoneOfSource(source)
-		if askErr == nil && holder == "" {
-			return nil
-		}
-		if askErr == nil {
-			askErr = fmt.Errorf("%w to zone %q", errMoved, holder)
-		}
-		err = askErr
+		err = c.moved(source)
+	default:
+		journal.Tell(journalName, began, journal.Removed(describe(zone, source)), err)
 	}
-	return fmt.Errorf("removing source %s from zone %q: %w", source, zone, err)
+	if err != nil {
+		return fmt.Errorf("removing source %s from zone %q: %w", source, zone, err)
+	}
+	return nil
 }
 
-// querySource reports whether an address is a source of a zone.
+// moved returns an error that names the zone that has the source by now, or nil where
+// none has it.
+func (c *Conn) moved(source netip.Prefix) error {
+	holder, err := c.zoneOfSource(source)
+	if err != nil || holder == "" {
+		return err
+	}
+	return fmt.Errorf("%w to zone %q", errMoved, holder)
+}
+
+// querySource asks whether an address is a source of a zone.
 func (c *Conn) querySource(zone string, source netip.Prefix) (is bool, err error) {
 	err = c.zone("querySource", []any{zone, source.String()}, &is)
 	if hasCode(err, "INVALID_ZONE") {
@@ -103,7 +108,7 @@ func (c *Conn) querySource(zone string, source netip.Prefix) (is bool, err error
 	return is, nil
 }
 
-// zoneOfSource returns the zone that has an address as a source, or nothing.
+// zoneOfSource returns the zone that has the source, or nothing.
 func (c *Conn) zoneOfSource(source netip.Prefix) (zone string, err error) {
 	if err := c.zone("getZoneOfSource", []any{source.String()}, &zone); err != nil {
 		return "", fmt.Errorf("asking for the zone of source %s: %w", source, err)
@@ -126,12 +131,12 @@ func (c *Conn) activeSources() (map[string]string, error) {
 	return zones, nil
 }
 
-// strictForwardPorts reports whether firewalld drops connections that others
-// redirected (StrictForwardPorts in firewalld.conf, of version 2.3 and later).
+// strictForwardPorts asks whether firewalld drops connections that other programs
+// redirect: StrictForwardPorts of firewalld.conf, since version 2.3.
 func (c *Conn) strictForwardPorts() (bool, error) {
 	text, err := c.property(configPath, configInterface, "StrictForwardPorts")
 	var unknown refusal
-	if errors.As(err, &unknown) { // an older version
+	if errors.As(err, &unknown) { // older than 2.3
 		return false, nil
 	}
 	if err != nil {

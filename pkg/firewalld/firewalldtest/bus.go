@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package firewalldtest has a firewalld for tests of what the real one cannot be
-// made to do, and a message bus of the test's own for it.
+// Package firewalldtest is a fake firewalld on a message bus of its own, for what a
+// test cannot make the real one do.
 package firewalldtest
 
 import (
@@ -17,15 +17,15 @@ import (
 
 // Bus is a message bus.
 type Bus struct {
-	Address string // as DBUS_SYSTEM_BUS_ADDRESS has it
+	Address string // for DBUS_SYSTEM_BUS_ADDRESS
 
 	t      testing.TB
 	socket string
-	mu     sync.Mutex // of what follows
+	mu     sync.Mutex // guards daemon
 	daemon *dbusdaemon.Daemon
 }
 
-// StartBus starts a bus, which the test's end ends.
+// StartBus starts a bus that runs until the test ends.
 func StartBus(t testing.TB) *Bus {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "bus") // the path of a socket must be short
@@ -54,7 +54,7 @@ func (b *Bus) Start() {
 	b.mu.Unlock()
 }
 
-// Kill ends the bus, and all connections over it.
+// Kill ends the bus and all its connections.
 func (b *Bus) Kill() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -65,7 +65,7 @@ func (b *Bus) Kill() {
 	b.daemon = nil
 }
 
-// Connect returns a connection to the bus, which the test's end closes.
+// Connect returns a connection to the bus that is open until the test ends.
 func (b *Bus) Connect(options ...dbus.ConnOption) *dbus.Conn {
 	b.t.Helper()
 	c, err := dbus.Connect(b.Address, options...)

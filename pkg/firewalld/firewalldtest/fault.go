@@ -11,10 +11,10 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Fault is what becomes of a call.
+// Fault is what happens to a call instead of an answer.
 type Fault string
 
-// The faults. Those that begin with "work" come after the call was carried out.
+// The faults. One that begins with "work" happens after the work of the call is done.
 const (
 	None         Fault = ""
 	Failure      Fault = "failure"
@@ -30,7 +30,7 @@ const (
 	WorkKill     Fault = "work, then caller killed"
 )
 
-// befalls takes note of a call, and returns the fault that befalls it.
+// nextFault records a call and returns its fault.
 func (f *Firewalld) nextFault(call string) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -48,13 +48,13 @@ type call struct {
 	sender string
 }
 
-// DecodeArguments is what tells of the sender.
+// DecodeArguments is where the library tells the sender of a call.
 func (c *call) DecodeArguments(_ *dbus.Conn, sender string, m *dbus.Message, _ []any) ([]any, error) {
 	c.sender = sender
 	return m.Body, nil
 }
 
-// Call serves the call. One that is never answered ends with the test.
+// Call serves the call. A call that is never answered ends with the test.
 func (c *call) Call(values ...any) ([]any, error) {
 	args := make([]string, len(values))
 	for i, v := range values {
@@ -77,7 +77,7 @@ func (c *call) Call(values ...any) ([]any, error) {
 	return []any{result}, nil
 }
 
-// failed does what a fault does in place of an answer.
+// fail carries out a fault. Where there is none, failed is false.
 func (c *call) fail(fault Fault) (answer []any, failed bool, err error) {
 	switch fault {
 	case Failure:
@@ -100,7 +100,7 @@ func (c *call) fail(fault Fault) (answer []any, failed bool, err error) {
 	return nil, true, nil
 }
 
-// kill kills the caller, a process of another program.
+// kill kills the caller, which must be another process.
 func (c *call) kill() {
 	var pid int32
 	const question = "org.freedesktop.DBus.GetConnectionUnixProcessID"
@@ -110,7 +110,7 @@ func (c *call) kill() {
 	_ = syscall.Kill(int(pid), syscall.SIGKILL)
 }
 
-// handler finds the fake's methods, as the library wants to be told of them.
+// handler tells the library the fake's methods.
 type handler struct{ f *Firewalld }
 
 func (h handler) LookupObject(dbus.ObjectPath) (dbus.ServerObject, bool) { return h, true }

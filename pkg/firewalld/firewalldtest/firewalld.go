@@ -16,10 +16,10 @@ const (
 	path = dbus.ObjectPath("/org/fedoraproject/FirewallD1")
 )
 
-// Zones are those that the fake has.
+// Zones are the zones of the fake.
 var Zones = []string{"public", "trusted", "work"}
 
-// Firewalld is a fake: of its zones just the sources, and what goes wrong.
+// Firewalld is a fake that has the sources of its zones, and faults.
 type Firewalld struct {
 	bus  *Bus
 	conn *dbus.Conn
@@ -29,12 +29,12 @@ type Firewalld struct {
 	strict     string            // StrictForwardPorts; empty: a version without it
 	calls      []string
 	fault      Fault
-	nth        int // call, since Inject, that the fault befalls
-	onwards    bool
+	nth        int           // call since Inject that has the fault
+	onwards    bool          // so have all calls after it
 	unanswered chan struct{} // closed at the end
 }
 
-// Start has a fake own firewalld's name on the bus.
+// Start starts a fake that owns firewalld's name on the bus.
 func Start(bus *Bus) *Firewalld {
 	bus.t.Helper()
 	f := &Firewalld{bus: bus, sources: map[string]string{}, unanswered: make(chan struct{})}
@@ -43,8 +43,7 @@ func Start(bus *Bus) *Firewalld {
 	return f
 }
 
-// Own has the fake own the name again, after the bus, or itself, was gone. It has
-// forgotten all sources.
+// Own takes the name again after the bus or the fake was gone. All sources are lost.
 func (f *Firewalld) Own() {
 	f.bus.t.Helper()
 	f.mu.Lock()
@@ -56,10 +55,10 @@ func (f *Firewalld) Own() {
 	}
 }
 
-// Leave has the fake give up the name.
+// Leave gives the name up.
 func (f *Firewalld) Leave() { _ = f.conn.Close() }
 
-// Reload forgets all sources, and says so.
+// Reload drops all sources and sends the signal Reloaded.
 func (f *Firewalld) Reload() {
 	f.bus.t.Helper()
 	f.mu.Lock()
@@ -70,8 +69,8 @@ func (f *Firewalld) Reload() {
 	}
 }
 
-// Inject has a fault befall the nth call from now on, counted from 1, and with
-// onwards all after it. It forgets the calls until now.
+// Inject gives the nth call from now on a fault, counted from 1; with onwards, all
+// calls after it as well. It forgets earlier calls.
 func (f *Firewalld) Inject(fault Fault, nth int, onwards bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,7 +84,7 @@ func (f *Firewalld) Calls() []string {
 	return slices.Clone(f.calls)
 }
 
-// Bind makes a source one of a zone, as somebody else would.
+// Bind puts a source into a zone, or into none for "", as another program would.
 func (f *Firewalld) Bind(source, zone string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -106,17 +105,17 @@ func (f *Firewalld) Sources() []string {
 	return all
 }
 
-// SetStrictForwardPorts gives the fake a version that has the setting.
+// SetStrictForwardPorts makes the fake a version that has the setting.
 func (f *Firewalld) SetStrictForwardPorts(value string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.strict = value
 }
 
-// method is what the fake answers to, whatever the object and interface.
+// method is a method of the fake. Objects and interfaces make no difference.
 type method struct {
 	name  string
-	takes int // texts
+	takes int // arguments, all strings
 	work  func(f *Firewalld, args []string) (any, *dbus.Error)
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dbusdaemon runs message buses for tests, real ones, on which everybody
-// may do everything.
+// Package dbusdaemon runs real message buses for tests. Everybody may do everything
+// on them.
 package dbusdaemon
 
 import (
@@ -32,17 +32,17 @@ const configuration = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
 </busconfig>
 `
 
-// Daemon is a bus.
+// Daemon is a running bus.
 type Daemon struct {
 	socket string
 	cmd    *exec.Cmd
 }
 
-// Address returns the address of a socket, as D-Bus has it.
+// Address returns the D-Bus address of a socket.
 func Address(socket string) string { return "unix:path=" + socket }
 
-// Start starts a bus that listens at a socket, with its configuration beside it,
-// and waits until it does.
+// Start starts a bus and waits until it listens at a socket. The bus's configuration
+// is in a file beside the socket.
 func Start(socket string) (*Daemon, error) {
 	conf := socket + ".conf"
 	if err := os.WriteFile(conf, fmt.Appendf(nil, configuration, Address(socket)), 0o600); err != nil {
@@ -64,7 +64,7 @@ func Start(socket string) (*Daemon, error) {
 	}
 }
 
-// Kill ends the bus at once, and all connections over it.
+// Kill ends the bus and all its connections at once.
 func (d *Daemon) Kill() {
 	_ = d.cmd.Process.Kill()
 	_ = d.cmd.Wait()
