@@ -25,7 +25,7 @@ func (s *Snapshot) planApply(adminChains []string, elements []element) (transact
 // planApply returns the transaction that makes the table hold its layout, the
 // jumps to the operator's chains, and elements as they must be. It deletes only
 // what is wrong. An addition costs nothing; after a deletion the kernel waits for
-// an RCU grace period, in which all packets under way pass.
+// an RCU grace period, until the packets under way have passed.
 func planApply(t *table, adminChains []string, elements []element) transaction {
 	var tx transaction
 	if !t.exists {

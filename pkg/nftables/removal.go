@@ -50,7 +50,8 @@ func (s *Snapshot) addedIsolation(e element) bool {
 	return false
 }
 
-// planRemoval reads what the table must hold for planRemoval to decide.
+// planRemoval reads the elements in the table, and whether others keep it. It
+// returns the transaction that makes the elements as they must be.
 func (s *Snapshot) planRemoval(elements []element) (transaction, error) {
 	if !s.table.exists || s.table.isForeign() {
 		return transaction{}, nil

@@ -98,8 +98,8 @@ func (s *Snapshot) scope(rs policy.RuleSet, about []string) ([]element, error) {
 }
 
 // hasPart reports whether the table has some elements of a bridge and lacks
-// others. Somebody has then emptied a set, and other bridges are missing in it
-// too.
+// others. Another program has then emptied a set, and other bridges are missing
+// in it too.
 func (t *table) hasPart(b policy.Bridge) bool {
 	wrong, there := false, false
 	for _, e := range bridgeElements(b) {
