@@ -39,6 +39,10 @@ func testFault(
 		f.Bind(one, "trusted")
 		f.Bind(two, "trusted")
 	}
+	hangs := fault == firewalldtest.Hang || fault == firewalldtest.WorkHang
+	if hangs {
+		c.deadline = short
+	}
 	f.Inject(fault, nth, false)
 	err := do(c.Sources(policy.BothFamilies), both)
 	if len(f.Calls()) < nth {
@@ -50,7 +54,7 @@ func testFault(
 	if gone := fault == firewalldtest.Exit && verb == "remove"; err == nil && !gone {
 		t.Errorf("call %d: no error", nth)
 	}
-	if hung := fault == firewalldtest.Hang || fault == firewalldtest.WorkHang; hung != errors.Is(err, ErrNoAnswer) {
+	if hangs != errors.Is(err, ErrNoAnswer) {
 		t.Errorf("call %d: %v", nth, err)
 	}
 	if verb == "apply and roll back" {

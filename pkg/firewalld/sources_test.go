@@ -175,6 +175,7 @@ func TestStrict(t *testing.T) {
 		}
 	}
 	f.Inject(firewalldtest.Hang, 1, false)
+	c.deadline = short
 	if err := c.Sources(policy.BothFamilies).Obstacles().Published; !errors.Is(err, ErrNoAnswer) {
 		t.Errorf("hanging: %v", err)
 	}

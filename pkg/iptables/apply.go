@@ -39,9 +39,9 @@ func chainsOf(all []layout, adminChains []string) []string {
 // changes returns what makes the chain hold its layout. Forbidden rules are looked
 // for only where the chain has rules that the layout does not know.
 func (l layout) changes(t *table) plan {
-	blocks, inBlocks := l.orderBlocks(t)
+	p, inBlocks := l.orderBlocks(t)
 	rest, inRest := l.appendRest(t)
-	p := slices.Concat(blocks, rest)
+	p = append(p, rest...)
 	if len(l.bridges) == 0 || inBlocks+inRest == len(t.rules[l.chain].list) {
 		return p
 	}
