@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/ns"
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/netconf"
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// attachment reads a call that must be valid and must have a prevResult.
+func attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) {
+	conf, err := netconf.Parse(args.StdinData)
+	if err != nil {
+		return nil, policy.Attachment{}, err
+	}
+	if conf.PrevResult == nil {
+		return nil, policy.Attachment{}, types.NewError(types.ErrInvalidNetworkConfig,
+			"prevResult is missing: chain \"firewall\" after the plugin that makes the interface", "")
+	}
+	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
+	return conf, a, err
+}
+
+// kindOf asks the kernel what kind of interface has a name.
+func kindOf(name string) (netconf.LinkKind, error) {
+	l, err := link.Kernel{}.ByName(name)
+	switch {
+	case errors.Is(err, link.ErrNotFound):
+		return netconf.NoLink, nil
+	case err != nil:
+		return netconf.NoLink, err
+	case l.IsBridge():
+		return netconf.BridgeLink, nil
+	}
+	return netconf.OtherLink, nil
+}
+
+// checkSandbox refuses the host's own network namespace before anything is done. skel
+// finds out after the call.
+func checkSandbox(args *skel.CmdArgs) error {
+	if override := strings.ToUpper(args.NetnsOverride); override == "TRUE" || override == "1" {
+		return nil
+	}
+	own, err := ns.CheckNetNS(args.Netns)
+	if err != nil {
+		return err
+	}
+	if own {
+		return types.NewError(types.ErrInvalidNetNS, "CNI_NETNS is the network namespace that the plugin runs in", "")
+	}
+	return nil
+}
+
+// deliver writes the prevResult as it came. It is the plugin's result.
+func (p plugin) deliver(prevResult []byte) error {
+	if _, err := p.stdout.Write(append(prevResult, '\n')); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return nil
+}
