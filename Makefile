@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-# The targets of `test` and `demo` are in order, the quick and the basic first.
+# Prerequisites are made in the order in which they stand.
 .NOTPARALLEL:
 
 # sudo's secure_path leaves out /usr/local/go/bin; a plain user's PATH, on Debian, sbin.
@@ -15,8 +15,8 @@ export GOTOOLCHAIN ?= auto
 # Where container engines look for plugins. DESTDIR stands before it, for packagers.
 PREFIX ?= /opt/cni
 CNI_BIN_DIR ?= $(PREFIX)/bin
-# Where the rest goes that no package brought: a link to the plugin under the name of the operator's command, its page of
-# the manual, completion for shells, and the watcher's unit.
+# Where the rest goes that no package brought: a link to the plugin under the name of the operator's command, its page
+# of the manual, completion for shells, and the watcher's unit.
 SBIN_DIR ?= /usr/local/sbin
 SHARE_DIR ?= /usr/local/share
 UNIT_DIR ?= /usr/local/lib/systemd/system
@@ -29,23 +29,31 @@ LDFLAGS := -s -w $(if $(VERSION),-X main.buildVersion=$(VERSION))
 UPSTREAM := github.com/containernetworking/plugins
 # Tools of a release: govulncheck, nfpm for packages, cyclonedx-gomod for the SBOM.
 RELEASE_TOOLS := bin/tools/.release
+# The parts of `test`, in order: what is about packets first, packaging last.
+CHECKS := unit integration e2e lint release-test
 LINTER_VERSION := v2.15.0
 LINTER := bin/tools/golangci-lint-$(LINTER_VERSION)
 
 .PHONY: build
-build: ## build bin/firewall, the plugin (default)
+build: need-build ## build bin/firewall, the plugin (default)
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/firewall ./$(DOOR)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' Makefile
+
+# need-TARGET installs what TARGET needs and this host lacks; for all but root, who may not, it names that.
+# PREREQUISITES=: leaves that to you.
+PREREQUISITES ?= scripts/prerequisites
+need-%:
+	@$(PREREQUISITES) $*
 
 .PHONY: prerequisites
-prerequisites: ## install what this host lacks for the other targets
-	scripts/prerequisites
+prerequisites: ## install what this host lacks for TARGETS, by default those of `test`
+	$(PREREQUISITES) $(or $(TARGETS),$(CHECKS))
 
 .PHONY: plugins
-plugins: bin/cni/.built ## build the CNI plugins that integration tests and demo chain with ours
+plugins: need-plugins bin/cni/.built ## build the CNI plugins that integration tests and demo chain with ours
 
 # "tool" stands for all the tools of that go.mod. Upstream's firewall, there to test compatibility, moves to a
 # directory of its own: in bin/cni it could be taken for ours. So does cnitool, which is no plugin.
@@ -58,7 +66,7 @@ bin/cni/.built: integration/tools/go.mod integration/tools/go.sum
 	touch $@
 
 .PHONY: buildkit
-buildkit: bin/buildkit/.built ## build BuildKit, which no distribution has, for end-to-end tests
+buildkit: need-buildkit bin/buildkit/.built ## build BuildKit, which no distribution has, for end-to-end tests
 
 bin/buildkit/.built: integration/runtimes/buildkit/go.mod integration/runtimes/buildkit/go.sum
 	mkdir -p bin/buildkit
@@ -67,7 +75,7 @@ bin/buildkit/.built: integration/runtimes/buildkit/go.mod integration/runtimes/b
 
 # To tidy BuildKit's go.mod, too, go would fetch what the tests of all its dependencies need: 600 MB.
 .PHONY: lint
-lint: $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts and go.mod files
+lint: need-lint $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts and go.mod files
 	$(LINTER) run --allow-parallel-runners
 	cd scripts/packaging && $(CURDIR)/$(LINTER) run --allow-parallel-runners
 	cd integration/bench && $(CURDIR)/$(LINTER) run --allow-parallel-runners
@@ -82,11 +90,12 @@ lint: $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts a
 
 # systemd wants the program of a unit to be there. Exposure is counted from 0 to 100.
 .PHONY: unit-check
-unit-check: build ## check the watcher's unit, and how far it is locked in
+unit-check: need-unit-check build ## check the watcher's unit, and how far it is locked in
 	work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
 	sed 's,@BIN@,$(CURDIR)/bin,' $(DOOR)/systemd/$(UNIT).in >"$$work/$(UNIT)"; \
 	systemd-analyze verify "$$work/$(UNIT)"; \
-	systemd-analyze security --offline=yes --threshold=25 "$$work/$(UNIT)" >"$$work/report" || { cat "$$work/report"; exit 1; }
+	systemd-analyze security --offline=yes --threshold=25 "$$work/$(UNIT)" >"$$work/report" || \
+		{ cat "$$work/report"; exit 1; }
 
 # Under its version's name, so that a new version is built and the old one not mistaken for it.
 $(LINTER):
@@ -96,24 +105,25 @@ $(LINTER):
 
 # Tests run their own binary as iptables, and with -race a process sleeps a second before it exits unless told not to.
 .PHONY: unit
-unit: build ## run the tests that need no root
+unit: need-unit build ## run the tests that need no root
+	scripts/targets-test
 	scripts/install-test
 	packages=$$(go list ./... | grep -v /integration); GORACE=atexit_sleep_ms=0 go test -race $$packages
 	go -C integration/bench test ./...
 
 .PHONY: integration
-integration: root build plugins ## run the tests on real hosts, each in namespaces of its own (root)
+integration: root need-integration build plugins ## run the tests on real hosts, each in namespaces of its own (root)
 	packages=$$(go list ./integration/... | grep -v /runtimes); go test -count=1 -timeout 20m $$packages
 
 .PHONY: e2e
-e2e: root build plugins buildkit ## have container engines use the plugin, each in namespaces of its own (root)
+e2e: root need-e2e build plugins buildkit ## have container engines use the plugin, each in namespaces of its own (root)
 	go test -count=1 -timeout 20m ./integration/runtimes/...
 
 .PHONY: test
-test: root prerequisites build plugins lint unit release-test integration e2e ## run all checks, as CI does (root)
+test: root prerequisites build $(CHECKS) ## run all checks, as CI does (root)
 
 .PHONY: release-tools
-release-tools: $(RELEASE_TOOLS) ## build the tools of a release
+release-tools: need-release-tools $(RELEASE_TOOLS) ## build the tools of a release
 
 # "tool" stands for all the tools of that go.mod. What nfpm compresses depends on its version of Go, too.
 $(RELEASE_TOOLS): scripts/packaging/go.mod scripts/packaging/go.sum
@@ -123,25 +133,26 @@ $(RELEASE_TOOLS): scripts/packaging/go.mod scripts/packaging/go.sum
 	touch $@
 
 .PHONY: release
-release: release-tools vulncheck ## make a release in dist; VERSION and ARCHITECTURES (scripts/release)
+release: need-release release-tools vulncheck ## make a release in dist; VERSION and ARCHITECTURES (scripts/release)
 	scripts/release
 
 .PHONY: release-test
-release-test: root release-tools ## make a release twice, compare the bytes, and install the packages on a copy of this host (root)
+release-test: root need-release-test release-tools ## make a release twice, compare and install it (root)
 	scripts/release-test
 
 .PHONY: vulncheck
-vulncheck: release-tools ## look for known vulnerabilities
+vulncheck: need-vulncheck release-tools ## look for known vulnerabilities
 	scripts/vulncheck
 
 .PHONY: demo
-demo: root prerequisites build plugins ## show what the plugin does, in namespaces of its own (root); DEMO_FLAGS=-nftables or -firewalld
+DEMO_NEEDS = need-demo$(findstring -firewalld,$(DEMO_FLAGS))
+demo: root $(DEMO_NEEDS) build plugins ## show what the plugin does (root); DEMO_FLAGS=-nftables or -firewalld
 	go build -o bin/demo ./integration/demo
 	bin/demo $(DEMO_FLAGS)
 
 # Its libraries are in a go.mod of its own, so that the plugin has nothing to do with them.
 .PHONY: bench
-bench: root prerequisites build plugins ## measure the plugin against upstream's, in namespaces of their own (root); BENCH_FLAGS='-h'
+bench: root need-bench build plugins ## measure the plugin against upstream's (root); BENCH_FLAGS='-h' lists flags
 	CGO_ENABLED=0 go -C integration/bench build -trimpath -o $(CURDIR)/bin/bench .
 	CGO_ENABLED=0 go -C integration/bench build -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/bench-bare ./bare
 	bin/bench $(BENCH_FLAGS)
@@ -151,14 +162,16 @@ root:
 	@[ "$$(id -u)" = 0 ] || { echo 'network namespaces need root: sudo make $(MAKECMDGOALS)' >&2; exit 1; }
 
 .PHONY: install
-install: ## install bin/firewall, keeping upstream's as firewall.upstream, and what belongs to it; ISOLATION=yes: as isolation, too
+install: ## install bin/firewall, keeping upstream's, and what belongs to it; ISOLATION=yes: as isolation, too
 	scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)'
 	[ '$(ISOLATION)' != yes ] || scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)' isolation
-	sed 's,@BIN@,$(CNI_BIN_DIR),' $(DOOR)/systemd/$(UNIT).in | install -Dm 0644 /dev/stdin '$(DESTDIR)$(UNIT_DIR)/$(UNIT)'
+	sed 's,@BIN@,$(CNI_BIN_DIR),' $(DOOR)/systemd/$(UNIT).in | \
+		install -Dm 0644 /dev/stdin '$(DESTDIR)$(UNIT_DIR)/$(UNIT)'
 	mkdir -p '$(DESTDIR)$(SBIN_DIR)'
 	ln -sfT '$(CNI_BIN_DIR)/firewall' '$(DESTDIR)$(SBIN_DIR)/cni-firewall'
 	install -Dm 0644 $(DOOR)/man/cni-firewall.8 '$(DESTDIR)$(SHARE_DIR)/man/man8/cni-firewall.8'
-	install -Dm 0644 $(DOOR)/completions/cni-firewall.bash '$(DESTDIR)$(SHARE_DIR)/bash-completion/completions/cni-firewall'
+	install -Dm 0644 $(DOOR)/completions/cni-firewall.bash \
+		'$(DESTDIR)$(SHARE_DIR)/bash-completion/completions/cni-firewall'
 	install -Dm 0644 -t '$(DESTDIR)$(SHARE_DIR)/zsh/site-functions' $(DOOR)/completions/_cni-firewall
 	install -Dm 0644 -t '$(DESTDIR)$(SHARE_DIR)/fish/vendor_completions.d' $(DOOR)/completions/cni-firewall.fish
 
