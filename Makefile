@@ -120,7 +120,8 @@ e2e: root need-e2e build plugins buildkit ## have container engines use the plug
 	go test -count=1 -timeout 20m ./integration/runtimes/...
 
 .PHONY: test
-test: root prerequisites build $(CHECKS) ## run all checks, as CI does (root)
+test: root prerequisites build ## run all checks, as CI does (root)
+	scripts/checks $(CHECKS)
 
 .PHONY: release-tools
 release-tools: need-release-tools $(RELEASE_TOOLS) ## build the tools of a release
