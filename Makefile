@@ -31,6 +31,8 @@ UPSTREAM := github.com/containernetworking/plugins
 RELEASE_TOOLS := bin/tools/.release
 # The parts of `test`, in order: what is about packets first, packaging last.
 CHECKS := unit integration e2e lint release-test
+# A verdict on every way between networks, and no rule left behind, with each backend.
+QUICK := ^TestVerdicts$$/^forward=DROP,bridge-nf-call=1,1$$|^TestLifecycle$$
 LINTER_VERSION := v2.15.0
 LINTER := bin/tools/golangci-lint-$(LINTER_VERSION)
 
@@ -115,6 +117,10 @@ unit: need-unit build ## run the tests that need no root
 integration: root need-integration build plugins ## run the tests on real hosts, each in namespaces of its own (root)
 	packages=$$(go list ./integration/... | grep -v /runtimes); go test -count=1 -timeout 20m $$packages
 
+.PHONY: integration-quick
+integration-quick: root need-integration-quick build plugins ## run a few of them, in a minute or two (root)
+	go test -count=1 -run '$(QUICK)' ./integration | awk '{ print } /no tests to run/ { bad = 1 } END { exit bad }'
+
 .PHONY: e2e
 e2e: root need-e2e build plugins buildkit ## have container engines use the plugin, each in namespaces of its own (root)
 	go test -count=1 -timeout 20m ./integration/runtimes/...
@@ -122,6 +128,10 @@ e2e: root need-e2e build plugins buildkit ## have container engines use the plug
 .PHONY: test
 test: root prerequisites build ## run all checks, as CI does (root)
 	scripts/checks $(CHECKS)
+
+.PHONY: fresh-test
+fresh-test: root need-fresh-test ## build, demo and test on bare Debian hosts, as a new user would; SUITES (root)
+	scripts/fresh-test $(SUITES)
 
 .PHONY: release-tools
 release-tools: need-release-tools $(RELEASE_TOOLS) ## build the tools of a release
