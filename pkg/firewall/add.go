@@ -23,14 +23,14 @@ func (fw *Engine) Add(a policy.Attachment, deliver func() error) error {
 	if err != nil {
 		return err
 	}
-	r, unlock, done, err := fw.lockFor(verbAdd, a)
+	r, unlock, done, err := fw.storage.lockFor(verbAdd, a)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	if done {
 		if err := deliver(); err != nil {
-			return errors.Join(err, fw.detach(fw.list(r.store), a))
+			return errors.Join(err, fw.detach(fw.storage.list(r.store), a))
 		}
 		return nil
 	}
@@ -41,10 +41,10 @@ func (fw *Engine) Add(a policy.Attachment, deliver func() error) error {
 func (fw *Engine) withBackend(a policy.Attachment) (policy.Attachment, error) {
 	var err error
 	if a.Backend == "" {
-		a.Backend, err = fw.Choose()
+		a.Backend, err = fw.drivers.choose()
 	}
 	if err == nil {
-		fw.host.About(a)
+		fw.about(a)
 	}
 	return a, err
 }

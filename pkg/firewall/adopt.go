@@ -53,15 +53,15 @@ type foreign struct {
 // network which names none. Published ports were closed between bridges, and stay so
 // until an ADD says otherwise.
 func (fw *Engine) adopt(r *records) (foreign, error) {
-	installed, _ := fw.host.Drivers[policy.Filter].Installed(policy.BothFamilies)
+	installed, _ := fw.drivers.all[policy.Filter].Installed(policy.BothFamilies)
 	if installed == 0 {
 		return foreign{}, nil
 	}
-	actual, err := fw.host.Drivers[policy.Filter].Read(installed)
+	actual, err := fw.drivers.all[policy.Filter].Read(installed)
 	if err != nil {
 		return foreign{}, fmt.Errorf("adopting what iptables holds: %w", err)
 	}
-	backend, err := fw.Choose()
+	backend, err := fw.drivers.choose()
 	if err != nil {
 		return foreign{}, err
 	}
@@ -116,7 +116,7 @@ func (fw *Engine) removeForeign(found foreign, r records) error {
 	if found.families == 0 {
 		return nil
 	}
-	actual, err := fw.host.Drivers[policy.Filter].Read(found.families)
+	actual, err := fw.drivers.all[policy.Filter].Read(found.families)
 	if err != nil {
 		return err
 	}

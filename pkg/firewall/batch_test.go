@@ -21,7 +21,7 @@ import (
 // container, and the number of steps that all took.
 func (h *fakeHost) together(t *testing.T, calls map[string]func() error) (map[string]error, []string) {
 	t.Helper()
-	_, unlock, err := h.engine().lock()
+	_, unlock, err := h.engine().storage.lock()
 	ok(t, err)
 	var mu sync.Mutex
 	var wg sync.WaitGroup

@@ -16,11 +16,11 @@ func (fw *Engine) Check(a policy.Attachment) error {
 	if err != nil {
 		return err
 	}
-	s, err := store.Peek(fw.dataDir)
+	s, err := store.Peek(fw.storage.dataDir)
 	if err != nil {
 		return err
 	}
-	r := fw.list(s)
+	r := fw.storage.list(s)
 	own := r.of(a)
 	if on := r.adoptedOn(a.Bridge); len(own) == 0 && len(on) > 0 && a.IsStandalone() {
 		own, a = on, on[0].Attachment // all that there is of it
@@ -35,11 +35,11 @@ func (fw *Engine) Check(a policy.Attachment) error {
 	if foreign {
 		with, desired = policy.Snapshot.CheckForeign, asUpstream(desired, a)
 	}
-	_, difference, err := fw.settled(desired, func(actual snapshots) error { return actual.compare(desired, with) })
+	_, difference, err := fw.drivers.settled(desired, func(actual snapshots) error { return actual.compare(desired, with) })
 	if err := errors.Join(err, difference); err != nil {
 		return err
 	}
-	return fw.checkPorts(bridgesIn(desired))
+	return fw.ports.check(bridgesIn(desired))
 }
 
 // desiredOn returns what is desired for an attachment, on its own bridge.

@@ -96,7 +96,7 @@ func TestCheckSettles(t *testing.T) {
 		}
 		return actual.compare(policy.RuleSets{policy.Filter: policy.Desired(a)}, policy.Snapshot.Check)
 	}
-	_, difference, err := h.engine().settled(policy.RuleSets{policy.Filter: policy.Desired(a)}, compare)
+	_, difference, err := h.engine().drivers.settled(policy.RuleSets{policy.Filter: policy.Desired(a)}, compare)
 	if difference != nil || err != nil || reads != 2 {
 		t.Errorf("after %d reads: %v, %v", reads, difference, err)
 	}

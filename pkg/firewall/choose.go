@@ -16,17 +16,19 @@ import (
 // Choose returns the backend for a network that names none. A host that has part
 // of iptables uses it, and is told what is missing. An error says that firewalld
 // runs and does not answer: it might flush whatever was set beside it.
-func (fw *Engine) Choose() (policy.Backend, error) {
-	switch _, err := fw.host.Drivers[policy.Zones].Read(policy.BothFamilies); {
+func (fw *Engine) Choose() (policy.Backend, error) { return fw.drivers.choose() }
+
+func (d drivers) choose() (policy.Backend, error) {
+	switch _, err := d.all[policy.Zones].Read(policy.BothFamilies); {
 	case err == nil:
 		return policy.Firewalld, nil
 	case errors.Is(err, firewalld.ErrNotRunning):
 	case firewalld.Absent(err):
-		fw.warn(fmt.Errorf("going on without firewalld: %w", err))
+		d.warn(fmt.Errorf("going on without firewalld: %w", err))
 	default:
 		return "", err
 	}
-	if installed, _ := fw.host.Drivers[policy.Filter].Installed(policy.BothFamilies); installed != 0 {
+	if installed, _ := d.all[policy.Filter].Installed(policy.BothFamilies); installed != 0 {
 		return policy.IPTables, nil
 	}
 	return policy.NFTables, nil

@@ -12,8 +12,8 @@ import (
 // Del removes what an attachment has, and with the last one its bridge's isolation.
 // What is not there is no error.
 func (fw *Engine) Del(a policy.Attachment) error {
-	r, unlock, done, err := fw.lockFor(verbDel, a)
-	r, unlock, err = fw.orNone(r, unlock, err)
+	r, unlock, done, err := fw.storage.lockFor(verbDel, a)
+	r, unlock, err = fw.storage.orNone(r, unlock, err)
 	if err != nil {
 		return err
 	}
@@ -21,7 +21,7 @@ func (fw *Engine) Del(a policy.Attachment) error {
 	if done {
 		return nil
 	}
-	fw.host.About(asRecorded(a, r.of(a)))
+	fw.about(asRecorded(a, r.of(a)))
 	return r.pendingDels().run(a, func(all ...policy.Attachment) error { return fw.detach(r, all...) })
 }
 

@@ -24,8 +24,11 @@ import (
 
 // Engine serves one call.
 type Engine struct {
-	dataDir string
-	host    Host
+	storage storage
+	drivers drivers
+	ports   ports
+	warn    func(...error)
+	about   func(policy.Attachment)
 }
 
 // Host is what an Engine works on, and whom it tells.
@@ -52,7 +55,16 @@ type Links interface {
 }
 
 // New returns the engine for the records below a data directory.
-func New(dataDir string, host Host) *Engine { return &Engine{dataDir, host} }
+func New(dataDir string, host Host) *Engine {
+	warn := func(errs ...error) {
+		if err := errors.Join(errs...); err != nil {
+			host.Warn(err)
+		}
+	}
+	return &Engine{
+		storage{dataDir, host.Links, warn}, drivers{host.Drivers, warn}, ports{host.Links}, warn, host.About,
+	}
+}
 
 // ThisHost returns the network namespace that the process runs in. A driver opens its
 // one connection when it is first asked.
@@ -69,15 +81,8 @@ func ThisHost() Host {
 	}
 }
 
-// warn tells of errors that do not stop the call.
-func (fw *Engine) warn(errs ...error) {
-	if err := errors.Join(errs...); err != nil {
-		fw.host.Warn(err)
-	}
-}
-
 // explained returns an error in words for the operator.
-func (fw *Engine) explained(err error) error { return diagnosis.Explained(err, fw.dataDir) }
+func (fw *Engine) explained(err error) error { return diagnosis.Explained(err, fw.storage.dataDir) }
 
 // IsTemporary reports whether an error may be gone at the next try: another call, or
 // another program, was in the way.

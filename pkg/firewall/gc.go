@@ -9,7 +9,7 @@ import (
 
 // GC removes the attachments of a network, except the valid ones.
 func (fw *Engine) GC(network string, valid []policy.Owner) error {
-	r, unlock, err := fw.orNone(fw.lock())
+	r, unlock, err := fw.storage.orNone(fw.storage.lock())
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (fw *Engine) add(r records, deliver func() error, added []policy.Attachment
 	if err != nil {
 		return err
 	}
-	actual, err := fw.readAll(desired, needs(added[0].Backend, familiesOf(added)))
+	actual, err := fw.drivers.readAll(desired, needs(added[0].Backend, familiesOf(added)))
 	if err == nil {
 		err = fw.apply(actual, desired, r.before(bridgesOf(added)), bridgesOf(added))
 	}
@@ -54,7 +54,7 @@ func (fw *Engine) add(r records, deliver func() error, added []policy.Attachment
 // now, as its records or rules tell, loses the flags of its ports ahead of them:
 // a crash between the two is healed by the next call.
 func (fw *Engine) apply(actual snapshots, desired policy.RuleSets, before policy.RuleSet, about []string) error {
-	if err := fw.flagPorts(bridgesIn(desired), before, actual); err != nil {
+	if err := fw.ports.flag(bridgesIn(desired), before, actual); err != nil {
 		return err
 	}
 	var errs []error
@@ -75,10 +75,10 @@ func (fw *Engine) remove(r records, d *removal) error {
 	empty, err := r.emptyBridges(d)
 	errs := []error{err}
 	complete := true
-	for _, name := range slices.Backward(fw.driversOf(r, d)) {
+	for _, name := range slices.Backward(fw.drivers.holding(r, d)) {
 		rs, err := r.removed(d, name, empty)
 		fw.warn(err) // what cannot be told stays isolated
-		missing, err := fw.removeFrom(name, rs)
+		missing, err := fw.drivers.remove(name, rs)
 		fw.warn(missing)
 		complete = complete && missing == nil
 		errs = append(errs, err)

@@ -16,6 +16,9 @@ import (
 // There the bridge itself separates its containers, by the flag "isolated" of their
 // ports. Where it is on the flag must be off: see package link.
 
+// ports are the ports of bridges.
+type ports struct{ links Links }
+
 // bridgesIn returns the bridges of rule sets, which are the same in every set that
 // has any.
 func bridgesIn(desired policy.RuleSets) []policy.Bridge {
@@ -27,16 +30,16 @@ func bridgesIn(desired policy.RuleSets) []policy.Bridge {
 	return nil
 }
 
-// flagPorts sets or clears the flags of the bridges that are isolated, or were so
+// flag sets or clears the flags of the bridges that are isolated, or were so
 // until now.
-func (fw *Engine) flagPorts(bridges []policy.Bridge, before policy.RuleSet, actual snapshots) error {
-	filtered := sync.OnceValues(fw.host.Links.Filtered)
+func (p ports) flag(bridges []policy.Bridge, before policy.RuleSet, actual snapshots) error {
+	filtered := sync.OnceValues(p.links.Filtered)
 	for _, b := range bridges {
 		was := slices.ContainsFunc(before.Bridges, func(old policy.Bridge) bool {
 			return old.Name == b.Name && old.IngressPolicy == policy.Isolated
 		})
 		if was || b.IngressPolicy == policy.Isolated || actual.dropsSameBridge(b.Name) {
-			if err := fw.flagPortsOf(b, filtered); err != nil {
+			if err := p.flagOf(b, filtered); err != nil {
 				return err
 			}
 		}
@@ -44,23 +47,23 @@ func (fw *Engine) flagPorts(bridges []policy.Bridge, before policy.RuleSet, actu
 	return nil
 }
 
-// flagPortsOf gives the ports of one bridge the flag that its policy needs. A bridge
+// flagOf gives the ports of one bridge the flag that its policy needs. A bridge
 // that is gone has no ports.
-func (fw *Engine) flagPortsOf(b policy.Bridge, filtered func() (policy.Families, error)) error {
-	bridge, needed, err := fw.needsFlag(b, filtered)
+func (p ports) flagOf(b policy.Bridge, filtered func() (policy.Families, error)) error {
+	bridge, needed, err := p.needsFlag(b, filtered)
 	if errors.Is(err, link.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return fw.host.Links.FlagPorts(bridge, needed)
+	return p.links.FlagPorts(bridge, needed)
 }
 
-func (fw *Engine) needsFlag(
+func (p ports) needsFlag(
 	b policy.Bridge, filtered func() (policy.Families, error),
 ) (bridge link.Link, needed bool, err error) {
-	bridge, err = fw.host.Links.ByName(b.Name)
+	bridge, err = p.links.ByName(b.Name)
 	if err != nil || b.IngressPolicy != policy.Isolated {
 		return bridge, false, err
 	}
@@ -68,22 +71,22 @@ func (fw *Engine) needsFlag(
 	return bridge, link.NeedsFlag(bridge, b.Families, everywhere), err
 }
 
-// checkPorts returns an error for an isolated bridge whose containers neither rules
+// check returns an error for an isolated bridge whose containers neither rules
 // nor the bridge separate.
-func (fw *Engine) checkPorts(bridges []policy.Bridge) error {
-	filtered := sync.OnceValues(fw.host.Links.Filtered)
+func (p ports) check(bridges []policy.Bridge) error {
+	filtered := sync.OnceValues(p.links.Filtered)
 	for _, b := range bridges {
 		if b.IngressPolicy != policy.Isolated {
 			continue
 		}
-		bridge, needed, err := fw.needsFlag(b, filtered)
+		bridge, needed, err := p.needsFlag(b, filtered)
 		if errors.Is(err, link.ErrNotFound) {
 			return diagnosis.BridgeGone(b.Name)
 		}
 		if err != nil {
 			return err
 		}
-		if err := fw.host.Links.CheckPorts(bridge, needed); err != nil {
+		if err := p.links.CheckPorts(bridge, needed); err != nil {
 			return err
 		}
 	}
@@ -92,9 +95,9 @@ func (fw *Engine) checkPorts(bridges []policy.Bridge) error {
 
 // inForce returns an error that names the first thing which the host does not hold
 // as the rule sets say.
-func (fw *Engine) inForce(actual snapshots, desired policy.RuleSets) error {
+func (p ports) inForce(actual snapshots, desired policy.RuleSets) error {
 	if err := actual.compare(desired, policy.Snapshot.Check); err != nil {
 		return err
 	}
-	return fw.checkPorts(bridgesIn(desired))
+	return p.check(bridgesIn(desired))
 }

@@ -77,7 +77,7 @@ func TestPortFlagsFail(t *testing.T) {
 	if err := h.engine().Add(a, h.delivered); !errors.Is(err, errRefused) || h.rules() != before {
 		t.Errorf("%v, %s", err, h.rules())
 	}
-	wrong(t, "CHECK", h.engine().checkPorts([]policy.Bridge{{Name: "br2", IngressPolicy: policy.Isolated}}), "refused")
+	wrong(t, "CHECK", h.engine().ports.check([]policy.Bridge{{Name: "br2", IngressPolicy: policy.Isolated}}), "refused")
 }
 
 // TestPolicyConverts has an ADD change its network's policy, which the records of the

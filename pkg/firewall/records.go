@@ -19,49 +19,56 @@ type records struct {
 	links Links
 }
 
+// storage opens the records.
+type storage struct {
+	dataDir string
+	links   Links
+	warn    func(...error)
+}
+
 // lock opens the store for a call that writes, once no other call does.
-func (fw *Engine) lock() (r records, unlock func(), err error) {
-	s, err := store.Open(fw.dataDir)
+func (s storage) lock() (r records, unlock func(), err error) {
+	opened, err := store.Open(s.dataDir)
 	if err != nil {
 		return records{}, nil, err
 	}
-	if unlock, err = s.Lock(); err != nil {
+	if unlock, err = opened.Lock(); err != nil {
 		return records{}, nil, err
 	}
-	return fw.list(s), unlock, nil
+	return s.list(opened), unlock, nil
 }
 
 // lockFor is lock for a call that adds or deletes an attachment. done says that
 // another call did the work meanwhile; then nothing is listed.
-func (fw *Engine) lockFor(verb string, a policy.Attachment) (r records, unlock func(), done bool, err error) {
-	s, err := store.Open(fw.dataDir)
+func (s storage) lockFor(verb string, a policy.Attachment) (r records, unlock func(), done bool, err error) {
+	opened, err := store.Open(s.dataDir)
 	if err != nil {
 		return records{}, nil, false, err
 	}
-	if unlock, done, err = s.LockFor(verb, a); err != nil || done {
-		return records{store: s, links: fw.host.Links}, unlock, done, err
+	if unlock, done, err = opened.LockFor(verb, a); err != nil || done {
+		return records{store: opened, links: s.links}, unlock, done, err
 	}
-	return fw.list(s), unlock, false, nil
+	return s.list(opened), unlock, false, nil
 }
 
 // list lists the records. Files that are no records cause a warning.
-func (fw *Engine) list(s *store.Store) records {
-	r := records{s, s.List(), fw.host.Links}
-	fw.warn(r.Problems...)
+func (s storage) list(opened *store.Store) records {
+	r := records{opened, opened.List(), s.links}
+	s.warn(r.Problems...)
 	return r
 }
 
 // orNone goes on without a lock and records where there is no place for them: a
 // disk that is full or read-only must not keep a container from being deleted.
-func (fw *Engine) orNone(r records, unlock func(), err error) (records, func(), error) {
+func (s storage) orNone(r records, unlock func(), err error) (records, func(), error) {
 	if errors.Is(err, store.ErrLocked) {
 		return records{}, nil, err
 	}
 	if err != nil {
-		fw.warn(err)
-		return records{links: fw.host.Links}, func() {}, nil
+		s.warn(err)
+		return records{links: s.links}, func() {}, nil
 	}
-	fw.warn(r.forgetLeaving(""))
+	s.warn(r.forgetLeaving(""))
 	return r, unlock, nil
 }
 

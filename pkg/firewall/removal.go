@@ -80,15 +80,15 @@ func (r records) remaining(d *removal) []store.Entry {
 	return rest
 }
 
-// driversOf returns the drivers that hold something of a removal: those in use, as
+// holding returns the drivers that hold something of a removal: those in use, as
 // each isolates all bridges. Where nothing is recorded it may be any that the host
 // has.
-func (fw *Engine) driversOf(r records, d *removal) []policy.DriverName {
+func (d drivers) holding(r records, m *removal) []policy.DriverName {
 	used := driversOf(r.Entries)
-	if d.unrecorded {
-		for name, driver := range fw.host.Drivers {
+	if m.unrecorded {
+		for name, driver := range d.all {
 			if installed, _ := driver.Installed(policy.BothFamilies); installed != 0 {
-				d.drivers = append(d.drivers, name)
+				m.drivers = append(m.drivers, name)
 				used = append(used, name)
 			}
 		}
@@ -96,22 +96,22 @@ func (fw *Engine) driversOf(r records, d *removal) []policy.DriverName {
 	return inOrder(used)
 }
 
-// removeFrom removes a rule set from one driver. missing says what the host lacks
+// remove removes a rule set from one driver. missing says what the host lacks
 // to do so.
-func (fw *Engine) removeFrom(name policy.DriverName, rs policy.RuleSet) (missing, err error) {
+func (d drivers) remove(name policy.DriverName, rs policy.RuleSet) (missing, err error) {
 	needed := familiesOf([]policy.Attachment{{Addresses: rs.Addresses}})
-	if driver, known := fw.host.Drivers[name]; known {
+	if driver, known := d.all[name]; known {
 		needed, missing = driver.Installed(needed)
 	}
 	if errors.Is(missing, firewalld.ErrNotRunning) {
 		return nil, nil // what it held went with it
 	}
-	snapshot, err := fw.read(name, rs.Families(), needed)
+	snapshot, err := d.read(name, rs.Families(), needed)
 	if snapshot == nil {
 		return missing, err
 	}
 	err = errors.Join(err, snapshot.Remove(rs))
-	fw.warn(snapshot.Leftovers())
+	d.warn(snapshot.Leftovers())
 	return missing, err
 }
 

@@ -14,7 +14,7 @@ type Restored struct{ Attachments, Bridges, Adopted int }
 // or a restart of the firewall. The error says what could not be restored. With
 // adopting, what another plugin isolates is recorded first, and its rules go last.
 func (fw *Engine) Restore(adopting bool) (Restored, error) {
-	r, unlock, err := fw.lock()
+	r, unlock, err := fw.storage.lock()
 	if err != nil {
 		return Restored{}, err
 	}
@@ -29,7 +29,7 @@ func (fw *Engine) Restore(adopting bool) (Restored, error) {
 	}
 	all, unreadable := r.attachments()
 	before, desired := r.before(bridgesOf(r.briefs())), r.desired(nil, all)
-	actual, err := fw.readAll(desired, needsAll(desired))
+	actual, err := fw.drivers.readAll(desired, needsAll(desired))
 	// What cannot be read keeps nothing else from being isolated.
 	err = errors.Join(err, fw.apply(actual, desired, before, nil), adoptErr)
 	if err == nil { // else what is there may be all that isolates

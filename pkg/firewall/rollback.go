@@ -38,7 +38,7 @@ func (fw *Engine) rollback(
 	}
 	var errs []error
 	for _, a := range added {
-		errs = append(errs, fw.rollbackPorts(a, bridgeBefore(a, c.before)))
+		errs = append(errs, fw.ports.rollback(a, bridgeBefore(a, c.before)))
 	}
 	for _, name := range slices.Backward(closing) {
 		if !name.Opens() {
@@ -85,12 +85,12 @@ func bridgeBefore(a policy.Attachment, before policy.RuleSet) policy.Bridge {
 	return policy.Bridge{Name: a.Bridge, IngressPolicy: policy.Open}
 }
 
-// rollbackPorts gives a bridge's ports back the flags of its previous policy.
-func (fw *Engine) rollbackPorts(a policy.Attachment, before policy.Bridge) error {
+// rollback gives a bridge's ports back the flags of its previous policy.
+func (p ports) rollback(a policy.Attachment, before policy.Bridge) error {
 	if a.IngressPolicy != policy.Isolated && before.IngressPolicy != policy.Isolated {
 		return nil
 	}
-	return fw.flagPortsOf(before, fw.host.Links.Filtered)
+	return p.flagOf(before, p.links.Filtered)
 }
 
 // record writes the attachments' records, and takes their addresses out of zones
@@ -141,7 +141,7 @@ func (fw *Engine) leaveZone(r records, a policy.Attachment) (undo, error) {
 			continue // what cannot be read is left alone
 		}
 		rs := policy.Desired(previous)
-		zones, err := fw.read(policy.Zones, previous.Families(), previous.Families())
+		zones, err := fw.drivers.read(policy.Zones, previous.Families(), previous.Families())
 		if err == nil {
 			err = zones.Remove(rs)
 		}

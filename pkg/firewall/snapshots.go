@@ -11,14 +11,20 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
+// drivers are the host's drivers.
+type drivers struct {
+	all  map[policy.DriverName]policy.Driver
+	warn func(...error)
+}
+
 // snapshots are what drivers held when they were read.
 type snapshots map[policy.DriverName]policy.Snapshot
 
 // read reads one driver for families, some of which are needed: an address has no
 // rules without them. The others are those of other attachments and of bridges; a
 // host that has no use for a family often has no program, or no tables, for it.
-func (fw *Engine) read(name policy.DriverName, families, needed policy.Families) (policy.Snapshot, error) {
-	driver, known := fw.host.Drivers[name]
+func (d drivers) read(name policy.DriverName, families, needed policy.Families) (policy.Snapshot, error) {
+	driver, known := d.all[name]
 	if !known {
 		return nil, unknownBackend(policy.Backend(name))
 	}
@@ -28,7 +34,7 @@ func (fw *Engine) read(name policy.DriverName, families, needed policy.Families)
 		_, missing := driver.Installed(lacks)
 		return snapshot, errors.Join(missing, err)
 	}
-	fw.warn(err)
+	d.warn(err)
 	return snapshot, nil
 }
 
@@ -38,20 +44,20 @@ func unknownBackend(b policy.Backend) error {
 
 // readAll reads the drivers that rule sets are for. One that is not needed is read
 // as far as it can be.
-func (fw *Engine) readAll(
+func (d drivers) readAll(
 	desired policy.RuleSets, needed map[policy.DriverName]policy.Families,
 ) (snapshots, error) {
 	actual := snapshots{}
 	var errs []error
 	for name, rs := range desired {
-		snapshot, err := fw.read(name, rs.Families(), needed[name])
+		snapshot, err := d.read(name, rs.Families(), needed[name])
 		if snapshot != nil {
 			actual[name] = snapshot
 		}
 		if _, isNeeded := needed[name]; isNeeded {
 			errs = append(errs, err)
 		} else {
-			fw.warn(err)
+			d.warn(err)
 		}
 	}
 	return actual, errors.Join(errs...)
@@ -78,13 +84,13 @@ func needsAll(desired policy.RuleSets) map[policy.DriverName]policy.Families {
 // settled reads and compares until it sees no difference, or the same one twice in
 // a row. A listing of iptables-nft is not taken at one moment: rules that another
 // call writes meanwhile may be in it twice, or not at all.
-func (fw *Engine) settled(
+func (d drivers) settled(
 	desired policy.RuleSets, compare func(snapshots) error,
 ) (actual snapshots, difference, err error) {
 	const attempts = 5
 	seen := ""
 	for range attempts {
-		if actual, err = fw.readAll(desired, needsAll(desired)); err != nil {
+		if actual, err = d.readAll(desired, needsAll(desired)); err != nil {
 			return actual, nil, err
 		}
 		difference = compare(actual)

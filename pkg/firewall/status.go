@@ -26,18 +26,18 @@ func (l Limited) Unwrap() error { return l.error }
 // configuration names this backend, or none, and a Limited one where what was
 // added is no longer in force.
 func (fw *Engine) Status(backend policy.Backend) error {
-	s, err := store.Peek(fw.dataDir)
+	s, err := store.Peek(fw.storage.dataDir)
 	if err != nil {
 		return Unavailable{err}
 	}
-	r := fw.list(s)
+	r := fw.storage.list(s)
 	desired := r.desired(nil, r.briefs())
-	actual, difference, err := fw.settled(desired, func(actual snapshots) error { return fw.inForce(actual, desired) })
+	actual, difference, err := fw.drivers.settled(desired, func(actual snapshots) error { return fw.ports.inForce(actual, desired) })
 	if err == nil && backend == "" {
-		backend, err = fw.Choose()
+		backend, err = fw.drivers.choose()
 	}
 	if err == nil {
-		err = fw.available(backend, actual)
+		err = fw.drivers.available(backend, actual)
 	}
 	if err != nil {
 		return Unavailable{fw.explained(err)}
@@ -52,27 +52,27 @@ func (fw *Engine) Status(backend policy.Backend) error {
 }
 
 // available returns an error where an ADD cannot work with a backend.
-func (fw *Engine) available(backend policy.Backend, actual snapshots) error {
+func (d drivers) available(backend policy.Backend, actual snapshots) error {
 	var errs []error
 	for _, name := range backend.Drivers() {
-		errs = append(errs, fw.availableAt(name, actual))
+		errs = append(errs, d.availableAt(name, actual))
 	}
 	return errors.Join(errs...)
 }
 
 // availableAt returns an error where an ADD cannot work with a driver. What was read
 // of it is proof enough that it can; else it is read.
-func (fw *Engine) availableAt(name policy.DriverName, actual snapshots) error {
+func (d drivers) availableAt(name policy.DriverName, actual snapshots) error {
 	if snapshot, read := actual[name]; read && snapshot.Families() != 0 {
 		return nil
 	}
-	driver := fw.host.Drivers[name]
+	driver := d.all[name]
 	installed, missing := driver.Installed(policy.BothFamilies)
 	snapshot, err := driver.Read(installed)
 	if snapshot.Families() == 0 {
 		return errors.Join(missing, err)
 	}
-	fw.warn(err)
+	d.warn(err)
 	actual[name] = snapshot
 	return snapshot.Check(policy.RuleSet{}) // whether it may be written to at all
 }

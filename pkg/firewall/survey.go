@@ -42,18 +42,18 @@ type Container struct {
 
 // Survey reads the records and the rules, and changes nothing.
 func (fw *Engine) Survey() (Survey, error) {
-	s, err := store.Peek(fw.dataDir)
+	s, err := store.Peek(fw.storage.dataDir)
 	if err != nil {
 		return Survey{}, err
 	}
-	r := records{s, s.List(), fw.host.Links}
+	r := records{s, s.List(), fw.ports.links}
 	all, unreadable := r.attachments()
 	desired := r.desired(nil, append(r.briefs(), all...)) // a damaged record's name tells something, too
-	actual, difference, err := fw.settled(desired, func(actual snapshots) error { return fw.inForce(actual, desired) })
+	actual, difference, err := fw.drivers.settled(desired, func(actual snapshots) error { return fw.ports.inForce(actual, desired) })
 	backends := backendsOf(r.Entries)
-	wrong := []error{err, fw.bridgesGone(all), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
+	wrong := []error{err, fw.ports.checkBridges(all), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
 	if difference != nil && slices.Contains(backends, policy.IPTables) {
-		wrong = append(wrong, fw.forwardBlockers())
+		wrong = append(wrong, fw.drivers.forwardBlockers())
 	}
 	warnings := append([]error{unreadable}, r.Problems...)
 	for _, name := range backends {
@@ -62,21 +62,21 @@ func (fw *Engine) Survey() (Survey, error) {
 	}
 	return Survey{
 		Networks: networks(all),
-		Problems: diagnosis.Explain(errors.Join(append(wrong, diagnosis.Forwards(all))...), fw.dataDir),
-		Warnings: diagnosis.Explain(errors.Join(warnings...), fw.dataDir),
+		Problems: diagnosis.Explain(errors.Join(append(wrong, diagnosis.Forwards(all))...), fw.storage.dataDir),
+		Warnings: diagnosis.Explain(errors.Join(warnings...), fw.storage.dataDir),
 	}, nil
 }
 
-// bridgesGone returns an error that names the bridges which attachments have, and
+// checkBridges returns an error that names the bridges which attachments have, and
 // which no longer exist.
-func (fw *Engine) bridgesGone(all []policy.Attachment) error {
+func (p ports) checkBridges(all []policy.Attachment) error {
 	var names []string
 	for _, a := range all {
 		if a.Bridge != "" && !a.Unseen {
 			names = append(names, a.Bridge)
 		}
 	}
-	found, err := fw.host.Links.Existing(names)
+	found, err := p.links.Existing(names)
 	if err != nil {
 		return err
 	}
@@ -91,8 +91,8 @@ func (fw *Engine) bridgesGone(all []policy.Attachment) error {
 
 // forwardBlockers returns an error that names the chains FORWARD which drop what no
 // rule of iptables accepts. There is none on a kernel without nf_tables.
-func (fw *Engine) forwardBlockers() error {
-	actual, _ := fw.host.Drivers[policy.Table].Read(policy.BothFamilies)
+func (d drivers) forwardBlockers() error {
+	actual, _ := d.all[policy.Table].Read(policy.BothFamilies)
 	return diagnosis.CutOff(actual.Obstacles().Forwarding)
 }
 
