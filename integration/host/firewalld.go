@@ -52,14 +52,8 @@ func (h *Host) Sources() (string, error) {
 	if h.firewalld == nil || h.firewalld.ended {
 		return "", nil
 	}
-	bus, err := dbus.Connect(dbusdaemon.Address(busSocket))
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = bus.Close() }()
-	const name = "org.fedoraproject.FirewallD1"
 	var active map[string]map[string][]string
-	if err := bus.Object(name, "/org/fedoraproject/FirewallD1").Call(name+".zone.getActiveZones", 0).Store(&active); err != nil {
+	if err := askFirewalld(&active, firewalldName+".zone.getActiveZones"); err != nil {
 		return "", err
 	}
 	var lines []string
@@ -72,6 +66,30 @@ func (h *Host) Sources() (string, error) {
 	return strings.Join(lines, ""), nil
 }
 
+const firewalldName = "org.fedoraproject.FirewallD1"
+
+// askFirewalld calls a method of firewalld. firewall-cmd asks for the same, and
+// needs a third of a second of a processor to load Python.
+func askFirewalld(answer any, method string, args ...any) error {
+	bus, err := dbus.Connect(dbusdaemon.Address(busSocket))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = bus.Close() }()
+	return bus.Object(firewalldName, "/org/fedoraproject/FirewallD1").Call(method, 0, args...).Store(answer)
+}
+
+// running returns an error unless firewalld filters. It has its name on the bus
+// before it has made its rules.
+func running() error {
+	var state string
+	err := askFirewalld(&state, "org.freedesktop.DBus.Properties.Get", firewalldName, "state")
+	if err == nil && state != "RUNNING" {
+		err = fmt.Errorf("firewalld is in the state %s", state)
+	}
+	return err
+}
+
 // Start starts it and waits until it filters.
 func (f *Firewalld) Start() error {
 	f.daemon = exec.Command("firewalld", "--nofork", "--nopid", "--log-target", "file", "--log-file", firewalldLog)
@@ -81,11 +99,7 @@ func (f *Firewalld) Start() error {
 	if err := f.daemon.Start(); err != nil {
 		return err
 	}
-	err := Await(func() error {
-		_, err := f.Cmd("--state")
-		return err
-	})
-	if err != nil {
+	if err := Await(running); err != nil {
 		log, _ := os.ReadFile(firewalldLog)
 		return fmt.Errorf("starting firewalld: %w: %s%s", err, complaints.String(), log)
 	}
