@@ -22,7 +22,15 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	end, err := host.ShareForwards()
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	if err := end(); err != nil {
+		panic(err)
+	}
+	os.Exit(code)
 }
 
 // onEachBackend runs a test on a host of its own for each backend.

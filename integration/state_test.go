@@ -53,7 +53,7 @@ type port struct {
 func ports(t *testing.T, h *host.Host) []port {
 	t.Helper()
 	var all []port
-	ok(t, json.Unmarshal([]byte(must(h.Run("bridge", "-j", "-d", "link", "show"))(t)), &all))
+	ok(t, json.Unmarshal([]byte(must(h.Ports())(t)), &all))
 	return all
 }
 

@@ -65,17 +65,33 @@ type end struct {
 func newWorld(t *testing.T, h *host.Host, places ...place) *world {
 	t.Helper()
 	w := &world{outside: must(h.Outside())(t), self: must(h.Self())(t), backend: h.Backend}
+	var networks []*host.Network
 	for i, p := range places {
 		n := i + 1
 		e := &end{place: p, hostPort: 8000 + n}
 		e.network = host.Dual(fmt.Sprintf("net%d", n), fmt.Sprintf("br%d", n), n, p.firewall())
 		e.network.Plain = true
-		e.server = must(h.Add(e.network, fmt.Sprintf("server%d", n), map[int]int{e.hostPort: containerPort}))(t)
-		e.peer = must(h.Add(e.network, fmt.Sprintf("peer%d", n), map[int]int{forbiddenPort + n: portForbidden}))(t)
-		ok(t, e.server.Serve(containerPort))
-		w.networks = append(w.networks, e)
+		networks, w.networks = append(networks, e.network), append(w.networks, e)
 	}
+	ok(t, h.Forward(fmt.Sprintf("%d-networks", len(places)), networks, func() error { return w.populate(h) }))
 	return w
+}
+
+// populate attaches a server and a peer to each network.
+func (w *world) populate(h *host.Host) (err error) {
+	for i, e := range w.networks {
+		n := i + 1
+		if e.server, err = h.Add(e.network, fmt.Sprintf("server%d", n), map[int]int{e.hostPort: containerPort}); err != nil {
+			return err
+		}
+		if e.peer, err = h.Add(e.network, fmt.Sprintf("peer%d", n), map[int]int{forbiddenPort + n: portForbidden}); err != nil {
+			return err
+		}
+		if err = e.server.Serve(containerPort); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // protect calls the plugin for every container, as it would have been chained.

@@ -72,6 +72,7 @@ var Variants = []string{"nft", "legacy"}
 // UseVariant puts a variant of iptables in front of PATH, for this process and
 // all it starts.
 func (h *Host) UseVariant(variant string) error {
+	h.variant = variant
 	dir := filepath.Join("/run/variant", variant)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

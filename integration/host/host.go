@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/containernetworking/plugins/pkg/ns"
+	"golang.org/x/sys/unix"
 )
 
 // Host is the throw-away host that this process is.
@@ -21,6 +22,8 @@ type Host struct {
 	Cgroup   string // name of the control group that container engines are to use
 
 	firewalld *Firewalld // nil where it was never started
+	variant   string     // of iptables; empty where the machine chooses
+	listings  map[string]listing
 }
 
 // Upstream returns the path of upstream's plugin.
@@ -65,14 +68,30 @@ func (h *Host) Sysctl(assignment string) error {
 // without counters and dates.
 func (h *Host) Rules() (string, error) {
 	var rules strings.Builder
-	for _, program := range []string{"iptables", "ip6tables"} {
-		listing, err := h.Run(program, "-S")
+	for _, p := range []struct {
+		name   string
+		family uint8
+	}{{"iptables", unix.NFPROTO_IPV4}, {"ip6tables", unix.NFPROTO_IPV6}} {
+		listing, err := h.rulesOf(p.name, p.family)
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&rules, "# %s\n%s", program, listing)
+		fmt.Fprintf(&rules, "# %s\n%s", p.name, listing)
 	}
 	return rules.String(), nil
+}
+
+func (h *Host) rulesOf(program string, family uint8) (string, error) {
+	list := func() (string, error) { return h.Run(program, "-S") }
+	if h.variant != "nft" { // nf_tables does not have them
+		return list()
+	}
+	return h.listed(program, func() ([]byte, error) { return heldOf(family) }, list)
+}
+
+// Ports returns the ports of bridges as the program bridge writes them, in JSON.
+func (h *Host) Ports() (string, error) {
+	return h.listed("ports", bridgePorts, func() (string, error) { return h.Run("bridge", "-j", "-d", "link", "show") })
 }
 
 // Outside is the network namespace of the world beyond the host, and its
@@ -84,6 +103,23 @@ const (
 	HostIPv6    = "2001:db8:ffff::1"
 )
 
+// The commands of ip that make the link to the world beyond the host.
+const (
+	hostUplink = `link add uplink0 type veth peer name eth0 netns outside
+addr add ` + HostIPv4 + `/24 dev uplink0
+addr add ` + HostIPv6 + `/64 dev uplink0 nodad
+link set uplink0 up
+route add default via ` + OutsideIPv4 + `
+route add default via ` + OutsideIPv6 + `
+`
+	outsideUplink = `addr add ` + OutsideIPv4 + `/24 dev eth0
+addr add ` + OutsideIPv6 + `/64 dev eth0 nodad
+link set eth0 up
+route add default via ` + HostIPv4 + `
+route add default via ` + HostIPv6 + `
+`
+)
+
 // Outside makes the world beyond the host: a namespace behind a link of its own,
 // which routes what it does not know to the host, and the other way round.
 func (h *Host) Outside() (*Container, error) {
@@ -91,23 +127,11 @@ func (h *Host) Outside() (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, command := range []string{
-		"ip link add uplink0 type veth peer name eth0 netns outside",
-		"ip addr add " + HostIPv4 + "/24 dev uplink0",
-		"ip addr add " + HostIPv6 + "/64 dev uplink0 nodad",
-		"ip link set uplink0 up",
-		"ip -n outside addr add " + OutsideIPv4 + "/24 dev eth0",
-		"ip -n outside addr add " + OutsideIPv6 + "/64 dev eth0 nodad",
-		"ip -n outside link set eth0 up",
-		"ip -n outside route add default via " + HostIPv4,
-		"ip -n outside route add default via " + HostIPv6,
-		"ip route add default via " + OutsideIPv4,
-		"ip route add default via " + OutsideIPv6,
-	} {
-		words := strings.Fields(command)
-		if _, err := h.Run(words[0], words[1:]...); err != nil {
-			return nil, err
-		}
+	if _, err := h.Feed(hostUplink, "ip", "-batch", "-"); err != nil {
+		return nil, err
+	}
+	if _, err := h.Feed(outsideUplink, "ip", "-n", "outside", "-batch", "-"); err != nil {
+		return nil, err
 	}
 	c.IPv4, c.IPv6 = OutsideIPv4, OutsideIPv6
 	return c, nil

@@ -27,6 +27,8 @@ type Network struct {
 	Plain      bool           // without the plugin under test, for a control
 	Isolation  bool           // with {"type":"isolation"} behind it
 	Path       []string       // directories of plugins, ahead of the usual ones
+
+	forwarded bool // the ports are forwarded already: see Forward
 }
 
 // Dual returns a network with addresses of both families: 10.n.0.0/24 and
@@ -57,7 +59,9 @@ func (n *Network) Conflist() []byte {
 				"routes": []map[string]string{{"dst": "0.0.0.0/0"}, {"dst": "::/0"}},
 			},
 		},
-		map[string]any{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}},
+	}
+	if !n.forwarded {
+		plugins = append(plugins, map[string]any{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}})
 	}
 	if !n.Plain {
 		plugins = append(plugins, firewall)

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"encoding/binary"
 	"maps"
 	"net/netip"
 	"regexp"
@@ -17,7 +18,16 @@ import (
 // that of their making, the lines are. An address has the length of its prefix,
 // as iptables writes it. A bridge comes without its comment: it names the network,
 // which whoever isolates all bridges again may not know.
-func (h *Host) Table() (string, error) { return h.TableIn() }
+func (h *Host) Table() (string, error) {
+	if has, err := hasTable("cni_firewall"); err != nil || !has {
+		return "", err
+	}
+	held := func() ([]byte, error) {
+		generation, err := h.Generation()
+		return binary.NativeEndian.AppendUint32(nil, generation), err
+	}
+	return h.listed("cni_firewall", held, func() (string, error) { return h.TableIn() })
+}
 
 // TableIn does so with words in front of the command, such as "ip netns exec".
 func (h *Host) TableIn(prefix ...string) (string, error) {
@@ -25,9 +35,11 @@ func (h *Host) TableIn(prefix ...string) (string, error) {
 		words = append(append(slices.Clone(prefix), "nft", "-s", "list"), words...)
 		return h.Run(words[0], words[1:]...)
 	}
-	tables, err := list("tables")
-	if err != nil || !slices.Contains(strings.Split(tables, "\n"), "table inet cni_firewall") {
-		return "", err
+	if len(prefix) > 0 {
+		tables, err := list("tables")
+		if err != nil || !slices.Contains(strings.Split(tables, "\n"), "table inet cni_firewall") {
+			return "", err
+		}
 	}
 	listing, err := list("table", "inet", "cni_firewall")
 	return lines(listing), err
