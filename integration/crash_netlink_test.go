@@ -19,21 +19,24 @@ func TestKilledAtEveryCall(t *testing.T) {
 	for name, shared := range map[string]bool{"on a bridge of its own": false, "on a bridge with others": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			onNFTables(t, func(t *testing.T, h *host.Host) {
-				v, w := newVictim(t, h, shared)
-				stop := []func(){watch(t, check(h, w.networks[0].peer)), watch(t, check(h, w.networks[1].server))}
-				for _, verb := range []string{"ADD", "DEL"} {
-					for _, calls := range []string{asking, hearing} {
-						v.killAtEveryCall(t, verb, calls)
-					}
-				}
-				for _, s := range stop {
-					s()
-				}
-				w.check(t, usual, "after all")
+			onNFTablesInParts(t, map[string]part{
+				"ADD before": func(t *testing.T, h *host.Host) { testKilledAtEveryCall(t, h, shared, "ADD", asking) },
+				"ADD after":  func(t *testing.T, h *host.Host) { testKilledAtEveryCall(t, h, shared, "ADD", hearing) },
+				"DEL before": func(t *testing.T, h *host.Host) { testKilledAtEveryCall(t, h, shared, "DEL", asking) },
+				"DEL after":  func(t *testing.T, h *host.Host) { testKilledAtEveryCall(t, h, shared, "DEL", hearing) },
 			})
 		})
 	}
+}
+
+func testKilledAtEveryCall(t *testing.T, h *host.Host, shared bool, verb, calls string) {
+	v, w := newVictim(t, h, shared)
+	stop := []func(){watch(t, check(h, w.networks[0].peer)), watch(t, check(h, w.networks[1].server))}
+	v.killAtEveryCall(t, verb, calls)
+	for _, s := range stop {
+		s()
+	}
+	w.check(t, usual, "after all")
 }
 
 // killAtEveryCall has a verb killed at one call after the other, and every ending

@@ -12,22 +12,27 @@ import (
 // and done again it removes the rest.
 func TestFailedDEL(t *testing.T) {
 	t.Parallel()
-	onEachBackend(t, func(t *testing.T, h *host.Host) {
-		w := newWorld(t, h, everyPlace...)
-		w.protect(t, h)
-		own := plain(t, h, host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall()), "newcomer")
-		before := state(t, h)
-		for _, e := range []extent{single, lasting} {
-			eachFault(t, h, e, func(what string, try trial) {
-				must(own.Call(h.Firewall, "ADD"))(t)
-				if try(own, "DEL") == succeeded {
-					same(t, before, state(t, h), "a DEL that succeeds with "+what)
-				}
-				keeps(t, before, state(t, h), "DEL with "+what)
-				must(own.Call(h.Firewall, "DEL"))(t)
-				same(t, before, state(t, h), "DEL after DEL with "+what)
-			})
+	for _, b := range host.Backends {
+		inParts(t, b, map[string]part{
+			"single":  func(t *testing.T, h *host.Host) { testFailedDEL(t, h, single) },
+			"lasting": func(t *testing.T, h *host.Host) { testFailedDEL(t, h, lasting) },
+		})
+	}
+}
+
+func testFailedDEL(t *testing.T, h *host.Host, e extent) {
+	w := newWorld(t, h, everyPlace...)
+	w.protect(t, h)
+	own := plain(t, h, host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall()), "newcomer")
+	before := state(t, h)
+	eachFault(t, h, e, func(what string, try trial) {
+		must(own.Call(h.Firewall, "ADD"))(t)
+		if try(own, "DEL") == succeeded {
+			same(t, before, state(t, h), "a DEL that succeeds with "+what)
 		}
+		keeps(t, before, state(t, h), "DEL with "+what)
+		must(own.Call(h.Firewall, "DEL"))(t)
+		same(t, before, state(t, h), "DEL after DEL with "+what)
 	})
 }
 

@@ -15,37 +15,45 @@ import (
 // is right stays, and the next ADD, of whichever container, isolates all.
 func TestFailedHealingOfTable(t *testing.T) {
 	t.Parallel()
-	onNFTables(t, func(t *testing.T, h *host.Host) {
-		w := newWorld(t, h, place{"isolated", "allow"}, place{"same-bridge", "deny"})
-		w.checkAllOpen(t)
-		w.protect(t, h)
-		golden := state(t, h)
-		for _, script := range []string{
-			"wipe", "flush", "nft flush chain $t isolation", "nft flush set $t isolated_bridges",
-			"nft insert rule $t isolation accept", `unrule isolation_stage_2 drop`,
-		} {
-			eachFault(t, h, midway, func(what string, try trial) {
-				what = "after " + script + ", ADD with " + what
-				shell(t, h, script)
-				damaged := state(t, h)
-				try(w.networks[0].server, "ADD")
-				now := state(t, h)
-				if lines := extra(golden+damaged, now); lines != nil {
-					t.Errorf("%s makes\n%s", what, strings.Join(lines, "\n"))
-				}
-				if lines := lost(golden, damaged, now); lines != nil {
-					t.Errorf("%s loses\n%s", what, strings.Join(lines, "\n"))
-				}
-				must(w.networks[0].server.Call(h.Firewall, "ADD"))(t)
-				if diff := gocmp.Diff(isolation(golden), isolation(state(t, h))); diff != "" {
-					t.Fatalf("%s, then one ADD: isolation (-golden +now):\n%s", what, diff)
-				}
-				w.protect(t, h)
-				same(t, golden, state(t, h), what+", then ADD of all")
-			})
+	parts := map[string]part{}
+	for name, script := range map[string]string{
+		"deleted":                  "wipe",
+		"flushed":                  "flush",
+		"isolation flushed":        "nft flush chain $t isolation",
+		"isolated_bridges flushed": "nft flush set $t isolated_bridges",
+		"accept ahead":             "nft insert rule $t isolation accept",
+		"no drop":                  "unrule isolation_stage_2 drop",
+	} {
+		parts[name] = func(t *testing.T, h *host.Host) { testFailedHealingOfTable(t, h, script) }
+	}
+	onNFTablesInParts(t, parts)
+}
+
+func testFailedHealingOfTable(t *testing.T, h *host.Host, script string) {
+	w := newWorld(t, h, place{"isolated", "allow"}, place{"same-bridge", "deny"})
+	w.checkAllOpen(t)
+	w.protect(t, h)
+	golden := state(t, h)
+	eachFault(t, h, midway, func(what string, try trial) {
+		what = "after " + script + ", ADD with " + what
+		shell(t, h, script)
+		damaged := state(t, h)
+		try(w.networks[0].server, "ADD")
+		now := state(t, h)
+		if lines := extra(golden+damaged, now); lines != nil {
+			t.Errorf("%s makes\n%s", what, strings.Join(lines, "\n"))
 		}
-		w.check(t, usual, "after all")
+		if lines := lost(golden, damaged, now); lines != nil {
+			t.Errorf("%s loses\n%s", what, strings.Join(lines, "\n"))
+		}
+		must(w.networks[0].server.Call(h.Firewall, "ADD"))(t)
+		if diff := gocmp.Diff(isolation(golden), isolation(state(t, h))); diff != "" {
+			t.Fatalf("%s, then one ADD: isolation (-golden +now):\n%s", what, diff)
+		}
+		w.protect(t, h)
+		same(t, golden, state(t, h), what+", then ADD of all")
 	})
+	w.check(t, usual, "after all")
 }
 
 // lost returns the lines that were right in a damaged state, and are gone now.

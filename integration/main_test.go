@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	// Hosts spend most of their time waiting for packets that do not come, so
 	// there can be more of them at once than the machine has processors.
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
 	end, err := host.ShareForwards()
@@ -53,8 +53,31 @@ func onBackend(t *testing.T, b host.Backend, body func(t *testing.T, h *host.Hos
 // iptables.
 func onNFTables(t *testing.T, body func(t *testing.T, h *host.Host)) {
 	t.Helper()
-	b := host.Backends[slices.IndexFunc(host.Backends, func(b host.Backend) bool { return b.Key == host.NFTables })]
+	b := nftablesBackend()
 	t.Run(b.Name, func(t *testing.T) { onBackend(t, b, body) })
+}
+
+func nftablesBackend() host.Backend {
+	return host.Backends[slices.IndexFunc(host.Backends, func(b host.Backend) bool { return b.Key == host.NFTables })]
+}
+
+// part is a part of a long test, which does not need what the others leave.
+type part func(t *testing.T, h *host.Host)
+
+// onNFTablesInParts runs the parts of a test like onNFTables, each on a host of its
+// own, so that nobody waits for one long test at the end.
+func onNFTablesInParts(t *testing.T, parts map[string]part) {
+	t.Helper()
+	inParts(t, nftablesBackend(), parts)
+}
+
+func inParts(t *testing.T, b host.Backend, parts map[string]part) {
+	t.Helper()
+	t.Run(b.Name, func(t *testing.T) {
+		for name, body := range parts {
+			t.Run(name, func(t *testing.T) { onBackend(t, b, body) })
+		}
+	})
 }
 
 // onEachVariant runs a test that is about iptables for each variant of it.

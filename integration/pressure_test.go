@@ -71,9 +71,13 @@ func TestRounds(t *testing.T) {
 	})
 }
 
-// pressure is how long packets are sent while containers come and go. Both hosts
-// have it at the same time.
-const pressure = 30 * time.Second
+// pressure is how long packets are sent, at least, while containers come and go: a
+// connection across takes a fifth of a second to fail, and there have to be some.
+// comings is how many calls there are at least meanwhile, however long they take.
+const (
+	pressure = 12 * time.Second
+	comings  = 300
+)
 
 // rhythm is that of datagrams.
 const rhythm = 2 * time.Millisecond
@@ -188,7 +192,7 @@ func TestPressure(t *testing.T) {
 		var streams []host.Stream
 		var wg sync.WaitGroup
 		wg.Go(func() { streams = flow(ctx, t, all) })
-		calls := churn(t, h, newcomers, 100)
+		calls := churn(t, h, newcomers, comings)
 		stop()
 		wg.Wait()
 		t.Logf("%d calls; %+v", calls, streams)

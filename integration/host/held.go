@@ -71,10 +71,35 @@ func dump(get int, family uint8) ([][]byte, error) {
 	return objects, err
 }
 
-// bridgePorts returns all ports of bridges with their flags, as rtnetlink sends them.
+// bridgePorts returns the names, bridges and flags of all ports of bridges as
+// rtnetlink sends them.
 func bridgePorts() ([]byte, error) {
-	ports, err := undisturbed(unix.RTM_GETLINK, unix.NETLINK_ROUTE, nl.NewIfInfomsg(unix.AF_BRIDGE))
-	return bytes.Join(ports, nil), err
+	links, err := undisturbed(unix.RTM_GETLINK, unix.NETLINK_ROUTE, nl.NewIfInfomsg(unix.AF_BRIDGE))
+	var all []byte
+	for _, link := range links {
+		link = link[unix.SizeofIfInfomsg:]
+		all = slices.Concat(all, attribute(link, unix.IFLA_IFNAME), attribute(link, unix.IFLA_MASTER))
+		flags, invalid := nl.ParseRouteAttr(attribute(link, unix.IFLA_PROTINFO))
+		if invalid != nil {
+			return nil, invalid
+		}
+		for _, f := range flags {
+			if len(f.Value) == 1 { // the others are numbers, and timers, which run
+				all = append(all, byte(f.Attr.Type), f.Value[0])
+			}
+		}
+	}
+	return all, err
+}
+
+// attribute returns the value of the first attribute of a type, or nothing.
+func attribute(attributes []byte, kind uint16) []byte {
+	all, err := nl.ParseRouteAttr(attributes)
+	i := slices.IndexFunc(all, func(a syscall.NetlinkRouteAttr) bool { return a.Attr.Type&^unix.NLA_F_NESTED == kind })
+	if err != nil || i < 0 {
+		return nil
+	}
+	return all[i].Value
 }
 
 // undisturbed returns the answers of a dump. One that a change broke into is asked
@@ -93,9 +118,6 @@ func undisturbed(get, protocol int, header nl.NetlinkRequestData) ([][]byte, err
 func hasTable(name string) (bool, error) {
 	tables, err := dump(unix.NFT_MSG_GETTABLE, unix.NFPROTO_INET)
 	return slices.ContainsFunc(tables, func(table []byte) bool {
-		attributes, err := nl.ParseRouteAttr(table)
-		return err == nil && slices.ContainsFunc(attributes, func(a syscall.NetlinkRouteAttr) bool {
-			return a.Attr.Type == unix.NFTA_TABLE_NAME && nl.BytesToString(a.Value) == name
-		})
+		return nl.BytesToString(attribute(table, unix.NFTA_TABLE_NAME)) == name
 	}), err
 }

@@ -52,13 +52,17 @@ func Test(t *testing.T, body func(t *testing.T, h *Host)) {
 	timeout := 12 * time.Minute
 	cmd := again(t.Name(), "-test.run="+exactly(t.Name()), "-test.v", "-test.timeout="+timeout.String())
 	cgroup := fmt.Sprintf("firewall-test-%d-%d", os.Getpid(), hosts.Add(1))
-	cmd.Env = append(cmd.Env, cgroupVariable+"="+cgroup)
+	// The host's own /run is in memory, and goes with it.
+	cmd.Env = append(cmd.Env, cgroupVariable+"="+cgroup, "TMPDIR=/run")
 	defer func() {
 		if err := removeCgroups(cgroup); err != nil {
 			t.Errorf("removing control groups: %v", err)
 		}
 	}()
+	start := time.Now()
 	output, err := cmd.CombinedOutput()
+	cost := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	t.Logf("took %s, and %s of a processor", time.Since(start).Round(time.Millisecond), cost)
 	if err != nil || testing.Verbose() {
 		t.Logf("on the throw-away host:\n%s", output)
 	}
