@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 )
 
 // watch repeats a question, which must never have an error for an answer, until
-// it is told to stop. It rests four times as long as a question takes: other hosts
+// it is told to stop. It rests twice as long as a question takes: other hosts
 // want the processors too, and on a busy machine what it watches is as slow.
 func watch(t *testing.T, question func() error) (stop func()) {
 	t.Helper()
@@ -31,7 +32,7 @@ func watch(t *testing.T, question func() error) (stop func()) {
 				done <- fmt.Errorf("question %d: %w", asked, err)
 				return
 			}
-			time.Sleep(4 * time.Since(start))
+			time.Sleep(2 * time.Since(start))
 		}
 		done <- nil
 	}()
@@ -118,11 +119,11 @@ func (v *victim) ended(t *testing.T, how string) {
 // killings are the moments at which a program that the plugin starts ends it:
 // before its work, when its work is done, and so that the program, which goes on
 // without it, does its work only when the next call might have begun. In $script
-// is what the program reads.
+// is what the program reads, and in $pid an orphan leaves its number.
 var killings = map[string]string{
 	"before":    `kill -KILL $PPID; exit 1`,
 	"after":     `printf '%s\n' "$script" | "$real" "$@" >/dev/null; kill -KILL $PPID; exit 1`,
-	"orphaning": `kill -KILL $PPID; sleep 0.5; printf '%s\n' "$script" | exec "$real" "$@"`,
+	"orphaning": `echo $$ >"$pid"; kill -KILL $PPID; sleep 0.5; printf '%s\n' "$script" | exec "$real" "$@"`,
 }
 
 // killer returns a directory, for PATH, in which one program ends the plugin.
@@ -132,7 +133,7 @@ func killer(t *testing.T, program, moment string) string {
 	path := filepath.Join(dir, program)
 	real := must(os.Readlink(path))(t)
 	ok(t, os.Remove(path))
-	script := fmt.Sprintf("PATH=%s real=%s script=$(cat)\n%s\n", os.Getenv("PATH"), real, killings[moment])
+	script := fmt.Sprintf("PATH=%s real=%s pid=%s script=$(cat)\n%s\n", os.Getenv("PATH"), real, filepath.Join(dir, "pid"), killings[moment])
 	ok(t, host.WriteScript(path, script))
 	return dir
 }
@@ -187,17 +188,28 @@ func (v *victim) killAt(t *testing.T, verb, program, moment string) {
 		if verb == "DEL" {
 			must(v.Call(v.h.Firewall, "ADD"))(t)
 		}
-		if stdout, err := v.Call(v.h.Firewall, verb, "PATH="+killer(t, program, moment)); err == nil || stdout != "" {
+		path := killer(t, program, moment)
+		if stdout, err := v.Call(v.h.Firewall, verb, "PATH="+path); err == nil || stdout != "" {
 			t.Fatalf("%s was not killed by %s: %v: %s", verb, program, err, stdout)
 		}
 		recordOf(t, dataDir, v.Container) // is what the ending goes by
 		keeps(t, v.before, state(t, v.h), how)
 		ending.end(t, v)
 		if moment == "orphaning" {
-			time.Sleep(700 * time.Millisecond)
+			orphan := strings.TrimSpace(string(must(os.ReadFile(filepath.Join(path, "pid")))(t)))
+			ok(t, host.Await(func() error { return ended(orphan) }))
 		}
 		v.ended(t, how)
 	}
+}
+
+// ended returns an error as long as a process runs. One that ended and that nobody
+// waited for has no command line any more.
+func ended(pid string) error {
+	if command, err := os.ReadFile("/proc/" + pid + "/cmdline"); err == nil && len(command) > 0 {
+		return fmt.Errorf("process %s still runs: %q", pid, command)
+	}
+	return nil
 }
 
 // TestKilledAtAnyMoment kills ADD and DEL at a moment that nobody chose.

@@ -154,16 +154,34 @@ func judge(t *testing.T, all []current, streams []host.Stream) {
 // across is what currents are called that no packet of must get through.
 const across = "across"
 
-// controlled wants all to get through, for a second, without the plugin.
+// controlled wants all to get through, for a second, without the plugin. Nobody
+// waits long for a connection, and on a busy machine some take longer, so that
+// another second may be needed.
 func controlled(t *testing.T, all []current) {
+	t.Helper()
+	const rounds = 10
+	for round := 1; ; round++ {
+		lost := lossy(t, all)
+		if lost == nil {
+			return
+		}
+		if round == rounds {
+			t.Fatalf("without the plugin: %q", lost)
+		}
+	}
+}
+
+// lossy sends for a second, and returns what a tenth of is lost.
+func lossy(t *testing.T, all []current) (lost []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	for i, s := range flow(ctx, t, all) {
 		if s.Sent < 10 || s.Arrived < s.Sent*9/10 {
-			t.Fatalf("without the plugin: %s: %+v", all[i], s)
+			lost = append(lost, fmt.Sprintf("%s: %+v", all[i], s))
 		}
 	}
+	return lost
 }
 
 // TestPressure sends packets between two isolated bridges, and on one of them,

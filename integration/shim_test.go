@@ -40,19 +40,22 @@ func (f fault) String() string {
 	return fmt.Sprintf("%s of %s, calls %d to %d", f.kind, f.program, f.first, f.last)
 }
 
+// alone waits until the other family's program, which is started at the same time,
+// has ended, so that it writes nothing later.
+const alone = `sleep 0.3; while [ "$(cat /proc/$PPID/task/*/children | wc -w)" -gt 1 ]; do sleep 0.01; done; `
+
 // faults are the kinds, as the shell says them; $real is the program's own path.
 var faults = map[string]string{
-	"failure":         `cat >/dev/null; echo "told to fail" >&2; exit 1`,
-	"locked table":    `cat >/dev/null; echo "Another app is currently holding the xtables lock." >&2; exit 4`,
-	"garbage":         `"$real" "$@"; echo "iptables: everything is fine"; exit 0`,
-	"open quotes":     `"$real" "$@"; echo "-A FORWARD -m comment --comment \"to be continued"; exit 0`,
-	"work, then fail": `"$real" "$@"; echo "told to fail afterwards" >&2; exit 1`,
-	"silence":         `exit 0`, // as where iptables is a link to /bin/true
-	"crash":           `kill -SEGV $$`,
-	"overtaken":       `sh -ec "$OVERTAKE"`, // by somebody else, who runs $list
-	// The other family's program has ended by then, so that nothing is written later.
-	"killing":            `sleep 0.3; kill -KILL $PPID; exit 1`,
-	"work, then killing": `"$real" "$@"; sleep 0.3; kill -KILL $PPID; exit 1`,
+	"failure":            `cat >/dev/null; echo "told to fail" >&2; exit 1`,
+	"locked table":       `cat >/dev/null; echo "Another app is currently holding the xtables lock." >&2; exit 4`,
+	"garbage":            `"$real" "$@"; echo "iptables: everything is fine"; exit 0`,
+	"open quotes":        `"$real" "$@"; echo "-A FORWARD -m comment --comment \"to be continued"; exit 0`,
+	"work, then fail":    `"$real" "$@"; echo "told to fail afterwards" >&2; exit 1`,
+	"silence":            `exit 0`, // as where iptables is a link to /bin/true
+	"crash":              `kill -SEGV $$`,
+	"overtaken":          `sh -ec "$OVERTAKE"`, // by somebody else, who runs $list
+	"killing":            alone + `kill -KILL $PPID; exit 1`,
+	"work, then killing": `"$real" "$@"; ` + alone + `kill -KILL $PPID; exit 1`,
 	"hanging":            `exec sleep 1000`,
 	"work, then hang":    `"$real" "$@"; exec sleep 1000`,
 }

@@ -21,10 +21,11 @@ func (h *Host) Bus() (*dbusdaemon.Daemon, error) {
 	return dbusdaemon.Start(busSocket)
 }
 
-// Await tries until there is no error, for half a minute at most.
+// Await tries until there is no error. What it waits for comes in a second or two,
+// and on a busy machine later: after five minutes it never will.
 func Await(try func() error) error {
 	err := try()
-	for deadline := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(deadline); err = try() {
+	for deadline := time.Now().Add(5 * time.Minute); err != nil && time.Now().Before(deadline); err = try() {
 		time.Sleep(20 * time.Millisecond)
 	}
 	return err

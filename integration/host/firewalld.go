@@ -4,6 +4,7 @@ package host
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -86,6 +87,21 @@ func running() error {
 	err := askFirewalld(&state, "org.freedesktop.DBus.Properties.Get", firewalldName, "state")
 	if err == nil && state != "RUNNING" {
 		err = fmt.Errorf("firewalld is in the state %s", state)
+	}
+	return err
+}
+
+// Gone returns an error as long as the bus has not noticed that firewalld ended.
+func (f *Firewalld) Gone() error {
+	bus, err := dbus.Connect(dbusdaemon.Address(busSocket))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = bus.Close() }()
+	var owned bool
+	err = bus.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, firewalldName).Store(&owned)
+	if err == nil && owned {
+		err = errors.New("firewalld is on the bus")
 	}
 	return err
 }

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/plugins/pkg/ns"
+	"golang.org/x/sys/unix"
 )
 
 // Container is a network namespace that traffic can be sent from and to.
@@ -45,10 +47,6 @@ const (
 	Refused Verdict = "refused"
 )
 
-// Patience is how long a probe usually waits for an answer, which takes well under a
-// millisecond here if there is one.
-const Patience = time.Second
-
 // Serve answers TCP connections to a port of the container with its name, and
 // takes note of datagrams to it, until the process ends.
 func (c *Container) Serve(port int) error {
@@ -64,6 +62,10 @@ func (c *Container) Serve(port int) error {
 	if err != nil {
 		return fmt.Errorf("serving in %s: %w", c.Name, err)
 	}
+	// Where nobody reads for a while, no datagram may be lost.
+	if err := largeBuffer(datagrams.(*net.UDPConn)); err != nil {
+		return err
+	}
 	go c.hear(datagrams)
 	go func() {
 		for {
@@ -76,6 +78,20 @@ func (c *Container) Serve(port int) error {
 		}
 	}()
 	return nil
+}
+
+// largeBuffer gives a socket more room than net.core.rmem_max allows.
+func largeBuffer(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	const size = 16 << 20
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size)
+	})
+	return errors.Join(err, failed)
 }
 
 func (c *Container) hear(datagrams net.PacketConn) {
@@ -115,27 +131,30 @@ func (c *Container) Send(to *Container, address string, port int, patience time.
 	select {
 	case <-arrived:
 		return Open, nil
-	case <-time.After(patience):
-		return Blocked, nil
+	case <-naps.until(patience):
 	}
+	if _, missing := to.awaited.LoadAndDelete(number); !missing {
+		return Open, nil // at the last moment
+	}
+	return Blocked, nil
 }
 
 // Connect opens a TCP connection from the container and reads who answers.
 func (c *Container) Connect(address string, port int, patience time.Duration) (Verdict, string, error) {
 	var conn net.Conn
-	dialer := net.Dialer{Timeout: patience}
+	var dialer net.Dialer
+	enough := withPatience(patience)
 	err := c.ns.Do(func(ns.NetNS) (err error) {
 		// To a literal address, so that it is dialled on this very thread.
-		conn, err = dialer.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+		conn, err = dialer.DialContext(enough, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 		return err
 	})
 	if err != nil {
 		return refusal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		return "", "", err
-	}
+	// The read ends with an error of its own, that of a deadline in the past.
+	defer context.AfterFunc(enough, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	name, err := io.ReadAll(conn)
 	if err != nil {
 		return refusal(err)

@@ -17,6 +17,9 @@ type Stream struct {
 	Sent, Arrived int
 }
 
+// Fewest is how many packets a stream has at least, however long they take.
+const Fewest = 30
+
 // Datagrams sends one every interval, from the container to an address, until
 // the context is done, and counts those that arrive at a container that serves
 // the port.
@@ -31,7 +34,7 @@ func (c *Container) Datagrams(ctx context.Context, interval time.Duration, to *C
 	}
 	defer func() { _ = conn.Close() }()
 	var arrivals []chan struct{}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil || len(arrivals) < Fewest {
 		number, arrived := strconv.FormatInt(sent.Add(1), 10), make(chan struct{})
 		to.awaited.Store(number, arrived)
 		if _, err := io.WriteString(conn, number); err != nil {
@@ -40,7 +43,7 @@ func (c *Container) Datagrams(ctx context.Context, interval time.Duration, to *C
 		arrivals = append(arrivals, arrived)
 		time.Sleep(interval)
 	}
-	time.Sleep(Patience) // for the last of them
+	<-naps.until(Patience) // for the last of them
 	s := Stream{Sent: len(arrivals)}
 	for _, a := range arrivals {
 		select {
@@ -57,11 +60,11 @@ func (c *Container) Datagrams(ctx context.Context, interval time.Duration, to *C
 // Nobody waits long for one, so that there is always a packet on its way.
 func (c *Container) Connections(ctx context.Context, interval time.Duration, address string, port int) (Stream, error) {
 	var s Stream
-	dialer := net.Dialer{Timeout: 10 * interval}
-	for ctx.Err() == nil {
+	var dialer net.Dialer
+	for ctx.Err() == nil || s.Sent < Fewest {
 		s.Sent++
 		err := c.ns.Do(func(ns.NetNS) error {
-			conn, err := dialer.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+			conn, err := dialer.DialContext(withPatience(10*interval), "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 			if err == nil {
 				_ = conn.Close()
 			}

@@ -13,8 +13,8 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// patience is how long a bus may take to listen.
-const patience = 30 * time.Second
+// patience is how long a bus may take to listen on a busy machine.
+const patience = 5 * time.Minute
 
 const configuration = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
