@@ -3,8 +3,10 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/cni-isolation/firewall/integration/host"
 )
@@ -86,4 +88,37 @@ func (w *world) eachContainer(t *testing.T, do func(*host.Container) error) {
 		ok(t, do(e.server))
 		ok(t, do(e.peer))
 	}
+}
+
+// TestLatePacket has packets wait in a queue for half a second. Such a packet is
+// late, and no probe may call its way blocked.
+func TestLatePacket(t *testing.T) {
+	t.Parallel()
+	onEachVariant(t, func(t *testing.T, h *host.Host) {
+		n := host.Dual("net", "br1", 1, place{"open", "allow"}.firewall())
+		from, to := plain(t, h, n, "from"), plain(t, h, n, "to")
+		ok(t, to.Serve(containerPort))
+		run := func(protocol string) (string, time.Duration) {
+			t.Helper()
+			start := time.Now()
+			p := probe{protocol: protocol, client: from, server: to, address: to.IPv4, port: containerPort}
+			return p.run(), time.Since(start)
+		}
+		shell(t, h, "tc -n from qdisc add dev eth0 root tbf rate 8kbit burst 1600 limit 20000")
+		// A thousand bytes pass each second, and these packets are ahead.
+		fill := fmt.Sprintf(`ip netns exec from bash -c 'for n in 1200 800; do head -c $n /dev/zero >/dev/udp/%s/%d; done'`, to.IPv4, containerPort)
+		for _, protocol := range protocols {
+			shell(t, h, fill)
+			if verdict, took := run(protocol); verdict != string(host.Open) || took < 200*time.Millisecond {
+				t.Errorf("a late packet of %s: %s after %s", protocol, verdict, took)
+			}
+			time.Sleep(3 * time.Second) // until the queue is as it was
+		}
+		shell(t, h, "tc -n from qdisc del dev eth0 root; iptables -I FORWARD -i br1 -j DROP")
+		for _, protocol := range protocols {
+			if verdict, took := run(protocol); verdict != string(host.Blocked) || took < 900*time.Millisecond {
+				t.Errorf("a packet of %s that is dropped: %s after %s", protocol, verdict, took)
+			}
+		}
+	})
 }
