@@ -79,7 +79,8 @@ func newShims(t *testing.T, f fault) shims {
 real=%s
 export list=${real%%-restore}
 echo %[3]s >> %[4]s
-n=$(grep -cx %[3]s %[4]s)
+n=0
+while read -r name; do [ "$name" != %[3]s ] || n=$((n + 1)); done < %[4]s
 %[5]s
 exec "$real" "$@"
 `, os.Getenv("PATH"), must(exec.LookPath(name))(t), name, s.calls(), what)
