@@ -35,7 +35,8 @@ func TestListings(t *testing.T) {
 				t.Errorf("after %q the state is as after %q:\n%s", change, before, now)
 			}
 			seen[now] = change
-			rules := "# iptables\n" + must(h.Run("iptables", "-S"))(t) + "# ip6tables\n" + must(h.Run("ip6tables", "-S"))(t)
+			rules := "# iptables\n" + must(h.Run("iptables", "-S"))(t) +
+				"# ip6tables\n" + must(h.Run("ip6tables", "-S"))(t)
 			same(t, rules, must(h.Rules())(t), "rules after "+change)
 			same(t, must(h.Run("bridge", "-j", "-d", "link", "show"))(t), must(h.Ports())(t), "ports after "+change)
 			same(t, must(h.TableIn("env"))(t), must(h.Table())(t), "table after "+change)
@@ -60,7 +61,8 @@ func TestForward(t *testing.T) {
 		w.checkAllOpen(t)
 		portmaps := nat()
 		w.eachContainer(t, (*host.Container).Del)
-		shell(t, h, "rm -r /run/host-local; ip link del br1; ip link del br2; for i in iptables ip6tables; do $i -t nat -F; $i -t nat -X; done")
+		shell(t, h, `rm -r /run/host-local; ip link del br1; ip link del br2
+			for i in iptables ip6tables; do $i -t nat -F; $i -t nat -X; done`)
 
 		var networks []*host.Network
 		for _, e := range w.networks {
@@ -106,7 +108,8 @@ func TestLatePacket(t *testing.T) {
 		}
 		shell(t, h, "tc -n from qdisc add dev eth0 root tbf rate 8kbit burst 1600 limit 20000")
 		// A thousand bytes pass each second, and these packets are ahead.
-		fill := fmt.Sprintf(`ip netns exec from bash -c 'for n in 1200 800; do head -c $n /dev/zero >/dev/udp/%s/%d; done'`, to.IPv4, containerPort)
+		fill := fmt.Sprintf(`ip netns exec from bash -c '
+			for n in 1200 800; do head -c $n /dev/zero >/dev/udp/%s/%d; done'`, to.IPv4, containerPort)
 		for _, protocol := range protocols {
 			shell(t, h, fill)
 			if verdict, took := run(protocol); verdict != string(host.Open) || took < 200*time.Millisecond {

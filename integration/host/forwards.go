@@ -36,29 +36,49 @@ func ShareForwards() (end func() error, err error) {
 // their ports. On a later one their forwards are loaded, and add does without
 // portmap; DEL and CHECK have it as ever.
 func (h *Host) Forward(name string, networks []*Network, add func() error) error {
-	dir := filepath.Join(os.Getenv(forwardsVariable), h.variant+"-"+name)
-	if empty, err := h.natIsEmpty(); err != nil || !empty || h.variant == "" || os.Getenv(forwardsVariable) == "" {
-		return errors.Join(err, add()) // others' rules would be saved and loaded, too
-	}
-	switch err := h.loadForwards(dir); {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := add(); err != nil {
-			return err
-		}
-		return h.saveForwards(dir)
-	case err != nil:
+	shared := os.Getenv(forwardsVariable)
+	empty, err := h.natIsEmpty()
+	if err != nil {
 		return err
 	}
+	if shared == "" || h.variant == "" || !empty { // rules of others would be saved, or lost
+		return add()
+	}
+	dir := filepath.Join(shared, h.variant+"-"+name)
+	err = h.loadForwards(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return h.addFirst(dir, add)
+	}
+	if err != nil {
+		return err
+	}
+	return h.addForwarded(networks, add)
+}
+
+// addFirst has portmap forward the ports, and saves what it wrote.
+func (h *Host) addFirst(dir string, add func() error) error {
+	if err := add(); err != nil {
+		return err
+	}
+	return h.saveForwards(dir)
+}
+
+// addForwarded does without portmap.
+func (h *Host) addForwarded(networks []*Network, add func() error) error {
 	for _, n := range networks {
 		n.forwarded = true
 		defer func() { n.forwarded = false }()
 	}
-	err := add()
-	for _, n := range networks {
-		// portmap's too: packets of the host itself to 127.0.0.1 may leave by the bridge.
-		err = errors.Join(err, h.Sysctl("net/ipv4/conf/"+n.Bridge+"/route_localnet=1"))
+	if err := add(); err != nil {
+		return err
 	}
-	return err
+	for _, n := range networks {
+		// portmap does this, too: what the host sends to 127.0.0.1 may leave by the bridge.
+		if err := h.Sysctl("net/ipv4/conf/" + n.Bridge + "/route_localnet=1"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h *Host) natIsEmpty() (bool, error) {

@@ -64,7 +64,8 @@ func heldOf(family uint8) ([]byte, error) {
 // dump returns what nf_tables has of one kind of object, without the header, in
 // which the number of the generation stands.
 func dump(get int, family uint8) ([][]byte, error) {
-	objects, err := undisturbed(unix.NFNL_SUBSYS_NFTABLES<<8|get, unix.NETLINK_NETFILTER, &nl.Nfgenmsg{NfgenFamily: family})
+	header := &nl.Nfgenmsg{NfgenFamily: family}
+	objects, err := undisturbed(unix.NFNL_SUBSYS_NFTABLES<<8|get, unix.NETLINK_NETFILTER, header)
 	for i, o := range objects {
 		objects[i] = o[nl.SizeofNfgenmsg:]
 	}
