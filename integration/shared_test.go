@@ -51,7 +51,7 @@ func TestListings(t *testing.T) {
 func TestForward(t *testing.T) {
 	t.Parallel()
 	onEachVariant(t, func(t *testing.T, h *host.Host) {
-		ok(t, os.Unsetenv("FIREWALL_THROW_AWAY_FORWARDS")) // this process is the host
+		ok(t, os.Unsetenv(host.ForwardsVariable)) // this process is the host
 		end := must(host.ShareForwards())(t)
 		defer func() { ok(t, end()) }()
 		nat := func() string {

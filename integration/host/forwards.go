@@ -15,20 +15,20 @@ import (
 // same rules. So the first of these hosts saves its nat tables, and the others
 // load them.
 
-// forwardsVariable names the directory of what hosts of a test run saved.
-const forwardsVariable = "FIREWALL_THROW_AWAY_FORWARDS"
+// ForwardsVariable names the directory of what hosts of a test run saved.
+const ForwardsVariable = "FIREWALL_THROW_AWAY_FORWARDS"
 
 // ShareForwards has the hosts that this process starts share what portmap writes.
 // The caller ends it when all of them are gone. On such a host it does nothing.
 func ShareForwards() (end func() error, err error) {
-	if os.Getenv(forwardsVariable) != "" {
+	if os.Getenv(ForwardsVariable) != "" {
 		return func() error { return nil }, nil
 	}
 	dir, err := os.MkdirTemp("", "forwards")
 	if err != nil {
 		return nil, err
 	}
-	return func() error { return os.RemoveAll(dir) }, os.Setenv(forwardsVariable, dir)
+	return func() error { return os.RemoveAll(dir) }, os.Setenv(ForwardsVariable, dir)
 }
 
 // Forward runs add, which attaches containers with published ports to networks;
@@ -36,7 +36,7 @@ func ShareForwards() (end func() error, err error) {
 // their ports. On a later one their forwards are loaded, and add does without
 // portmap; DEL and CHECK have it as ever.
 func (h *Host) Forward(name string, networks []*Network, add func() error) error {
-	shared := os.Getenv(forwardsVariable)
+	shared := os.Getenv(ForwardsVariable)
 	empty, err := h.natIsEmpty()
 	if err != nil {
 		return err
