@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/cni-isolation/firewall/integration/host"
@@ -84,4 +85,41 @@ func (s switching) killed(t *testing.T, f fault) {
 			t.Errorf("%s: lost: %s", f, line)
 		}
 	}
+}
+
+// TestUnreadSwitch has nobody take the result of an ADD that moves a container to a
+// backend which no other container has. Nothing of that backend is left, not even the
+// isolation of other bridges: no record would speak of it, and no DEL remove it.
+func TestUnreadSwitch(t *testing.T) {
+	t.Parallel()
+	for from, to := range map[string]string{"iptables": host.NFTables, host.NFTables: "iptables"} {
+		t.Run("from "+from, func(t *testing.T) {
+			onVariant(t, "nft", func(t *testing.T, h *host.Host) {
+				empty := operators(h, state(t, h))
+				neighbour := plain(t, h, onBackendOf(from, "neighbour", "br8", 8), "neighbour")
+				network := onBackendOf(from, "own", "br9", 9)
+				moved := plain(t, h, network, "newcomer")
+				must(neighbour.Call(h.Firewall, "ADD"))(t)
+				must(moved.Call(h.Firewall, "ADD"))(t)
+				before := operators(h, state(t, h))
+				wrapper := filepath.Join(t.TempDir(), "firewall")
+				ok(t, host.WriteScript(wrapper, "exec "+h.Firewall+" >/dev/full\n"))
+				network.Backend = to
+				if _, err := moved.Call(wrapper, "ADD"); err == nil {
+					t.Error("ADD succeeds without its result")
+				}
+				same(t, before, operators(h, state(t, h)), "ADD whose result cannot be written")
+				must(neighbour.Call(h.Firewall, "DEL"))(t)
+				must(moved.Call(h.Firewall, "DEL"))(t)
+				same(t, empty, operators(h, state(t, h)), "the last DEL")
+			})
+		})
+	}
+}
+
+// onBackendOf returns an isolated network with a backend of its own.
+func onBackendOf(backend, name, bridge string, n int) *host.Network {
+	network := host.Dual(name, bridge, n, place{"isolated", "allow"}.firewall())
+	network.Backend = backend
+	return network
 }
