@@ -115,7 +115,7 @@ unit: need-unit build ## run the tests that need no root
 
 .PHONY: integration
 integration: root need-integration build plugins ## run the tests on real hosts, each in namespaces of its own (root)
-	packages=$$(go list ./integration/... | grep -v /runtimes); go test -count=1 -timeout 20m $$packages
+	packages=$$(go list ./integration/... | grep -v /runtimes); go test -count=1 -timeout 40m $$packages
 
 .PHONY: integration-quick
 integration-quick: root need-integration-quick build plugins ## run a few of them, in a minute or two (root)
@@ -123,7 +123,7 @@ integration-quick: root need-integration-quick build plugins ## run a few of the
 
 .PHONY: e2e
 e2e: root need-e2e build plugins buildkit ## have container engines use the plugin, each in namespaces of its own (root)
-	go test -count=1 -timeout 20m ./integration/runtimes/...
+	go test -count=1 -timeout 40m ./integration/runtimes/...
 
 .PHONY: test
 test: root prerequisites build ## run all checks, as CI does (root)
