@@ -42,7 +42,7 @@ func TestRunning(t *testing.T) {
 		firewalldtest.Hang:         ErrNoAnswer,
 	} {
 		f.Inject(fault, 1, false)
-		if c.deadline = callDeadline; want == ErrNoAnswer {
+		if c.deadline = callDeadline; errors.Is(want, ErrNoAnswer) {
 			c.deadline = short
 		}
 		if err := c.Running(); !errors.Is(err, want) {
@@ -96,7 +96,7 @@ func TestDial(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			deadline := callDeadline
-			if test.is == ErrNoAnswer {
+			if errors.Is(test.is, ErrNoAnswer) {
 				deadline = short
 			}
 			c, err := dial(test.address, deadline)
