@@ -68,7 +68,8 @@ var explanations = []explanation{
 		"PROGRAM -P FORWARD ACCEPT",
 	}, {
 		isForwardBlocker,
-		"another table drops what the plugin accepts; change the chain's policy, or accept container traffic there too: DETAIL",
+		"another table drops what the plugin accepts; " +
+			"change the chain's policy, or accept container traffic there too: DETAIL",
 		"nft chain FAMILY TABLE CHAIN '{ policy accept; }'",
 	}, {
 		is(ErrGone),

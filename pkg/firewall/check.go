@@ -31,11 +31,11 @@ func (fw *Engine) Check(a policy.Attachment) error {
 	}
 	a.Backend = backendOf(own, a.Backend)
 	desired := r.desiredOn(a)
-	with := policy.Snapshot.Check
+	with := snapshots.check
 	if foreign {
-		with, desired = policy.Snapshot.CheckForeign, asUpstream(desired, a)
+		with, desired = snapshots.checkForeign, asUpstream(desired, a)
 	}
-	_, difference, err := fw.drivers.settled(desired, func(actual snapshots) error { return actual.compare(desired, with) })
+	_, difference, err := fw.drivers.settled(desired, with)
 	if err := errors.Join(err, difference); err != nil {
 		return err
 	}

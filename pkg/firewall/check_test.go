@@ -90,11 +90,11 @@ func TestCheckSettles(t *testing.T) {
 	h.add(a)
 	whole, reads := h.drivers[policy.Filter].holds, 0
 	h.drivers[policy.Filter].holds = newHolding()
-	compare := func(actual snapshots) error {
+	compare := func(actual snapshots, desired policy.RuleSets) error {
 		if reads++; reads == 2 {
 			h.drivers[policy.Filter].holds = whole
 		}
-		return actual.compare(policy.RuleSets{policy.Filter: policy.Desired(a)}, policy.Snapshot.Check)
+		return actual.check(desired)
 	}
 	_, difference, err := h.engine().drivers.settled(policy.RuleSets{policy.Filter: policy.Desired(a)}, compare)
 	if difference != nil || err != nil || reads != 2 {
@@ -119,7 +119,7 @@ func TestChoose(t *testing.T) {
 		"firewalld":       {func(*fakeHost) {}, policy.Firewalld, nil, ""},
 		"firewalld hangs": {without(policy.Zones, firewalld.ErrNoAnswer), "", firewalld.ErrNoAnswer, ""},
 		"no firewalld":    {without(policy.Zones, firewalld.ErrNotRunning), policy.IPTables, nil, ""},
-		"another's":       {without(policy.Zones, firewalld.ErrElsewhere), policy.IPTables, nil, "going on without firewalld"},
+		"another's":       {without(policy.Zones, firewalld.ErrElsewhere), policy.IPTables, nil, "going on without"},
 		"neither, no tools": {func(h *fakeHost) {
 			without(policy.Zones, firewalld.ErrNotRunning)(h)
 			without(policy.Filter, iptables.ErrNotInstalled)(h)
@@ -131,7 +131,8 @@ func TestChoose(t *testing.T) {
 		if got != test.want || !errors.Is(err, test.err) {
 			t.Errorf("%s: got %q, %v", name, got, err)
 		}
-		if warned := strings.Join(h.warned, "\n"); !strings.Contains(warned, test.warned) || test.warned == "" && warned != "" {
+		warned := strings.Join(h.warned, "\n")
+		if !strings.Contains(warned, test.warned) || test.warned == "" && warned != "" {
 			t.Errorf("%s: warned %q, want %q", name, warned, test.warned)
 		}
 		// A verb that needs a backend fails as the choice does, or uses it.

@@ -143,7 +143,8 @@ func (h holding) String() string {
 	for _, name := range slices.Sorted(maps.Keys(h.isolated)) {
 		words = append(words, fmt.Sprintf("%s %s", name, h.isolated[name]))
 	}
-	for _, p := range slices.SortedFunc(maps.Keys(h.accepted), func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) }) {
+	byAddress := func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) }
+	for _, p := range slices.SortedFunc(maps.Keys(h.accepted), byAddress) {
 		words = append(words, p.Addr().String())
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.foreign)) {

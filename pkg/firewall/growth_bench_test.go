@@ -18,7 +18,8 @@ func crowd(n int) records {
 	for i := range n {
 		r.Entries = append(r.Entries, store.NewEntry(policy.Attachment{
 			Network: fmt.Sprintf("net%d", i/2), ContainerID: fmt.Sprintf("container%d", i), IfName: "eth0",
-			Bridge: fmt.Sprintf("br%d", i/2), IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, AdminChain: "CNI-ADMIN", Backend: policy.IPTables,
+			Bridge: fmt.Sprintf("br%d", i/2), IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow,
+			AdminChain: "CNI-ADMIN", Backend: policy.IPTables,
 			Addresses: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)},
 		}))
 	}
@@ -28,7 +29,8 @@ func crowd(n int) records {
 // another is an attachment that is added to a crowd.
 var another = policy.Attachment{
 	Network: "net0", ContainerID: "another", IfName: "eth0",
-	Bridge: "br0", IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, AdminChain: "CNI-ADMIN", Backend: policy.IPTables,
+	Bridge: "br0", IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow,
+	AdminChain: "CNI-ADMIN", Backend: policy.IPTables,
 	Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")},
 }
 

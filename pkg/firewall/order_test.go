@@ -15,7 +15,9 @@ import (
 )
 
 // attached returns an attachment of a network with a bridge of the same name.
-func attached(backend policy.Backend, bridge, container string, p policy.IngressPolicy, address string) policy.Attachment {
+func attached(
+	backend policy.Backend, bridge, container string, p policy.IngressPolicy, address string,
+) policy.Attachment {
 	return policy.Attachment{
 		Network: bridge, ContainerID: container, IfName: "eth0",
 		Bridge: bridge, Port: portOf(bridge, container),

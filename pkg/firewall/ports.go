@@ -96,7 +96,7 @@ func (p ports) check(bridges []policy.Bridge) error {
 // inForce returns an error that names the first thing which the host does not hold
 // as the rule sets say.
 func (p ports) inForce(actual snapshots, desired policy.RuleSets) error {
-	if err := actual.compare(desired, policy.Snapshot.Check); err != nil {
+	if err := actual.check(desired); err != nil {
 		return err
 	}
 	return p.check(bridgesIn(desired))

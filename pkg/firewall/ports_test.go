@@ -22,6 +22,13 @@ func TestPortFlags(t *testing.T) {
 	open := a
 	open.IngressPolicy = policy.Open
 	port := portOf("br2", "c2")
+	restore := func(filtered policy.Families) func() error {
+		return func() error {
+			h.links.filtered = filtered
+			_, err := h.engine().Restore(false)
+			return err
+		}
+	}
 	for _, step := range []struct {
 		name string
 		do   func() error
@@ -29,9 +36,9 @@ func TestPortFlags(t *testing.T) {
 	}{
 		{"isolated", func() error { return h.engine().Add(a, h.delivered) },
 			[]string{"flag " + port + " true", "apply nftables: br1 same-bridge, br2 isolated, 10.1.0.2, 10.2.0.2", "deliver"}},
-		{"br_netfilter on", func() error { h.links.filtered = policy.BothFamilies; _, err := h.engine().Restore(false); return err },
+		{"br_netfilter on", restore(policy.BothFamilies),
 			[]string{"flag " + port + " false"}},
-		{"and off", func() error { h.links.filtered = 0; _, err := h.engine().Restore(false); return err },
+		{"and off", restore(0),
 			[]string{"flag " + port + " true"}},
 		{"open", func() error { return h.engine().Add(open, h.delivered) },
 			[]string{"flag " + port + " false", "apply nftables: br1 same-bridge, 10.1.0.2, 10.2.0.2", "deliver"}},

@@ -23,14 +23,15 @@ func TestGC(t *testing.T) {
 	h.add(a)
 	h.plug("br2", "c3")
 	h.add(attached(policy.NFTables, "br2", "c3", policy.Isolated, "10.2.0.3"))
+	c2, c3 := policy.Owner{ContainerID: "c2", IfName: "eth0"}, policy.Owner{ContainerID: "c3", IfName: "eth0"}
 	for _, test := range []struct {
 		network string
 		valid   []policy.Owner
 		want    []string
 	}{
 		{"another", nil, []string{"c1", "c2", "c3"}},
-		{"br2", []policy.Owner{{ContainerID: "c2", IfName: "eth0"}, {ContainerID: "c3", IfName: "eth0"}}, []string{"c1", "c2", "c3"}},
-		{"br2", []policy.Owner{{ContainerID: "c3", IfName: "eth0"}, {ContainerID: "c2", IfName: "eth1"}}, []string{"c1", "c3"}},
+		{"br2", []policy.Owner{c2, c3}, []string{"c1", "c2", "c3"}},
+		{"br2", []policy.Owner{c3, {ContainerID: "c2", IfName: "eth1"}}, []string{"c1", "c3"}},
 		{"br2", nil, []string{"c1"}},
 	} {
 		ok(t, h.engine().GC(test.network, test.valid))

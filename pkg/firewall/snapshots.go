@@ -85,7 +85,7 @@ func needsAll(desired policy.RuleSets) map[policy.DriverName]policy.Families {
 // a row. A listing of iptables-nft is not taken at one moment: rules that another
 // call writes meanwhile may be in it twice, or not at all.
 func (d drivers) settled(
-	desired policy.RuleSets, compare func(snapshots) error,
+	desired policy.RuleSets, compare func(snapshots, policy.RuleSets) error,
 ) (actual snapshots, difference, err error) {
 	const attempts = 5
 	seen := ""
@@ -93,7 +93,7 @@ func (d drivers) settled(
 		if actual, err = d.readAll(desired, needsAll(desired)); err != nil {
 			return actual, nil, err
 		}
-		difference = compare(actual)
+		difference = compare(actual, desired)
 		if difference == nil || difference.Error() == seen {
 			break
 		}
@@ -102,11 +102,19 @@ func (d drivers) settled(
 	return actual, difference, nil
 }
 
-// comparison is policy.Snapshot.Check, or its CheckForeign.
-type comparison func(policy.Snapshot, policy.RuleSet) error
+// check returns an error that names the first difference from the rule sets.
+func (s snapshots) check(desired policy.RuleSets) error {
+	return s.compare(desired, policy.Snapshot.Check)
+}
 
-// compare returns the first difference from the rule sets.
-func (s snapshots) compare(desired policy.RuleSets, with comparison) error {
+// checkForeign is check for what upstream's plugin wrote.
+func (s snapshots) checkForeign(desired policy.RuleSets) error {
+	return s.compare(desired, policy.Snapshot.CheckForeign)
+}
+
+func (s snapshots) compare(
+	desired policy.RuleSets, with func(policy.Snapshot, policy.RuleSet) error,
+) error {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		if err := with(s[name], desired[name]); err != nil {
 			return err

@@ -32,7 +32,7 @@ func (fw *Engine) Status(backend policy.Backend) error {
 	}
 	r := fw.storage.list(s)
 	desired := r.desired(nil, r.briefs())
-	actual, difference, err := fw.drivers.settled(desired, func(actual snapshots) error { return fw.ports.inForce(actual, desired) })
+	actual, difference, err := fw.drivers.settled(desired, fw.ports.inForce)
 	if err == nil && backend == "" {
 		backend, err = fw.drivers.choose()
 	}

@@ -49,7 +49,7 @@ func (fw *Engine) Survey() (Survey, error) {
 	r := records{s, s.List(), fw.ports.links}
 	all, unreadable := r.attachments()
 	desired := r.desired(nil, append(r.briefs(), all...)) // a damaged record's name tells something, too
-	actual, difference, err := fw.drivers.settled(desired, func(actual snapshots) error { return fw.ports.inForce(actual, desired) })
+	actual, difference, err := fw.drivers.settled(desired, fw.ports.inForce)
 	backends := backendsOf(r.Entries)
 	wrong := []error{err, fw.ports.checkBridges(all), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
 	if difference != nil && slices.Contains(backends, policy.IPTables) {

@@ -5,8 +5,6 @@ package firewall
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,112 +14,67 @@ import (
 	"github.com/cni-isolation/firewall/pkg/firewalld"
 	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/policy"
-	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// lacking is a driver that the host has no means for, or that does not answer.
-type lacking struct {
-	err    error
-	absent bool
-	policy.Snapshot
-}
-
-func (l lacking) Installed(f policy.Families) (policy.Families, error) {
-	if l.absent {
-		return 0, l.err
+// problem returns one problem, or none.
+func problem(text, cure string) []diagnosis.Problem {
+	if text == "" {
+		return nil
 	}
-	return f, nil
+	return []diagnosis.Problem{{Problem: text, Cure: cure}}
 }
 
-func (l lacking) Read(f policy.Families) (policy.Snapshot, error) {
-	if f == 0 {
-		return l.Snapshot, nil
-	}
-	return l.Snapshot, l.err
-}
-
-// well is a driver that holds all that it should.
-type well struct{ policy.Snapshot }
-
-func (well) Installed(f policy.Families) (policy.Families, error) { return f, nil }
-func (w well) Read(policy.Families) (policy.Snapshot, error)      { return w, nil }
-func (well) Families() policy.Families                            { return policy.BothFamilies }
-func (well) Check(policy.RuleSet) error                           { return nil }
-func (well) DropsSameBridge(string) bool                          { return false }
-func (well) Obstacles() policy.Obstacles                          { return policy.Obstacles{} }
-
-// TestLookWithout looks at a host with a record and without what its backend
-// needs, in the ways that a test cannot bring about on a real one.
-func TestLookWithout(t *testing.T) {
+// TestSurveyWithout looks at a host that lost what its backend needs, in ways that a
+// test cannot bring about on a real one.
+func TestSurveyWithout(t *testing.T) {
 	t.Parallel()
+	const useNFTables = `set "backend": "nftables" in the conflist and add the containers again: `
 	for name, test := range map[string]struct {
 		backend policy.Backend
-		drivers map[policy.DriverName]policy.Driver
+		driver  policy.DriverName
+		lacks   bool // the means; else the driver does not answer
+		err     error
 		want    []diagnosis.Problem
 	}{
 		"no nf_tables": {
-			policy.NFTables,
-			map[policy.DriverName]policy.Driver{policy.Table: lacking{fmt.Errorf("%w: why", nftables.ErrUnsupported), true, &nftables.Snapshot{}}},
-			[]diagnosis.Problem{{
-				Problem: "the kernel lacks nf_tables, which the backends nftables and firewalld need; load the module: " +
-					nftables.ErrUnsupported.Error() + ": why",
-				Cure: "modprobe nf_tables",
-			}},
+			policy.NFTables, policy.Table, true, fmt.Errorf("%w: why", nftables.ErrUnsupported),
+			problem("the kernel lacks nf_tables, which the backends nftables and firewalld need; load the module: "+
+				nftables.ErrUnsupported.Error()+": why", "modprobe nf_tables"),
 		},
 		"firewalld of another network namespace": {
-			policy.Firewalld,
-			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrElsewhere, true, &firewalld.Sources{}}},
-			[]diagnosis.Problem{{
-				Problem: `firewalld filters another network namespace, not this one; ` +
-					`set "backend": "nftables" in the conflist and add the containers again: ` +
-					firewalld.ErrElsewhere.Error(),
-				Cure: "podman network reload --all",
-			}},
+			policy.Firewalld, policy.Zones, true, firewalld.ErrElsewhere,
+			problem("firewalld filters another network namespace, not this one; "+useNFTables+
+				firewalld.ErrElsewhere.Error(), "podman network reload --all"),
 		},
 		"firewalld for others": {
-			policy.Firewalld,
-			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrNotAuthorized, true, &firewalld.Sources{}}},
-			[]diagnosis.Problem{{
-				Problem: `firewalld refuses this user; set "backend": "nftables" in the conflist and add the containers again: ` +
-					firewalld.ErrNotAuthorized.Error(),
-				Cure: "podman network reload --all",
-			}},
+			policy.Firewalld, policy.Zones, true, firewalld.ErrNotAuthorized,
+			problem("firewalld refuses this user; "+useNFTables+
+				firewalld.ErrNotAuthorized.Error(), "podman network reload --all"),
 		},
 		"a firewalld that hangs": {
-			policy.Firewalld,
-			map[policy.DriverName]policy.Driver{policy.Table: well{}, policy.Zones: lacking{firewalld.ErrNoAnswer, false, &firewalld.Sources{}}},
-			[]diagnosis.Problem{{Problem: "firewalld runs but does not answer; restart it: no answer in time", Cure: "systemctl restart firewalld"}},
+			policy.Firewalld, policy.Zones, false, firewalld.ErrNoAnswer,
+			problem("firewalld runs but does not answer; restart it: no answer in time", "systemctl restart firewalld"),
 		},
 		"something that is not common": {
-			policy.NFTables,
-			map[policy.DriverName]policy.Driver{policy.Table: lacking{errors.New("no more memory"), false, &nftables.Snapshot{}}},
-			[]diagnosis.Problem{{Problem: "no more memory"}},
+			policy.NFTables, policy.Table, false, errors.New("no more memory"), problem("no more memory", ""),
 		},
-		"nothing": {policy.NFTables, map[policy.DriverName]policy.Driver{policy.Table: well{}}, []diagnosis.Problem{}},
+		"nothing": {policy.NFTables, policy.Table, false, nil, problem("", "")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dataDir := filepath.Join(t.TempDir(), "data")
-			s, err := store.Open(dataDir)
-			if err != nil {
-				t.Fatal(err)
+			h, _ := twoBridges(t, test.backend)
+			d := h.drivers[test.driver]
+			d.unread = test.err
+			if test.lacks {
+				d.families, d.lacks = 0, test.err
 			}
-			err = s.Put(policy.Attachment{
-				Network: "blue", ContainerID: "c1", IfName: "eth0", Backend: test.backend,
-				Addresses:     []netip.Prefix{netip.MustParsePrefix("10.4.0.2/32")},
-				IngressPolicy: policy.Open, PublishedPorts: policy.Allow, AdminChain: "CNI-ADMIN", Zone: "trusted",
-			}, nil)
-			if err != nil {
-				t.Fatal(err)
+			v, err := h.engine().Survey()
+			ok(t, err)
+			if diff := cmp.Diff(test.want, v.Problems, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
 			}
-			host := ThisHost()
-			host.Drivers = test.drivers
-			v, err := New(dataDir, host).Survey()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(test.want, v.Problems, cmpopts.EquateEmpty()); diff != "" || v.InForce() != (len(test.want) == 0) {
-				t.Errorf("in force %t (-want +got):\n%s", v.InForce(), diff)
+			if v.InForce() != (len(test.want) == 0) {
+				t.Errorf("in force: %t", v.InForce())
 			}
 		})
 	}

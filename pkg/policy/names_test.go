@@ -15,9 +15,11 @@ func TestCheckChain(t *testing.T) {
 		}
 	}
 	for name, says := range map[string]string{
-		"": "is empty", "-j": "is not a chain name", "a b": "is not a chain name", "a\nb": "is not a chain name", "ä": "is not a chain name",
+		"": "is empty", "-j": "is not a chain name", "a b": "is not a chain name",
+		"a\nb": "is not a chain name", "ä": "is not a chain name",
 		strings.Repeat("a", 29): "is too long",
-		"FORWARD":               "is reserved", "POSTROUTING": "is reserved", "ACCEPT": "is reserved", "NFQUEUE": "is reserved",
+		"FORWARD":               "is reserved", "POSTROUTING": "is reserved",
+		"ACCEPT": "is reserved", "NFQUEUE": "is reserved",
 		"CNI-FORWARD": "is reserved", "CNI-ISOLATION-STAGE-1": "is reserved", "CNI-ISOLATION-STAGE-2": "is reserved",
 		"CNI-PUBLISHED": "is reserved", "CNI-PUBLISHED-ACCEPT": "is reserved",
 	} {
