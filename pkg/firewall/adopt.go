@@ -152,14 +152,20 @@ func (fw *Engine) removeReplaced(r records, a policy.Attachment) error {
 	key := keyOf(a)
 	d := newRemoval()
 	for _, e := range r.Entries {
-		if e.Key == key && e.Attachment.Backend != a.Backend || supersedes(a, &e) {
-			previous, err := r.store.Read(e)
-			fw.warn(err)
-			d.add(policy.Attachment{
-				Backend: e.Attachment.Backend, Addresses: e.Attachment.Addresses, Zone: previous.Zone,
-			})
-			d.records[e.File()] = e
+		isOld := e.Key == key && e.Attachment.Backend != a.Backend
+		if !isOld && !supersedes(a, &e) {
+			continue
 		}
+		if err := removable(e); err != nil {
+			fw.warn(err)
+			continue
+		}
+		previous, err := r.store.Read(e)
+		fw.warn(err)
+		d.add(policy.Attachment{
+			Backend: e.Attachment.Backend, Addresses: e.Attachment.Addresses, Zone: previous.Zone,
+		})
+		d.records[e.File()] = e
 	}
 	if len(d.records) == 0 {
 		return nil

@@ -50,13 +50,20 @@ func (d *removal) add(a policy.Attachment) {
 	}
 }
 
+// removable returns an error for a record of a backend that only another version has.
+// Where its rules are is not known, and so no call removes it.
+func removable(e store.Entry) error {
+	if slices.Contains(policy.Backends, e.Attachment.Backend) {
+		return nil
+	}
+	return fmt.Errorf("leaving record %s alone: %w", e.File(), unknownBackend(e.Attachment.Backend))
+}
+
 // addTo adds the attachment of a record to a removal. A record that cannot be read
 // is left alone: the addresses in its name are closed, and its bridge stays isolated.
-// So is one of a backend that only another version has: where its rules are is not
-// known.
 func (r records) addTo(d *removal, e store.Entry) error {
-	if !slices.Contains(policy.Backends, e.Attachment.Backend) {
-		return fmt.Errorf("leaving record %s alone: %w", e.File(), unknownBackend(e.Attachment.Backend))
+	if err := removable(e); err != nil {
+		return err
 	}
 	a, err := r.store.Read(e)
 	if err != nil {

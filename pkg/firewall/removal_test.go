@@ -178,6 +178,13 @@ func TestUnknownBackend(t *testing.T) {
 	}
 	_, err = h.engine().Restore(false)
 	wrong(t, "restore", err, `backend "ebpf"`)
+
+	// Its own ADD, in a backend of this version, does not make it forgotten either.
+	h.plug("br3", "c3")
+	h.add(attached(policy.NFTables, "br3", "c3", policy.SameBridge, "10.3.0.2"))
+	if diff := cmp.Diff([]string{"c1", "c3", "c3"}, h.records()); diff != "" {
+		t.Errorf("records after its ADD (-want +got):\n%s", diff)
+	}
 }
 
 // TestNoStore has no place for records: an ADD changes nothing, and a DEL succeeds.
