@@ -30,7 +30,7 @@ func (fw *Engine) Check(a policy.Attachment) error {
 		a.PublishedPorts = policy.Deny
 	}
 	a.Backend = backendOf(own, a.Backend)
-	desired := r.desiredOn(a)
+	desired := fw.desiredOn(r, a)
 	with := snapshots.check
 	if foreign {
 		with, desired = snapshots.checkForeign, asUpstream(desired, a)
@@ -43,8 +43,8 @@ func (fw *Engine) Check(a policy.Attachment) error {
 }
 
 // desiredOn returns what is desired for an attachment, on its own bridge.
-func (r records) desiredOn(a policy.Attachment) policy.RuleSets {
-	desired := r.desired([]policy.Attachment{a}, nil)
+func (fw *Engine) desiredOn(r records, a policy.Attachment) policy.RuleSets {
+	desired := fw.desired(r, []policy.Attachment{a}, nil)
 	for name, rs := range desired {
 		desired[name] = rs.On(a.Bridge)
 	}

@@ -9,6 +9,16 @@ import (
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
+// desired returns what each driver of this host must hold. See records.desired.
+func (fw *Engine) desired(r records, added, given []policy.Attachment) policy.RuleSets {
+	needsTable := func(b policy.Backend) bool { return b.Needs(policy.Table) }
+	backends := backendsOf(r.Entries)
+	for _, a := range added {
+		backends = append(backends, a.Backend)
+	}
+	return fw.drivers.onHost(r.desired(added, given), slices.ContainsFunc(backends, needsTable))
+}
+
 // desired returns what each driver must hold: isolation for every bridge that a
 // record or an added attachment is on, and what the added and the given
 // attachments may send. It is the only place that makes rules of records.

@@ -128,20 +128,21 @@ type holding struct {
 	isolated map[string]policy.IngressPolicy // bridges
 	accepted map[netip.Prefix]bool
 	foreign  map[string]bool // bridges that another plugin isolates
+	alone    string          // " alone" where no table isolates as well
 }
 
 func newHolding() holding {
-	return holding{map[string]policy.IngressPolicy{}, map[netip.Prefix]bool{}, map[string]bool{}}
+	return holding{map[string]policy.IngressPolicy{}, map[netip.Prefix]bool{}, map[string]bool{}, ""}
 }
 
 func (h holding) clone() holding {
-	return holding{maps.Clone(h.isolated), maps.Clone(h.accepted), maps.Clone(h.foreign)}
+	return holding{maps.Clone(h.isolated), maps.Clone(h.accepted), maps.Clone(h.foreign), h.alone}
 }
 
 func (h holding) String() string {
 	var words []string
 	for _, name := range slices.Sorted(maps.Keys(h.isolated)) {
-		words = append(words, fmt.Sprintf("%s %s", name, h.isolated[name]))
+		words = append(words, fmt.Sprintf("%s %s", name, h.isolated[name])+h.alone)
 	}
 	byAddress := func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) }
 	for _, p := range slices.SortedFunc(maps.Keys(h.accepted), byAddress) {
@@ -239,6 +240,7 @@ func (d *fakeDriver) wants(b policy.Bridge) policy.IngressPolicy {
 
 func (s *fakeSnapshot) Apply(rs policy.RuleSet, _ []string) error {
 	next := s.driver.now()
+	next.alone = map[bool]string{true: " alone"}[rs.Alone]
 	for _, b := range rs.Bridges {
 		if want := s.driver.wants(b); want != "" {
 			next.isolated[b.Name] = want

@@ -27,12 +27,12 @@ var closing = []policy.DriverName{policy.Table, policy.Filter, policy.Zones}
 // add records attachments, isolates every bridge, and accepts what the attachments
 // send. If anything fails, it rolls back.
 func (fw *Engine) add(r records, deliver func() error, added []policy.Attachment) error {
-	desired := r.desired(added, nil)
+	desired := fw.desired(r, added, nil)
 	forget, err := fw.record(r, added)
 	if err != nil {
 		return err
 	}
-	actual, err := fw.drivers.readAll(desired, needs(added[0].Backend, familiesOf(added)))
+	actual, err := fw.drivers.readAll(desired, needs(desired, added[0].Backend, familiesOf(added)))
 	if err == nil {
 		err = fw.apply(actual, desired, r.before(bridgesOf(added)), bridgesOf(added))
 	}
@@ -78,6 +78,9 @@ func (fw *Engine) remove(r records, d *removal) error {
 	for _, name := range slices.Backward(fw.drivers.holding(r, d)) {
 		rs, err := r.removed(d, name, empty)
 		fw.warn(err) // what cannot be told stays isolated
+		if rs.IsEmpty() {
+			continue
+		}
 		missing, err := fw.drivers.remove(name, rs)
 		fw.warn(missing)
 		complete = complete && missing == nil

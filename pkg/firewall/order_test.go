@@ -46,8 +46,11 @@ func TestOrder(t *testing.T) {
 	isolation := "br1 same-bridge, br2 isolated, "
 	for backend, want := range map[policy.Backend]struct{ add, del []string }{
 		policy.IPTables: {
-			[]string{"apply iptables: " + isolation + "10.1.0.2, 10.2.0.2", "deliver"},
-			[]string{"remove iptables: br1 same-bridge, 10.1.0.2"},
+			[]string{
+				"apply nftables: " + strings.TrimSuffix(isolation, ", "),
+				"apply iptables: " + isolation + "10.1.0.2, 10.2.0.2", "deliver",
+			},
+			[]string{"remove iptables: br1 same-bridge, 10.1.0.2", "remove nftables: br1 same-bridge"},
 		},
 		policy.NFTables: {
 			[]string{"apply nftables: " + isolation + "10.1.0.2, 10.2.0.2", "deliver"},

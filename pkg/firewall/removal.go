@@ -17,7 +17,7 @@ import (
 
 // removal is the attachments that one call removes.
 type removal struct {
-	drivers   []policy.DriverName // that may hold something of them
+	drivers   []policy.DriverName // that may accept addresses of them
 	addresses []netip.Prefix
 	zones     map[netip.Prefix]string // of firewalld, that the addresses are in
 	bridges   []string
@@ -34,8 +34,10 @@ func newRemoval() *removal {
 
 // add adds an attachment.
 func (d *removal) add(a policy.Attachment) {
-	if a.Backend != "" {
-		d.drivers = append(d.drivers, a.Backend.Drivers()...)
+	for _, name := range a.Backend.Drivers() {
+		if a.Backend.AcceptsIn(name) {
+			d.drivers = append(d.drivers, name)
+		}
 	}
 	d.addresses = append(d.addresses, a.Addresses...)
 	for _, address := range a.Addresses {
@@ -113,7 +115,8 @@ func (d drivers) remove(name policy.DriverName, rs policy.RuleSet) (missing, err
 	if errors.Is(missing, firewalld.ErrNotRunning) {
 		return nil, nil // what it held went with it
 	}
-	snapshot, err := d.read(name, rs.Families(), needed)
+	snapshot, warning, err := d.read(name, rs.Families(), needed)
+	d.warn(warning)
 	if snapshot == nil {
 		return missing, err
 	}
@@ -158,7 +161,7 @@ func wholeBridges(names []string) policy.RuleSet {
 func (d *removal) freed(driver policy.DriverName, rest []store.Entry) []netip.Prefix {
 	taken := map[netip.Prefix]bool{}
 	for _, e := range rest {
-		if d.damaged[e.File()] || !slices.Contains(e.Attachment.Backend.Drivers(), driver) {
+		if d.damaged[e.File()] || !e.Attachment.Backend.AcceptsIn(driver) {
 			continue
 		}
 		for _, a := range e.Attachment.Addresses {

@@ -28,7 +28,7 @@ func (fw *Engine) Restore(adopting bool) (Restored, error) {
 		found, adoptErr = fw.adopt(&r)
 	}
 	all, unreadable := r.attachments()
-	before, desired := r.before(bridgesOf(r.briefs())), r.desired(nil, all)
+	before, desired := r.before(bridgesOf(r.briefs())), fw.desired(r, nil, all)
 	actual, err := fw.drivers.readAll(desired, needsAll(desired))
 	// What cannot be read keeps nothing else from being isolated.
 	err = errors.Join(err, fw.apply(actual, desired, before, nil), adoptErr)

@@ -141,7 +141,8 @@ func (fw *Engine) leaveZone(r records, a policy.Attachment) (undo, error) {
 			continue // what cannot be read is left alone
 		}
 		rs := policy.Desired(previous)
-		zones, err := fw.drivers.read(policy.Zones, previous.Families(), previous.Families())
+		zones, warning, err := fw.drivers.read(policy.Zones, previous.Families(), previous.Families())
+		fw.warn(warning)
 		if err == nil {
 			err = zones.Remove(rs)
 		}

@@ -20,54 +20,89 @@ type drivers struct {
 // snapshots are what drivers held when they were read.
 type snapshots map[policy.DriverName]policy.Snapshot
 
+// onHost returns the rule sets that a host can hold. On a kernel without nf_tables the
+// filter tables isolate alone, unless a backend has nothing but the table.
+func (d drivers) onHost(desired policy.RuleSets, needsTable bool) policy.RuleSets {
+	if _, used := desired[policy.Table]; !used || needsTable || d.hasTable() {
+		return desired
+	}
+	return desired.WithoutTable()
+}
+
+// hasTable reports whether the kernel has nf_tables.
+func (d drivers) hasTable() bool {
+	installed, _ := d.all[policy.Table].Installed(policy.BothFamilies)
+	return installed != 0
+}
+
 // read reads one driver for families, some of which are needed: an address has no
 // rules without them. The others are those of other attachments and of bridges; a
 // host that has no use for a family often has no program, or no tables, for it.
-func (d drivers) read(name policy.DriverName, families, needed policy.Families) (policy.Snapshot, error) {
+func (d drivers) read(
+	name policy.DriverName, families, needed policy.Families,
+) (snapshot policy.Snapshot, warning, err error) {
 	driver, known := d.all[name]
 	if !known {
-		return nil, unknownBackend(policy.Backend(name))
+		return nil, nil, unknownBackend(policy.Backend(name))
 	}
 	installed, _ := driver.Installed(families)
-	snapshot, err := driver.Read(installed)
+	snapshot, err = driver.Read(installed)
 	if lacks := needed &^ snapshot.Families(); lacks != 0 {
 		_, missing := driver.Installed(lacks)
-		return snapshot, errors.Join(missing, err)
+		return snapshot, nil, errors.Join(missing, err)
 	}
-	d.warn(err)
-	return snapshot, nil
+	return snapshot, err, nil
 }
 
 func unknownBackend(b policy.Backend) error {
 	return fmt.Errorf("the backend %q of a record is unknown to this version", b)
 }
 
-// readAll reads the drivers that rule sets are for. One that is not needed is read
-// as far as it can be.
+// readAll reads the drivers that rule sets are for, all at once: the table is read
+// while the programs of iptables run. One that is not needed is read as far as it can
+// be.
 func (d drivers) readAll(
 	desired policy.RuleSets, needed map[policy.DriverName]policy.Families,
 ) (snapshots, error) {
+	type result struct {
+		name         policy.DriverName
+		snapshot     policy.Snapshot
+		warning, err error
+	}
+	results := make(chan result, len(desired))
+	for name, rs := range desired {
+		go func() {
+			snapshot, warning, err := d.read(name, rs.Families(), needed[name])
+			results <- result{name, snapshot, warning, err}
+		}()
+	}
 	actual := snapshots{}
 	var errs []error
-	for name, rs := range desired {
-		snapshot, err := d.read(name, rs.Families(), needed[name])
-		if snapshot != nil {
-			actual[name] = snapshot
+	for range desired {
+		r := <-results
+		if r.snapshot != nil {
+			actual[r.name] = r.snapshot
 		}
-		if _, isNeeded := needed[name]; isNeeded {
-			errs = append(errs, err)
+		if _, isNeeded := needed[r.name]; isNeeded {
+			errs = append(errs, r.err)
 		} else {
-			d.warn(err)
+			d.warn(r.err)
 		}
+		d.warn(r.warning)
 	}
 	return actual, errors.Join(errs...)
 }
 
-// needs returns that families are needed in the drivers of a backend.
-func needs(backend policy.Backend, f policy.Families) map[policy.DriverName]policy.Families {
+// needs returns that families are needed in the drivers of a backend that rule sets
+// are for.
+func needs(
+	desired policy.RuleSets, backend policy.Backend, f policy.Families,
+) map[policy.DriverName]policy.Families {
 	needed := map[policy.DriverName]policy.Families{}
 	for _, name := range backend.Drivers() {
-		needed[name] = f
+		if _, used := desired[name]; used {
+			needed[name] = f
+		}
 	}
 	return needed
 }
@@ -128,7 +163,7 @@ func (s snapshots) compare(
 func (s snapshots) obstacles(backend policy.Backend) policy.Obstacles {
 	var forwarding, published []error
 	for _, name := range backend.Drivers() {
-		if snapshot, read := s[name]; read {
+		if snapshot, read := s[name]; read && backend.AcceptsIn(name) {
 			o := snapshot.Obstacles()
 			forwarding, published = append(forwarding, o.Forwarding), append(published, o.Published)
 		}

@@ -31,7 +31,7 @@ func (fw *Engine) Status(backend policy.Backend) error {
 		return Unavailable{err}
 	}
 	r := fw.storage.list(s)
-	desired := r.desired(nil, r.briefs())
+	desired := fw.desired(r, nil, r.briefs())
 	actual, difference, err := fw.drivers.settled(desired, fw.ports.inForce)
 	if err == nil && backend == "" {
 		backend, err = fw.drivers.choose()
@@ -55,7 +55,9 @@ func (fw *Engine) Status(backend policy.Backend) error {
 func (d drivers) available(backend policy.Backend, actual snapshots) error {
 	var errs []error
 	for _, name := range backend.Drivers() {
-		errs = append(errs, d.availableAt(name, actual))
+		if backend.Needs(name) || d.hasTable() {
+			errs = append(errs, d.availableAt(name, actual))
+		}
 	}
 	return errors.Join(errs...)
 }

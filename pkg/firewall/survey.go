@@ -48,7 +48,7 @@ func (fw *Engine) Survey() (Survey, error) {
 	}
 	r := records{s, s.List(), fw.ports.links}
 	all, unreadable := r.attachments()
-	desired := r.desired(nil, append(r.briefs(), all...)) // a damaged record's name tells something, too
+	desired := fw.desired(r, nil, append(r.briefs(), all...)) // a damaged record's name tells something, too
 	actual, difference, err := fw.drivers.settled(desired, fw.ports.inForce)
 	backends := backendsOf(r.Entries)
 	wrong := []error{err, fw.ports.checkBridges(all), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}

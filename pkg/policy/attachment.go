@@ -18,6 +18,15 @@ type Attachment struct {
 	Unseen bool   // the host had no interface of that name when this was attached
 	Port   string // host end of the container's veth; empty if unknown
 
+	// Interfaces are the other interfaces of the host by which it routes to the
+	// addresses: a VLAN's gateway on the bridge, the VRF of the bridge, the host end
+	// where there is no bridge. Sorted.
+	Interfaces []string
+
+	// The kernel's numbers of the bridge and of the port, which outlive a change of
+	// name; 0 if unknown.
+	BridgeIndex, PortIndex int
+
 	Addresses []netip.Prefix // the container's, /32 or /128: they are forwarded
 
 	// IsolatedIn has the families to isolate in if there are no Addresses; empty
@@ -27,6 +36,10 @@ type Attachment struct {
 	IngressPolicy  IngressPolicy
 	PublishedPorts PublishedPorts
 
+	// Milder has the less strict policies that other entries of the same conflist
+	// name. Sorted.
+	Milder []IngressPolicy
+
 	Backend    Backend // configured, or chosen by its ADD
 	AdminChain string  // chain of the operator's
 	Zone       string  // firewalld zone
@@ -35,6 +48,16 @@ type Attachment struct {
 // IsStandalone reports whether the attachment is one of the plugin called as
 // "isolation", which forwards nothing and so needs no chain of the operator's.
 func (a Attachment) IsStandalone() bool { return a.AdminChain == "" }
+
+// Inbound returns the interfaces of the host by which the container's packets come
+// in: those of its network. Packets with its addresses that come in by others are
+// forged.
+func (a Attachment) Inbound() []string {
+	if a.Bridge == "" {
+		return a.Interfaces
+	}
+	return append([]string{a.Bridge}, a.Interfaces...)
+}
 
 // FamilyOf returns the family of a prefix.
 func FamilyOf(p netip.Prefix) Family {

@@ -62,11 +62,15 @@ type Snapshot interface {
 	RemoveForeign() error
 }
 
-// Obstacles are errors about what other programs drop.
+// Obstacles are errors about what other programs drop or accept.
 type Obstacles struct {
 	Forwarding error // all that the rules accept is dropped elsewhere
 	Published  error // only connections to published ports are
+
+	// Possible is what only an operator wants to hear: rules elsewhere that may drop
+	// some of what the rules accept, or accept some of what they drop.
+	Possible error
 }
 
-// All returns both, joined.
+// All returns what stops traffic for certain, joined.
 func (o Obstacles) All() error { return errors.Join(o.Forwarding, o.Published) }

@@ -15,24 +15,47 @@ import (
 type RuleSet struct {
 	AdminChains []string       // jumped to before anything is accepted
 	Bridges     []Bridge       // to isolate, or with published ports to accept
+	Ports       []Port         // of Isolated bridges
 	Addresses   []netip.Prefix // to forward
 
 	// Of the addresses, as far as known.
-	Owners map[netip.Prefix]Owner  // for comments, which people read
-	Zones  map[netip.Prefix]string // firewalld zones
+	Owners  map[netip.Prefix]Owner    // for comments, which people read
+	Zones   map[netip.Prefix]string   // firewalld zones
+	Inbound map[netip.Prefix][]string // interfaces of the host by which they may come in
+
+	// Alone says that the kernel has no table beside these rules: nothing else
+	// isolates, and nothing guards against forged addresses.
+	Alone bool
 }
 
 // Owner is the container interface that has an address.
 type Owner struct{ Network, ContainerID, IfName string }
 
-// Bridge is what the rules say about one bridge.
+// Bridge is what the rules say about one bridge, or about one of the networks that
+// share it by VLANs.
 type Bridge struct {
 	Name           string
-	Network        string // a network on the bridge, if known: for comments, which people read
+	Interfaces     []string // of the host, beside the bridge, that route for the network
+	Network        string   // a network on the bridge, if known: for comments, which people read
 	IngressPolicy  IngressPolicy
 	PublishedPorts PublishedPorts
 	Families       Families // of the containers on it
 	Forwarded      bool     // a container on it has addresses to forward
+
+	// Kept says that other networks keep the bridge: of this one only what Interfaces
+	// have goes. For removals.
+	Kept bool
+}
+
+// Group returns the interfaces of the host that are the network: packets among them
+// stay on the same bridge.
+func (b Bridge) Group() []string { return append([]string{b.Name}, b.Interfaces...) }
+
+// Port is a container's port on an Isolated bridge, and whose addresses frames that
+// come in by it may have.
+type Port struct {
+	Name, Bridge string
+	Addresses    []netip.Prefix
 }
 
 // Desired returns the rule set for attachments. Nothing else decides what the
@@ -50,29 +73,51 @@ func Desired(attachments ...Attachment) RuleSet {
 		rs.Addresses = append(rs.Addresses, a.Addresses...)
 		rs.own(a)
 		if a.Bridge != "" {
-			b := Bridge{a.Bridge, a.Network, a.IngressPolicy, a.PublishedPorts, a.Families(), len(a.Addresses) > 0}
-			bridges[a.Bridge] = stricter(b, bridges[a.Bridge])
+			b := bridgeOf(a)
+			group := b.id()
+			bridges[group] = stricter(b, bridges[group])
+		}
+		if a.IngressPolicy == Isolated && a.Port != "" {
+			rs.Ports = append(rs.Ports, Port{a.Port, a.Bridge, a.Addresses})
 		}
 	}
 	rs.Bridges = slices.AppendSeq(rs.Bridges, maps.Values(bridges))
-	slices.SortFunc(rs.Bridges, func(a, b Bridge) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(rs.Bridges, func(a, b Bridge) int { return strings.Compare(a.id(), b.id()) })
+	slices.SortFunc(rs.Ports, func(a, b Port) int { return strings.Compare(a.Name, b.Name) })
 	rs.Addresses = sortUnique(rs.Addresses, compareHosts)
 	rs.AdminChains = sortUnique(rs.AdminChains, strings.Compare)
 	return rs
 }
 
-// own notes the owner and the zone of an attachment's addresses. An attachment that
-// was read from a record's name has neither, and no ContainerID.
+func bridgeOf(a Attachment) Bridge {
+	return Bridge{
+		Name: a.Bridge, Interfaces: a.Interfaces, Network: a.Network,
+		IngressPolicy: a.IngressPolicy, PublishedPorts: a.PublishedPorts,
+		Families: a.Families(), Forwarded: len(a.Addresses) > 0,
+	}
+}
+
+// id identifies the group. No interface has a slash in its name.
+func (b Bridge) id() string {
+	if len(b.Interfaces) == 0 {
+		return b.Name
+	}
+	return strings.Join(b.Group(), "/")
+}
+
+// own notes the owner, the zone and the interfaces of an attachment's addresses. An
+// attachment that was read from a record's name has neither, and no ContainerID.
 func (rs *RuleSet) own(a Attachment) {
 	if a.ContainerID == "" {
 		return
 	}
 	if rs.Owners == nil {
-		rs.Owners, rs.Zones = map[netip.Prefix]Owner{}, map[netip.Prefix]string{}
+		rs.Owners, rs.Zones, rs.Inbound = map[netip.Prefix]Owner{}, map[netip.Prefix]string{}, map[netip.Prefix][]string{}
 	}
 	for _, p := range a.Addresses {
 		rs.Owners[p] = Owner{a.Network, a.ContainerID, a.IfName}
 		rs.Zones[p] = a.Zone
+		rs.Inbound[p] = sortUnique(append(slices.Clone(rs.Inbound[p]), a.Inbound()...), strings.Compare)
 	}
 }
 
@@ -81,14 +126,16 @@ type RuleSets map[DriverName]RuleSet
 
 // ByDriver returns the rule sets of all drivers that the attachments' backends use.
 //
-// The first driver of each backend isolates the bridges of all backends: either
-// must stop a packet between bridges of two backends. A driver accepts only the
-// addresses of accepted attachments whose backend it belongs to.
+// A driver that isolates does so for the bridges of all backends: either must stop a
+// packet between bridges of two backends. A driver accepts only the addresses of
+// accepted attachments whose backend accepts there.
 func ByDriver(attachments, accepted []Attachment) RuleSets {
 	own := map[DriverName][]Attachment{}
 	for _, a := range accepted {
 		for _, driver := range a.Backend.Drivers() {
-			own[driver] = append(own[driver], a)
+			if a.Backend.AcceptsIn(driver) {
+				own[driver] = append(own[driver], a)
+			}
 		}
 	}
 	isolating := Desired(attachments...)
@@ -100,37 +147,61 @@ func ByDriver(attachments, accepted []Attachment) RuleSets {
 			continue
 		}
 		seen[backend] = true
-		for n, driver := range backend.Drivers() {
-			accepts := Desired(own[driver]...)
-			if n == 0 {
-				sets[driver] = isolating.With(accepts)
+		for _, driver := range backend.Drivers() {
+			if driver.Opens() {
+				sets[driver] = RuleSet{}.With(Desired(own[driver]...))
 			} else {
-				sets[driver] = RuleSet{}.With(accepts)
+				sets[driver] = isolating.With(Desired(own[driver]...))
 			}
 		}
 	}
 	return sets
 }
 
-// With returns the bridges of the rule set, with all else from another one: what is
-// accepted.
-func (rs RuleSet) With(accepted RuleSet) RuleSet {
-	rs.AdminChains, rs.Addresses = accepted.AdminChains, accepted.Addresses
-	rs.Owners, rs.Zones = accepted.Owners, accepted.Zones
-	return rs
+// WithoutTable returns the rule sets for a kernel without nf_tables. The filter tables
+// isolate alone, and so in both families: a container may give itself an address.
+func (s RuleSets) WithoutTable() RuleSets {
+	without := maps.Clone(s)
+	delete(without, Table)
+	if rs, used := without[Filter]; used {
+		rs.Alone = true
+		rs.Bridges = slices.Clone(rs.Bridges)
+		for i, b := range rs.Bridges {
+			if b.IngressPolicy.Isolates() {
+				rs.Bridges[i].Families = BothFamilies
+			}
+		}
+		without[Filter] = rs
+	}
+	return without
 }
 
-// On returns the rule set with only some of its bridges.
+// With returns the bridges and ports of the rule set, with all else from another one:
+// what is accepted.
+func (rs RuleSet) With(accepted RuleSet) RuleSet {
+	accepted.Bridges, accepted.Ports, accepted.Alone = rs.Bridges, rs.Ports, rs.Alone
+	return accepted
+}
+
+// On returns the rule set with only some of its bridges, and the ports on them.
 func (rs RuleSet) On(bridges ...string) RuleSet {
 	rs.Bridges = slices.DeleteFunc(slices.Clone(rs.Bridges), func(b Bridge) bool {
 		return !slices.Contains(bridges, b.Name)
 	})
+	rs.Ports = slices.DeleteFunc(slices.Clone(rs.Ports), func(p Port) bool {
+		return !slices.Contains(bridges, p.Bridge)
+	})
 	return rs
+}
+
+// IsEmpty reports whether a rule set says nothing.
+func (rs RuleSet) IsEmpty() bool {
+	return len(rs.AdminChains)+len(rs.Bridges)+len(rs.Ports)+len(rs.Addresses) == 0
 }
 
 // In returns the part of the rule set for one family.
 func (rs RuleSet) In(f Family) RuleSet {
-	part := RuleSet{AdminChains: rs.AdminChains}
+	part := RuleSet{AdminChains: rs.AdminChains, Alone: rs.Alone}
 	for _, b := range rs.Bridges {
 		if b.Families.Has(f) {
 			part.Bridges = append(part.Bridges, b)

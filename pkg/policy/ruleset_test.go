@@ -40,11 +40,11 @@ func TestDesired(t *testing.T) {
 		},
 		"isolated without addresses, in both families": {
 			[]Attachment{attachment("br1", Isolated, Deny)},
-			RuleSet{AdminChains: []string{"ADMIN"}, Bridges: []Bridge{{"br1", "", Isolated, Deny, BothFamilies, false}}},
+			RuleSet{AdminChains: []string{"ADMIN"}, Bridges: []Bridge{{Name: "br1", IngressPolicy: Isolated, PublishedPorts: Deny, Families: BothFamilies}}},
 		},
 		"isolated without addresses, in one family": {
 			[]Attachment{{Bridge: "br1", IngressPolicy: SameBridge, PublishedPorts: Allow, IsolatedIn: Families(IPv4)}},
-			RuleSet{Bridges: []Bridge{{"br1", "", SameBridge, Allow, Families(IPv4), false}}},
+			RuleSet{Bridges: []Bridge{{Name: "br1", IngressPolicy: SameBridge, PublishedPorts: Allow, Families: Families(IPv4)}}},
 		},
 		"without a bridge": {
 			[]Attachment{attachment("", Open, Allow, "10.1.0.2")},
@@ -52,19 +52,19 @@ func TestDesired(t *testing.T) {
 		},
 		"twice the same": {
 			[]Attachment{both, both},
-			RuleSet{[]string{"ADMIN"},
-				[]Bridge{{"br1", "", SameBridge, Allow, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil},
+			RuleSet{AdminChains: []string{"ADMIN"},
+				Bridges: []Bridge{{Name: "br1", IngressPolicy: SameBridge, PublishedPorts: Allow, Families: BothFamilies, Forwarded: true}}, Addresses: hosts("10.1.0.2", "fd00::2")},
 		},
 		"two bridges, sorted": {
 			[]Attachment{attachment("br2", Open, Allow, "10.2.0.2"), attachment("br1", Isolated, Deny, "10.1.0.3", "10.1.0.2")},
-			RuleSet{[]string{"ADMIN"},
-				[]Bridge{{"br1", "", Isolated, Deny, Families(IPv4), true}, {"br2", "", Open, Allow, Families(IPv4), true}},
-				hosts("10.1.0.2", "10.1.0.3", "10.2.0.2"), nil, nil},
+			RuleSet{AdminChains: []string{"ADMIN"},
+				Bridges:   []Bridge{{Name: "br1", IngressPolicy: Isolated, PublishedPorts: Deny, Families: Families(IPv4), Forwarded: true}, {Name: "br2", IngressPolicy: Open, PublishedPorts: Allow, Families: Families(IPv4), Forwarded: true}},
+				Addresses: hosts("10.1.0.2", "10.1.0.3", "10.2.0.2")},
 		},
 		"the stricter of two, in the families of both": {
 			[]Attachment{attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br1", SameBridge, Deny, "fd00::2")},
-			RuleSet{[]string{"ADMIN"},
-				[]Bridge{{"br1", "", Isolated, Deny, BothFamilies, true}}, hosts("10.1.0.2", "fd00::2"), nil, nil},
+			RuleSet{AdminChains: []string{"ADMIN"},
+				Bridges: []Bridge{{Name: "br1", IngressPolicy: Isolated, PublishedPorts: Deny, Families: BothFamilies, Forwarded: true}}, Addresses: hosts("10.1.0.2", "fd00::2")},
 		},
 	}
 	for name, test := range tests {
@@ -80,7 +80,7 @@ func TestDesired(t *testing.T) {
 func TestIn(t *testing.T) {
 	t.Parallel()
 	rs := Desired(attachment("br1", Isolated, Allow, "10.1.0.2"), attachment("br2", Open, Deny, "10.2.0.2", "fd00::2"))
-	want := RuleSet{[]string{"ADMIN"}, []Bridge{{"br2", "", Open, Deny, BothFamilies, true}}, hosts("fd00::2"), nil, nil}
+	want := RuleSet{AdminChains: []string{"ADMIN"}, Bridges: []Bridge{{Name: "br2", IngressPolicy: Open, PublishedPorts: Deny, Families: BothFamilies, Forwarded: true}}, Addresses: hosts("fd00::2")}
 	if diff := cmp.Diff(want, rs.In(IPv6), comparePrefixes); diff != "" {
 		t.Error(diff)
 	}
@@ -101,13 +101,14 @@ func TestByDriver(t *testing.T) {
 	one := of(IPTables, attachment("br1", SameBridge, Allow, "10.1.0.2"))
 	two := of(Firewalld, attachment("br2", Isolated, Deny, "10.2.0.2"))
 	bridges := []Bridge{
-		{"br1", "net", SameBridge, Allow, Families(IPv4), true},
-		{"br2", "net", Isolated, Deny, Families(IPv4), true},
+		{Name: "br1", Network: "net", IngressPolicy: SameBridge, PublishedPorts: Allow, Families: Families(IPv4), Forwarded: true},
+		{Name: "br2", Network: "net", IngressPolicy: Isolated, PublishedPorts: Deny, Families: Families(IPv4), Forwarded: true},
 	}
 	accepted := RuleSet{
 		AdminChains: []string{"ADMIN"}, Addresses: hosts("10.2.0.2"),
-		Owners: map[netip.Prefix]Owner{hosts("10.2.0.2")[0]: {"net", "id", "eth0"}},
-		Zones:  map[netip.Prefix]string{hosts("10.2.0.2")[0]: "trusted"},
+		Owners:  map[netip.Prefix]Owner{hosts("10.2.0.2")[0]: {"net", "id", "eth0"}},
+		Zones:   map[netip.Prefix]string{hosts("10.2.0.2")[0]: "trusted"},
+		Inbound: map[netip.Prefix][]string{hosts("10.2.0.2")[0]: {"br2"}},
 	}
 	want := RuleSets{
 		Filter: {Bridges: bridges},
