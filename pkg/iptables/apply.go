@@ -8,12 +8,13 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// planApply returns the changes that make a table hold a rule set of one family. It
-// deletes only rules that contradict the rule set. It deletes no chain: if the call
+// planApply returns the changes that make the table of a family hold its part of a rule
+// set. It deletes only rules that contradict the rule set. It deletes no chain: if the call
 // fails in the other family, the rollback needs the chain.
-func planApply(t *table, rs policy.RuleSet) plan {
+func planApply(t *table, f policy.Family, rs policy.RuleSet) plan {
 	var p plan
-	all := layouts(rs, t)
+	rs = rs.In(f)
+	all := layouts(f, rs, t)
 	for _, name := range chainsOf(all, rs.AdminChains) {
 		if !t.chains[name] {
 			p = append(p, change{op: newChain, chain: name, reason: chainMissing})
@@ -87,13 +88,14 @@ func (l layout) limit(t *table) int {
 func (l layout) orderBlock(t *table, block []rule, limit int) (p plan, known int) {
 	for _, r := range slices.Backward(block) {
 		at, n := t.find(l.chain, r)
+		certain, possible := l.guard.limits(r, limit)
 		known += n
 		switch {
 		case n == 0:
 			p = append(p, change{insertRule, l.chain, r, 0, ruleMissing})
-		case at > limit:
+		case at > certain:
 			p = append(p, change{insertRule, l.chain, r, n, outOfPlace})
-		case len(p) > 0:
+		case at > possible || len(p) > 0:
 			p = append(p, change{insertRule, l.chain, r, n, ""})
 		default:
 			limit = at

@@ -34,7 +34,7 @@ func BenchmarkCrowded(b *testing.B) {
 			all := attachmentsOn(n)
 			rs := policy.Desired(all...)
 			host := newFakeTable("")
-			for _, line := range planApply(mustParse(host.list()), rs).lines() {
+			for _, line := range planApply(mustParse(host.list()), policy.IPv4, rs).lines() {
 				if err := host.command(line); err != nil {
 					b.Fatal(err)
 				}
@@ -50,7 +50,7 @@ func BenchmarkCrowded(b *testing.B) {
 				b.ReportAllocs()
 				parsed := mustParse(listing)
 				for b.Loop() {
-					if p := planApply(parsed, rs.With(policy.Desired(all[0]))); len(p) > 0 {
+					if p := planApply(parsed, policy.IPv4, rs.With(policy.Desired(all[0]))); len(p) > 0 {
 						b.Fatal(p.script())
 					}
 				}

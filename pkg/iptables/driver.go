@@ -5,9 +5,9 @@
 //
 // The rules are about traffic that the host forwards between its interfaces: they
 // hang on the chain FORWARD. Published ports come first, because they are exempt
-// from the isolation. The isolation comes next. Its jump stands ahead of the jump to
-// CNI-FORWARD, where an ACCEPT would end the packet's way before any isolation. The
-// operator's chain stands ahead of everything accepted.
+// from the isolation; without the nftables table beside, the isolation comes first. Its
+// jump stands ahead of the jump to CNI-FORWARD, where an ACCEPT would end the packet's
+// way before any isolation. The operator's chain stands ahead of everything accepted.
 //
 // A call reads the table of a family once, compares it in memory, and writes what is
 // missing in one transaction, or nothing. Additions are quick. With iptables-nft, a

@@ -20,6 +20,8 @@ type family struct {
 	programs
 	table  *table
 	before *table // the table before the first write; nil without a write
+
+	isFirst bool // a rule set was applied: nothing stands ahead of the isolation any more
 }
 
 func (f *family) read() (err error) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
 // TestHealing damages the chains at random and wants one plan to repair them: no rule
@@ -68,7 +70,7 @@ func isOurs(r string) bool {
 // foreignRules returns the rules that are not the sample's, in their order.
 func foreignRules(host *fakeTable) map[string][]string {
 	clean := newFakeTable("")
-	for _, line := range planApply(mustParse(clean.list()), sample()).lines() {
+	for _, line := range planApply(mustParse(clean.list()), policy.IPv4, sample()).lines() {
 		_ = clean.command(line)
 	}
 	left := map[string][]string{}

@@ -19,52 +19,56 @@ type layout struct {
 	blocks  [][]rule
 	follows func(rule) bool // nil: rule.letsAllOut, which would bypass the block
 
+	guard guard // a rule of a block that must stand ahead of more
+
 	unordered []rule // any position; appended
 	last      []rule // at most one: appended, only verdicts on all packets behind it
 
 	bridges []policy.Bridge // whose unwanted rules must not be in the chain
+	alone   bool            // no table stands beside: see policy.RuleSet
 }
 
 // layouts returns what the chains of one family must hold for a rule set, in the
-// order in which a packet meets them. A host with isolation stages, whoever made
-// them, keeps the jump to them ahead of everything accepted; only published ports
-// pass earlier. A host that forwards nothing, and never did, needs no CNI-FORWARD.
-// Whatever is accepted, the operator's chains stand ahead of it.
-func layouts(rs policy.RuleSet, t *table) []layout {
+// order in which a packet meets them. Whatever is accepted, the operator's chains
+// stand ahead of it.
+func layouts(f policy.Family, rs policy.RuleSet, t *table) []layout {
 	published := bridgeLayout(chainPublished, rs)
 	accept := layout{chain: chainAccept}
 	if published.hasRules() {
-		accept.blocks = [][]rule{append(adminJumps(rs, t), acceptAll)}
+		accept.blocks = [][]rule{slices.Concat(loopbackReturns(f), adminJumps(rs, t), []rule{acceptAll})}
 	}
 	stages := stageLayouts(rs, t)
 	cniForward := addressLayout(rs)
-
-	var jumps []rule
-	for _, j := range []struct {
-		jump   rule
-		wanted bool
-	}{
-		{jumpPublished, published.hasRules()},
-		{jumpStage1, len(stages) > 0},
-		{jumpForward, cniForward.hasRules() || t.count(chainForward, jumpForward) > 0},
-	} {
-		if j.wanted {
-			jumps = append(jumps, j.jump)
-		}
-	}
-	forward := layout{chain: chainForward, blocks: [][]rule{jumps}}
+	forward := forwardLayout(t, rs, map[rule]bool{
+		jumpPublished: published.hasRules(),
+		jumpStage1:    len(stages) > 0,
+		// A host that forwards nothing, and never did, needs no CNI-FORWARD.
+		jumpForward: cniForward.hasRules() || t.count(chainForward, jumpForward) > 0,
+	})
 	return slices.Concat([]layout{forward, published, accept}, stages, []layout{cniForward})
 }
 
-// bridgeLayout returns the rules of all bridges in a chain.
+// bridgeLayout returns the rules of all bridges in a chain. Networks that share
+// interfaces have one block, since the order of their rules matters.
 func bridgeLayout(chain string, rs policy.RuleSet) layout {
-	l := layout{chain: chain, bridges: rs.Bridges}
+	l := layout{chain: chain, bridges: rs.Bridges, alone: rs.Alone}
+	shared := sharedInterfaces(rs.Bridges)
+	var together []policy.Bridge
 	for _, b := range rs.Bridges {
-		if rules := wantedRules(chain, b); len(rules) > 0 {
-			l.blocks = append(l.blocks, rules)
+		if shared[b.Name] {
+			together = append(together, b)
+		} else {
+			l.addBlock(wantedRules(chain, rs.Alone, b))
 		}
 	}
+	l.addBlock(wantedRules(chain, rs.Alone, together...))
 	return l
+}
+
+func (l *layout) addBlock(rules []rule) {
+	if len(rules) > 0 {
+		l.blocks = append(l.blocks, rules)
+	}
 }
 
 // stageLayouts returns the layouts of the two stages, or none where no bridge is
@@ -97,12 +101,11 @@ func (l layout) hasRules() bool { return len(l.blocks)+len(l.unordered)+len(l.la
 // published ports on a bridge that forwards nothing any more are not among them:
 // they are removed with the bridge.
 func (l layout) forbidden() []rule {
-	var rules []rule
-	for _, b := range l.bridges {
-		b.Forwarded = true
-		rules = append(rules, unwantedRules(l.chain, b)...)
+	bridges := slices.Clone(l.bridges)
+	for i := range bridges {
+		bridges[i].Forwarded = true
 	}
-	return rules
+	return unwantedRules(l.chain, l.alone, bridges)
 }
 
 // adminJumps returns the jumps to the operator's chains: those of the rule set,
@@ -120,6 +123,20 @@ func adminJumps(rs policy.RuleSet, t *table) []rule {
 	}
 	slices.Sort(jumps)
 	return slices.Compact(jumps)
+}
+
+// loopbackReturns returns what keeps a connection to a loopback address from being
+// accepted. The portmap plugin sets route_localnet on the bridges of published ports, so
+// a frame that is sent to 127.0.0.1 reaches a port that is published for the host alone.
+// What the host itself sends there never passes FORWARD. IPv6 has no route_localnet.
+//
+// The rule stands where all bridges' accepts lead. In CNI-PUBLISHED itself it would have
+// to move, which is slow, whenever a bridge comes ahead of it.
+func loopbackReturns(f policy.Family) []rule {
+	if f != policy.IPv4 {
+		return nil
+	}
+	return []rule{returnLoopback}
 }
 
 // isAdminJump reports whether a rule jumps to a chain of the operator's.

@@ -17,7 +17,7 @@ type change struct {
 	rule  rule
 
 	copies int    // of the rule in the chain; they are deleted first
-	reason string // what is wrong; empty where a rule only moves along with others
+	reason string // what is wrong; empty where a rule moves along with others, or to be safe
 }
 
 type op int

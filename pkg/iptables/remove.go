@@ -30,14 +30,28 @@ func planRemove(t *table, rs policy.RuleSet) plan {
 func ownRules(rs policy.RuleSet) map[string][]rule {
 	own := map[string][]rule{}
 	for _, b := range rs.Bridges {
-		for _, row := range bridgeRules {
-			own[row.chain] = append(own[row.chain], row.rule(b.Name))
+		for _, row := range bridgeRows {
+			own[row.chain] = append(own[row.chain], row.own(b)...)
 		}
+	}
+	for chain := range own {
+		own[chain] = unique(own[chain])
 	}
 	for _, p := range rs.Addresses {
 		own[chainCNIForward] = append(own[chainCNIForward], addressRules(p)...)
 	}
 	return own
+}
+
+// own returns the rules of the row that go with a bridge. Where other networks keep
+// it, those that name no other interface stay.
+func (row bridgeRow) own(b policy.Bridge) []rule {
+	rules := row.rules(b)
+	if !b.Kept {
+		return rules
+	}
+	kept := row.rules(policy.Bridge{Name: b.Name})
+	return slices.DeleteFunc(rules, func(r rule) bool { return slices.Contains(kept, r) })
 }
 
 // chainPair is two chains that are made and deleted together.
@@ -54,7 +68,9 @@ var (
 
 func isStageReturn(r rule) bool { return r.key() == stageReturn.key() }
 
-func isAccept(r rule) bool { return r.key() == acceptAll.key() || isAdminJump(r) }
+func isAccept(r rule) bool {
+	return r.key() == acceptAll.key() || r.key() == returnLoopback.key() || isAdminJump(r)
+}
 
 // deletingUnusedChains returns the plan, and what deletes the chains that it leaves
 // without a use.

@@ -55,6 +55,33 @@ func (r rule) value(options ...string) string {
 	return ""
 }
 
+// way is which packets a rule takes where.
+type way struct {
+	in, out string // interfaces; empty where the rule names none, or all but one
+	target  string
+	isGoto  bool
+}
+
+func (r rule) way() way {
+	var w way
+	option := ""
+	for word, starts := range words(string(r)) {
+		switch {
+		case starts:
+			option = word
+			continue
+		case option == "-i":
+			w.in = word
+		case option == "-o":
+			w.out = word
+		case option == "-j" || option == "-g":
+			w.target, w.isGoto = word, option == "-g"
+		}
+		option = ""
+	}
+	return w
+}
+
 // letsAllOut reports whether the rule lets every packet out of its chain, so that no
 // rule behind it can drop one: it matches every packet, and its target is ACCEPT,
 // RETURN or a goto.

@@ -21,6 +21,13 @@ func container(
 	return a
 }
 
+// routedBy returns an attachment to a network that has other interfaces of the host
+// beside its bridge.
+func routedBy(a policy.Attachment, interfaces ...string) policy.Attachment {
+	a.Interfaces = interfaces
+	return a
+}
+
 // sample returns a rule set with every kind of rule, and with other attachments.
 func sample(others ...policy.Attachment) policy.RuleSet {
 	return policy.Desired(append(others,
@@ -59,15 +66,21 @@ func mustParse(listing string) *table {
 	return t
 }
 
-// applyTo makes a table hold a rule set. It fails where the kernel would refuse, and
-// where a second plan would not be empty.
+// applyTo makes a table of IPv4 hold a rule set.
 func applyTo(t *testing.T, f *fakeTable, rs policy.RuleSet) {
 	t.Helper()
-	p := planApply(parse(t, f.list()), rs)
+	applyIn(t, policy.IPv4, f, rs)
+}
+
+// applyIn makes the table of a family hold a rule set. It fails where the kernel would
+// refuse, and where a second plan would not be empty.
+func applyIn(t *testing.T, family policy.Family, f *fakeTable, rs policy.RuleSet) {
+	t.Helper()
+	p := planApply(parse(t, f.list()), family, rs)
 	if err := f.restore(p.script()); err != nil {
 		t.Fatalf("%v in\n%s", err, p.script())
 	}
-	if rest := planApply(parse(t, f.list()), rs); len(rest) > 0 {
+	if rest := planApply(parse(t, f.list()), family, rs); len(rest) > 0 {
 		t.Fatalf("still missing in\n%s\n%s", f.list(), rest.script())
 	}
 }

@@ -54,7 +54,7 @@ func (s *Snapshot) check(rs policy.RuleSet, foreign bool) error {
 		if f == nil {
 			return fmt.Errorf("%s: the filter table was not read", name)
 		}
-		for _, c := range planApply(f.table, rs.In(name)) {
+		for _, c := range planApply(f.table, name, rs) {
 			if c.reason != "" && !(foreign && c.op == deleteRule) {
 				return c.difference(name)
 			}
@@ -79,7 +79,9 @@ func (s *Snapshot) DropsSameBridge(bridge string) bool {
 // accepted before it is isolated. After an error, Rollback undoes what was written.
 func (s *Snapshot) Apply(rs policy.RuleSet, _ []string) error {
 	return s.each(func(f *family) error {
-		return f.apply(func(t *table) plan { return planApply(t, rs.In(f.name)) })
+		err := f.apply(func(t *table) plan { return planApply(t, f.name, rs) })
+		f.isFirst = err == nil
+		return err
 	})
 }
 
@@ -107,9 +109,23 @@ func (s *Snapshot) Remove(rs policy.RuleSet) error {
 	})
 }
 
-// Obstacles returns none. The driver does not look for what drops a packet after an
-// accept of iptables.
-func (s *Snapshot) Obstacles() policy.Obstacles { return policy.Obstacles{} }
+// Obstacles names the rules that stand ahead of the isolation and may let packets between
+// isolated bridges by. The driver does not look for what drops a packet after an accept
+// of iptables.
+func (s *Snapshot) Obstacles() policy.Obstacles {
+	var errs []error
+	for _, name := range s.Families().List() {
+		f := s.families[name]
+		if f.isFirst {
+			continue
+		}
+		for _, r := range newBypass(f.table, nil).found() {
+			errs = append(errs, fmt.Errorf("%s: rule %s in FORWARD stands ahead of the isolation "+
+				"and may let its packets by", name, r))
+		}
+	}
+	return policy.Obstacles{Possible: errors.Join(errs...)}
+}
 
 // Leftovers returns nil. A rule is known by its text, so Remove leaves none.
 func (s *Snapshot) Leftovers() error { return nil }

@@ -26,7 +26,17 @@ func standaloneRules(t *testing.T) string {
 // snapshot reads the tables of both families.
 func snapshot(t *testing.T) *Snapshot {
 	t.Helper()
-	s, err := Read(policy.BothFamilies)
+	return snapshotIn(t, policy.BothFamilies.List()...)
+}
+
+// snapshotIn reads the tables of some families.
+func snapshotIn(t *testing.T, families ...policy.Family) *Snapshot {
+	t.Helper()
+	var all policy.Families
+	for _, f := range families {
+		all = all.With(f)
+	}
+	s, err := Read(all)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ type table struct {
 	chains     map[string]bool      // all chains, by name
 	rules      map[string]*ruleList // of the chains that the plugin writes to
 	referenced map[string]bool      // the chains that rules in other chains jump to
+	output     string               // all of it
 }
 
 // ruleList is the rules of one chain in the kernel's order.
@@ -34,7 +35,9 @@ var writtenChains = append([]string{chainForward}, policy.PluginChains...)
 // parseTable reads the output of "iptables -S". A line that it does not know is an
 // error: a rule that could not be read would look like a missing one.
 func parseTable(output string) (*table, error) {
-	t := &table{chains: map[string]bool{}, rules: map[string]*ruleList{}, referenced: map[string]bool{}}
+	t := &table{
+		chains: map[string]bool{}, rules: map[string]*ruleList{}, referenced: map[string]bool{}, output: output,
+	}
 	for _, chain := range writtenChains {
 		t.rules[chain] = &ruleList{positions: map[uint64]position{}}
 	}
@@ -68,6 +71,19 @@ func (t *table) addRule(chain, text string) {
 	if strings.Contains(text, " CNI-") {
 		t.referenced[rule(text).target()] = true
 	}
+}
+
+// allRules returns the rules of all chains. A host may have thousands of rules that the
+// plugin never looks at, so they are not kept.
+func (t *table) allRules() map[string][]rule {
+	rules := map[string][]rule{}
+	for line := range statements(t.output) {
+		if rest, isRule := strings.CutPrefix(line, "-A "); isRule {
+			chain, text, _ := strings.Cut(rest, " ")
+			rules[chain] = append(rules[chain], rule(text))
+		}
+	}
+	return rules
 }
 
 func (rl *ruleList) add(r rule) {

@@ -19,11 +19,11 @@ func TestUpstream(t *testing.T) {
 	}
 	upstreams := string(text)
 	denied := policy.Desired(container("br1", policy.Isolated, policy.Deny, "10.1.0.2"))
-	if p := planApply(parse(t, newFakeTable(upstreams).list()), denied); len(p) > 0 {
+	if p := planApply(parse(t, newFakeTable(upstreams).list()), policy.IPv4, denied); len(p) > 0 {
 		t.Errorf("publishedPorts deny needs upstream's rules and no more, got changes\n%s", p.script())
 	}
 	allowed := policy.Desired(container("br1", policy.Isolated, policy.Allow, "10.1.0.2"))
-	for _, line := range planApply(parse(t, newFakeTable(upstreams).list()), allowed).lines() {
+	for _, line := range planApply(parse(t, newFakeTable(upstreams).list()), policy.IPv4, allowed).lines() {
 		if !strings.Contains(line, chainPublished) || strings.HasPrefix(line, "-D") {
 			t.Errorf("the upgrade does more than add the rules of published ports: %s", line)
 		}

@@ -8,8 +8,11 @@ import (
 )
 
 // packet is a forwarded packet: of a new connection, or, with a direction, of a
-// connection that the host redirected.
-type packet struct{ in, out, redirected string }
+// connection that the host redirected. With loopback, that was from 127.0.0.1.
+type packet struct {
+	in, out, redirected string
+	loopback            bool
+}
 
 // checkVerdicts fails where a packet between isolated bridges of the sample is not
 // dropped, and where a packet to a published port does not pass. It follows the
@@ -20,7 +23,7 @@ func checkVerdicts(t *testing.T, host *fakeTable, bridges ...string) {
 		allows := map[string]string{"ORIGINAL": p.out, "REPLY": p.in}[p.redirected] // the bridge with the port
 		want := "DROP"
 		switch {
-		case allows == "br1" || allows == "br2":
+		case !p.loopback && (allows == "br1" || allows == "br2"):
 			want = "ACCEPT"
 		case p.in == p.out && p.in != "br2":
 			want = ""
@@ -36,8 +39,9 @@ func packets(bridges []string) []packet {
 	var all []packet
 	for _, in := range bridges {
 		for _, out := range bridges {
-			for _, redirected := range []string{"", "ORIGINAL", "REPLY"} {
-				all = append(all, packet{in, out, redirected})
+			all = append(all, packet{in: in, out: out})
+			for _, direction := range []string{"ORIGINAL", "REPLY"} {
+				all = append(all, packet{in, out, direction, false}, packet{in, out, direction, true})
 			}
 		}
 	}
@@ -73,6 +77,7 @@ func (p packet) matches(text string) bool {
 	}{
 		{"-i ", p.in, true}, {"! -o ", p.out, false}, {"-o ", p.out, true},
 		{"--ctstate ", map[bool]string{true: "DNAT"}[p.redirected != ""], true}, {"--ctdir ", p.redirected, true},
+		{"--ctorigdst ", map[bool]string{true: "127.0.0.0/8"}[p.loopback], true},
 	} {
 		if _, after, has := strings.Cut(text, condition.option); has {
 			word, rest, _ := strings.Cut(after, " ")

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iptables
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// bypass finds the rules of FORWARD by which a packet from one isolated bridge to
+// another can get past the isolation, if they stand ahead of it.
+type bypass struct {
+	t        *table
+	isolated func() map[string]bool // the interfaces of isolated networks
+	rules    func() map[string][]rule
+	accepts  map[string]bool // by chain
+}
+
+// newBypass returns the bypass of a table. Most of what it may need is only made when a
+// rule stands ahead of the isolation that asks for it.
+func newBypass(t *table, bridges []policy.Bridge) *bypass {
+	return &bypass{
+		t:        t,
+		isolated: sync.OnceValue(func() map[string]bool { return isolatedInterfaces(t, bridges) }),
+		rules:    sync.OnceValue(t.allRules),
+		accepts:  map[string]bool{},
+	}
+}
+
+// isolatedInterfaces returns the interfaces that are isolated, or are to be. Bridges of
+// other plugins are in stage 2, too.
+func isolatedInterfaces(t *table, bridges []policy.Bridge) map[string]bool {
+	isolated := map[string]bool{}
+	for _, b := range bridges {
+		if isolates(b) {
+			for _, name := range b.Group() {
+				isolated[name] = true
+			}
+		}
+	}
+	for _, r := range t.rules[chainStage2].list {
+		isolated[r.value("-o")] = true
+	}
+	return isolated
+}
+
+// ahead returns the rules of FORWARD ahead of the isolation: none if there is no
+// isolation to be ahead of.
+func (b *bypass) ahead() []rule {
+	at, _ := b.t.find(chainForward, jumpStage1)
+	return b.t.rules[chainForward].list[:at]
+}
+
+// found returns the rules ahead of the isolation by which a packet may get past it.
+func (b *bypass) found() []rule {
+	var found []rule
+	for _, r := range b.ahead() {
+		if isBypass(r) || b.isPossible(r) {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// guard returns what the isolation must stand ahead of.
+func (b *bypass) guard() guard {
+	ahead := b.ahead()
+	g := guard{jumpStage1, len(b.t.rules[chainForward].list), len(b.t.rules[chainForward].list)}
+	if at := slices.IndexFunc(ahead, isBypass); at >= 0 {
+		g.certain = at
+	}
+	if at := slices.IndexFunc(ahead, b.isPossible); at >= 0 {
+		g.possible = at
+	}
+	return g
+}
+
+// isBypass reports whether a rule leads to where the plugin accepts packets, however it
+// is written, but for the jump that stands ahead of the isolation on purpose.
+func isBypass(r rule) bool {
+	if !strings.Contains(string(r), "CNI-") {
+		return false
+	}
+	switch r.target() {
+	case chainCNIForward, chainPublished, chainAccept:
+		return r.key() != jumpPublished.key()
+	}
+	return false
+}
+
+// isPossible reports whether a rule of FORWARD may let a packet by. RETURN and a goto
+// leave FORWARD for its policy.
+func (b *bypass) isPossible(r rule) bool {
+	if r.key() == jumpPublished.key() {
+		return false
+	}
+	w := r.way()
+	return b.mayTake(w) && (w.target == "RETURN" || w.isGoto || b.isAccept(w.target))
+}
+
+// mayTake reports whether a rule may match a packet from one isolated bridge to another:
+// whether it names no other interface. A trailing '+' stands for any name that begins
+// so.
+func (b *bypass) mayTake(w way) bool {
+	for _, name := range []string{w.in, w.out} {
+		if name != "" && !strings.HasSuffix(name, "+") && !b.isolated()[name] {
+			return false
+		}
+	}
+	return true
+}
+
+// isAccept reports whether a target accepts a packet, or is a chain by which one that
+// does is reached. A program behind a queue accepts what it likes.
+func (b *bypass) isAccept(target string) bool {
+	switch target {
+	case "ACCEPT", "QUEUE", "NFQUEUE":
+		return true
+	}
+	accepts, known := b.accepts[target]
+	if !known {
+		b.accepts[target] = false // for chains that jump in a circle
+		accepts = slices.ContainsFunc(b.rules()[target], func(r rule) bool {
+			w := r.way()
+			return b.mayTake(w) && b.isAccept(w.target)
+		})
+		b.accepts[target] = accepts
+	}
+	return accepts
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iptables
+
+import (
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// The orders of the jumps in FORWARD. A host with isolation stages, whoever made them,
+// keeps the jump to them ahead of everything that is accepted.
+//
+// Published ports are exempt from the isolation where the table stands beside, which
+// drops what pretends to be a redirected connection. Without the table, nothing tells
+// whether the first packet of a connection was forged, so nothing is exempt: published
+// ports can be reached from outside, and not between isolated bridges, as with
+// upstream's plugin.
+var (
+	orderBeside = []rule{jumpPublished, jumpStage1, jumpForward}
+	orderAlone  = []rule{jumpStage1, jumpPublished, jumpForward}
+)
+
+// forwardLayout returns the layout of FORWARD with some of the jumps.
+//
+// The isolation must stand ahead of every rule by which a packet gets to the plugin's
+// accepts. It is put ahead of rules of other programs that may let one by, too. These
+// are no difference: Docker inserts its chains ahead of everything whenever it starts.
+func forwardLayout(t *table, rs policy.RuleSet, wanted map[rule]bool) layout {
+	order := orderBeside
+	if rs.Alone {
+		order = orderAlone
+	}
+	isUnwanted := func(r rule) bool { return !wanted[r] }
+	jumps := slices.DeleteFunc(slices.Clone(order), isUnwanted)
+	return layout{chain: chainForward, blocks: [][]rule{jumps}, guard: newBypass(t, rs.Bridges).guard()}
+}
+
+// guard is a rule and the positions that it must stand ahead of. Where it only may be of
+// no use behind a rule, it moves, and that it has to is no difference.
+type guard struct {
+	rule              rule
+	certain, possible int
+}
+
+// limits returns the positions that a rule must stand ahead of, with a limit for all.
+func (g guard) limits(r rule, limit int) (certain, possible int) {
+	if r != g.rule {
+		return limit, limit
+	}
+	return min(limit, g.certain), min(limit, g.possible)
+}
