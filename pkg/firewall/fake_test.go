@@ -318,6 +318,10 @@ func (s *fakeSnapshot) Isolated() []policy.Bridge {
 
 func (s *fakeSnapshot) RemoveForeign() error { return nil }
 
+func (s *fakeSnapshot) RemoveOwn() error { return nil }
+
+func (s *fakeSnapshot) ForeignDrops() (policy.Obstacles, error) { return policy.Obstacles{}, nil }
+
 // recordOf returns the record of an address.
 func (h *fakeHost) recordOf(address string) (policy.Attachment, bool) {
 	s, err := store.Peek(h.dataDir)

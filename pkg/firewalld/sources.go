@@ -178,3 +178,9 @@ func (s *Sources) Isolated() []policy.Bridge { return nil }
 
 // RemoveForeign removes nothing: the standalone plugin adds no sources.
 func (s *Sources) RemoveForeign() error { return nil }
+
+// ForeignDrops returns none: firewalld decides.
+func (s *Sources) ForeignDrops() (policy.Obstacles, error) { return policy.Obstacles{}, nil }
+
+// RemoveOwn leaves the sources: upstream's plugin has the same.
+func (s *Sources) RemoveOwn() error { return nil }

@@ -17,7 +17,7 @@ func attachmentsOn(n int) []policy.Attachment {
 		for host := range 2 {
 			addr := netip.AddrFrom4([4]byte{10, byte(i / 256), byte(i), byte(2 + host)})
 			all = append(all, policy.Attachment{
-				Bridge: fmt.Sprintf("br%d", i), AdminChain: "CNI-ADMIN",
+				ContainerID: fmt.Sprint(host), Bridge: fmt.Sprintf("br%d", i), AdminChain: "CNI-ADMIN",
 				IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow,
 				Addresses: []netip.Prefix{netip.PrefixFrom(addr, 32)},
 			})

@@ -3,6 +3,7 @@
 package nftables
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/google/nftables/expr"
@@ -18,23 +19,25 @@ type chain struct {
 	priority    int32
 	policyDrops bool
 	marked      bool
+	use         uint32       // number of its rules, and of those that jump to it
 	rules       [][]expr.Any // nil for a rule with an expression that the plugin never writes
+	handles     []uint64     // of the rules
 }
 
 func (l chainLayout) isCompatible(c *chain) bool {
-	if l.priority == nil {
+	if l.base == nil {
 		return !c.base
 	}
-	return c.base && c.hook == nfForward && c.priority == *l.priority && !c.policyDrops
+	return c.base && c.hook == l.base.hook && c.priority == l.base.priority && !c.policyDrops
 }
 
 func (l chainLayout) create(mark string) request {
 	attrs := chainAttrs(l.name)
-	if l.priority != nil {
+	if l.base != nil {
 		attrs = slices.Concat(attrs,
 			attrNested(unix.NFTA_CHAIN_HOOK,
-				attrUint32(unix.NFTA_HOOK_HOOKNUM, nfForward),
-				attrUint32(unix.NFTA_HOOK_PRIORITY, uint32(*l.priority))),
+				attrUint32(unix.NFTA_HOOK_HOOKNUM, l.base.hook),
+				attrUint32(unix.NFTA_HOOK_PRIORITY, uint32(l.base.priority))),
 			attrUint32(unix.NFTA_CHAIN_POLICY, nfAccept),
 			attrString(unix.NFTA_CHAIN_TYPE, "filter"))
 	}
@@ -56,17 +59,28 @@ func flushChain(name string) request {
 	return request{kind: unix.NFT_MSG_DELRULE, attrs: attrs, object: "rules of chain " + name}
 }
 
-// parseChain keeps the plugin's own chains, and the forward blockers of other
-// tables.
-func (t *table) parseChain(r reply) error {
+// deleteRule deletes one rule of a chain.
+func deleteRule(chain string, handle uint64, text string) request {
+	attrs := slices.Concat(attrString(unix.NFTA_RULE_TABLE, tableName), attrString(unix.NFTA_RULE_CHAIN, chain),
+		attr(unix.NFTA_RULE_HANDLE, binary.BigEndian.AppendUint64(nil, handle)))
+	return request{kind: unix.NFT_MSG_DELRULE, attrs: attrs, object: "rule of chain " + chain + ": " + text}
+}
+
+// parseChain keeps the plugin's own chains, and the base chains of other tables that
+// forwarded packets pass.
+func (s *state) parseChain(r reply) error {
 	c := &chain{}
 	err := eachAttr(r.attrs, c.parseAttr)
-	switch family := families[r.family]; {
-	case r.family == unix.NFPROTO_INET && c.table == tableName:
+	t := s.packets
+	if r.family == frames.family {
+		t = s.frames
+	}
+	switch {
+	case r.family == t.family && c.table == tableName:
 		t.chains[c.name] = c
 		t.marked = t.marked || c.marked
-	case family != "" && c.base && c.hook == nfForward && c.policyDrops:
-		t.forwardBlockers = append(t.forwardBlockers, newForwardBlocker(family, c.table, c.name, ""))
+	case families[r.family] != "" && c.base && c.hook == nfForward:
+		s.foreignBases = append(s.foreignBases, foreignBase{r.family, c.table, c.name, c.policyDrops})
 	}
 	return err
 }
@@ -82,6 +96,8 @@ func (c *chain) parseAttr(kind int, value []byte) error {
 		return eachAttr(value, c.parseHookAttr)
 	case unix.NFTA_CHAIN_POLICY:
 		c.policyDrops = parseUint32(value) == nfDrop
+	case unix.NFTA_CHAIN_USE:
+		c.use = parseUint32(value)
 	case chainUserdata:
 		c.marked = isMarked(value)
 	}

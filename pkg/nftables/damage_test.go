@@ -46,8 +46,16 @@ func damages() []damage {
 	}
 	for _, l := range chains {
 		drop := func(t *hostTable) { t.drop(l.name) }
-		all = append(all, damage{"chain missing: " + l.name, drop, "chain " + l.name + " is missing", false})
-		all = append(all, hookDamages(l)...)
+		forged := l.name == chainForged // its rules are lost with it, until all bridges are looked at
+		all = append(all, damage{"chain missing: " + l.name, drop, "chain " + l.name + " is missing", forged})
+		for _, d := range hookDamages(l) {
+			d.losesElements = forged
+			all = append(all, d)
+		}
+		if l.name == chainForged {
+			all = append(all, forgedDamages()...)
+			continue
+		}
 		all = append(all, ruleDamages(l)...)
 	}
 	return append(all, olderLayouts()...)
@@ -92,7 +100,7 @@ func hookDamages(l chainLayout) []damage {
 			c.attrs = c.attrs.with(hook)
 		}, "chain " + l.name + incompatibleChain, false})
 	}
-	if l.priority != nil {
+	if l.base != nil {
 		all = append(all, damage{"chain on no hook: " + l.name, func(t *hostTable) {
 			c := t.chain(l.name)
 			c.attrs = maps.Clone(c.attrs)
@@ -135,6 +143,22 @@ func ruleDamages(l chainLayout) []damage {
 		}, fmt.Sprintf("chain %s: rule %d %s: %s", l.name, i+1, missing, text), false})
 	}
 	return all
+}
+
+// forgedDamages are those of the chain whose rules come and go with bridges.
+func forgedDamages() []damage {
+	first := "chain " + chainForged + ": rule 1 is missing or differs: " + forgedRule("br1").text
+	atEnd := "chain " + chainForged + " ends with a foreign rule"
+	rules := func(change func(rules [][]byte) [][]byte) func(*hostTable) {
+		return func(t *hostTable) { t.chain(chainForged).rules = change(t.chain(chainForged).rules) }
+	}
+	return []damage{
+		{"accept in front: forged", rules(func(r [][]byte) [][]byte { return slices.Insert(r, 0, acceptRule) }), first, false},
+		{"return at the end: forged", rules(func(r [][]byte) [][]byte { return append(r, returnRule) }), atEnd, false},
+		{"a rule missing: forged", rules(func(r [][]byte) [][]byte {
+			return slices.DeleteFunc(r, func(r []byte) bool { key, _ := forgedKey(mustExprs(r)); return key == interfaceKey("br1") })
+		}), "chain " + chainForged + ` lacks "br1"`, false},
+	}
 }
 
 // olderLayouts returns objects of a layout that this version no longer has.

@@ -13,7 +13,9 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// element is an element of a set, and whether the set must have it.
+// element is an element of a set, and whether the set must have it. A rule of
+// chainForged is one, too: the name of the chain stands for a set, the interface for
+// the key.
 type element struct {
 	set, key string // key as the kernel compares it
 	present  bool
@@ -25,77 +27,8 @@ type elementKey struct{ set, key string }
 
 func (e element) id() elementKey { return elementKey{e.set, e.key} }
 
-// desiredElements returns the elements of a rule set's bridges and addresses:
-// those that must be present, and those that must be absent.
-func desiredElements(rs policy.RuleSet) []element {
-	all := addressElements(rs, true)
-	for _, b := range rs.Bridges {
-		all = append(all, bridgeElements(b)...)
-	}
-	return all
-}
-
-// absentElements returns all elements that a rule set's bridges and addresses can
-// have, as absent.
-func absentElements(rs policy.RuleSet) []element {
-	all := addressElements(rs, false)
-	for _, b := range rs.Bridges {
-		b.IngressPolicy, b.PublishedPorts = policy.Open, policy.Deny
-		all = append(all, bridgeElements(b)...)
-	}
-	return all
-}
-
-func bridgeElements(b policy.Bridge) []element {
-	name, owner := interfaceKey(b.Name), policy.Owner{Network: b.Network}
-	return []element{
-		{setIsolated, name, b.IngressPolicy.Isolates(), owner},
-		{setSameBridge, name + name, b.IngressPolicy.Isolates(), owner},
-		{setBlockedWithin, name + name, b.IngressPolicy == policy.Isolated, owner},
-		{setPublished, name, b.PublishedPorts == policy.Allow, owner},
-	}
-}
-
-// isolatingElements returns the elements of all bridges, except some, that block
-// traffic by being present or absent.
-func isolatingElements(bridges []policy.Bridge, except []string) []element {
-	all := make([]element, 0, len(bridges))
-	for _, b := range bridges {
-		if !slices.Contains(except, b.Name) {
-			all = appendIsolating(all, b)
-		}
-	}
-	return all
-}
-
-func appendIsolating(all []element, b policy.Bridge) []element {
-	name, owner := interfaceKey(b.Name), policy.Owner{Network: b.Network}
-	if b.IngressPolicy.Isolates() {
-		all = append(all, element{setIsolated, name, true, owner})
-	}
-	if b.IngressPolicy == policy.Isolated {
-		all = append(all, element{setBlockedWithin, name + name, true, owner})
-	}
-	if b.PublishedPorts == policy.Deny {
-		all = append(all, element{setPublished, name, false, owner})
-	}
-	return all
-}
-
-func addressElements(rs policy.RuleSet, present bool) []element {
-	var all []element
-	for _, p := range rs.Addresses {
-		all = append(all, element{addressSet(p), string(p.Addr().AsSlice()), present, rs.Owners[p]})
-	}
-	return all
-}
-
-func addressSet(p netip.Prefix) string {
-	if policy.FamilyOf(p) == policy.IPv4 {
-		return setIPv4
-	}
-	return setIPv6
-}
+// isForged reports whether the element is a rule of chainForged.
+func (e element) isForged() bool { return e.set == chainForged }
 
 // interfaceKey pads the name of an interface with zeroes: the kernel compares
 // IFNAMSIZ bytes.
@@ -103,21 +36,49 @@ func interfaceKey(name string) string { return (name + zeroes)[:unix.IFNAMSIZ] }
 
 var zeroes = strings.Repeat("\x00", unix.IFNAMSIZ)
 
+func addressKey(p netip.Prefix) string { return string(p.Addr().AsSlice()) }
+
 // String returns the element as nft prints it.
 func (e element) String() string {
-	if addr, ok := netip.AddrFromSlice([]byte(e.key)); ok && (e.set == setIPv4 || e.set == setIPv6) {
-		return addr.String()
+	key, words := e.key, []string(nil)
+	for range e.names() {
+		words = append(words, `"`+strings.TrimRight(key[:unix.IFNAMSIZ], "\x00")+`"`)
+		key = key[unix.IFNAMSIZ:]
 	}
-	var names []string
-	for key := e.key; len(key) >= unix.IFNAMSIZ; key = key[unix.IFNAMSIZ:] {
-		names = append(names, `"`+strings.TrimRight(key[:unix.IFNAMSIZ], "\x00")+`"`)
+	if addr, ok := netip.AddrFromSlice([]byte(key)); ok {
+		words = append(words, addr.String())
 	}
-	return strings.Join(names, " . ")
+	return strings.Join(words, " . ")
 }
 
-func (e element) create() request {
-	return e.request(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, e.encodeWithComment())
+// where returns what the element is in, for messages.
+func (e element) where() string {
+	if e.isForged() {
+		return "chain " + e.set
+	}
+	return "set " + e.set
 }
+
+// names returns how many names of interfaces the key begins with.
+func (e element) names() int {
+	switch e.set {
+	case setGuardedIPv4, setGuardedIPv6:
+		return 0
+	case setSameBridge, setBlockedWithin:
+		return min(2, len(e.key)/unix.IFNAMSIZ)
+	}
+	return min(1, len(e.key)/unix.IFNAMSIZ)
+}
+
+func (e element) create() (request, error) {
+	if e.isForged() {
+		return forgedRule(e.interfaceName()).create(chainForged)
+	}
+	return e.request(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, e.encodeWithComment()), nil
+}
+
+// interfaceName returns the name that the key begins with.
+func (e element) interfaceName() string { return strings.TrimRight(e.key[:unix.IFNAMSIZ], "\x00") }
 
 func (e element) delete() request { return e.request(unix.NFT_MSG_DELSETELEM, 0, e.encode()) }
 

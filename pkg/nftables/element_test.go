@@ -46,8 +46,11 @@ func TestElementString(t *testing.T) {
 	t.Parallel()
 	name := interfaceKey("br1")
 	for _, test := range []struct{ set, key, want string }{
-		{setIPv4, "\x0a\x01\x00\x02", "10.1.0.2"},
-		{setIPv6, "\xfd\x01" + strings.Repeat("\x00", 13) + "\x02", "fd01::2"},
+		{setGuardedIPv4, "\x0a\x01\x00\x02", "10.1.0.2"},
+		{setGuardedIPv6, "\xfd\x01" + strings.Repeat("\x00", 13) + "\x02", "fd01::2"},
+		{setIPv4, name + "\x0a\x01\x00\x02", `"br1" . 10.1.0.2`},
+		{setSpeakersIPv6, name + "\xfd\x01" + strings.Repeat("\x00", 13) + "\x02", `"br1" . fd01::2`},
+		{chainForged, name, `"br1"`},
 		{setIsolated, name, `"br1"`},
 		{setIsolated, interfaceKey("123456789012345"), `"123456789012345"`},
 		{setPublished, interfaceKey("a:b.c"), `"a:b.c"`},
@@ -69,9 +72,10 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%q: got %q", name, got)
 		}
 	}
-	for _, e := range append(desiredElements(sample()), absentElements(sample())...) {
-		i := slices.IndexFunc(sets, func(l setLayout) bool { return l.name == e.set })
-		if i < 0 || len(e.key) != int(sets[i].keyLength) {
+	for _, e := range append(desiredElements(sample()).all(), absentElements(sample()).all()...) {
+		both := append(slices.Clone(sets), frameSets...)
+		i := slices.IndexFunc(both, func(l setLayout) bool { return l.name == e.set })
+		if !e.isForged() && (i < 0 || len(e.key) != int(both[i].keyLength)) {
 			t.Errorf("set %s: a key of %d bytes", e.set, len(e.key))
 		}
 	}
@@ -82,13 +86,13 @@ func TestKeys(t *testing.T) {
 func TestAbsentElements(t *testing.T) {
 	t.Parallel()
 	removed := map[elementKey]bool{}
-	for _, e := range absentElements(sample()) {
+	for _, e := range absentElements(sample()).all() {
 		if e.present {
 			t.Errorf("%s would be in set %s", e, e.set)
 		}
 		removed[e.id()] = true
 	}
-	for _, e := range desiredElements(sample()) {
+	for _, e := range desiredElements(sample()).all() {
 		if !removed[e.id()] {
 			t.Errorf("%s stays in set %s", e, e.set)
 		}

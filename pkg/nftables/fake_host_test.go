@@ -25,7 +25,7 @@ type hostTable struct {
 type hostChain struct {
 	name  string
 	attrs attributes
-	rules [][]byte // each a list of expressions
+	rules [][]byte // each a list of expressions; nil for a deleted one. Their places are their handles
 }
 
 type hostSet struct {
@@ -61,7 +61,7 @@ func (h *host) find(family byte, name string) *hostTable {
 	return nil
 }
 
-// table returns the plugin's table.
+// table returns the plugin's table for packets.
 func (h *host) table() *hostTable { return h.find(unix.NFPROTO_INET, tableName) }
 
 func (t *hostTable) chain(name string) *hostChain {

@@ -63,14 +63,20 @@ func (t *hostTable) newRule(m message) syscall.Errno {
 	return 0
 }
 
-// flush deletes the rules of one chain. Without a name the kernel would flush the
-// whole table.
-func (t *hostTable) flush(name string) syscall.Errno {
+// deleteRules deletes one rule of a chain by its handle, or all without one. Without a
+// name the kernel would flush the whole table.
+func (t *hostTable) deleteRules(name string, handle []byte) syscall.Errno {
 	c := t.chain(name)
-	if c == nil {
+	switch at := parseUint64(handle); {
+	case c == nil:
 		return unix.ENOENT
+	case handle == nil:
+		c.rules = nil
+	case at == 0 || int(at) > len(c.rules) || c.rules[at-1] == nil:
+		return unix.ENOENT
+	default:
+		c.rules[at-1] = nil
 	}
-	c.rules = nil
 	return 0
 }
 

@@ -29,7 +29,9 @@ func (k *kernel) get(m message) ([]message, syscall.Errno) {
 	case "GETSET":
 		return k.host.listOfTable(m, unix.NFTA_SET_TABLE, (*hostTable).listSets), 0
 	case "GETRULE":
-		return k.host.listOfTable(m, unix.NFTA_RULE_TABLE, (*hostTable).listRules), 0
+		return k.host.listOfTable(m, unix.NFTA_RULE_TABLE, func(t *hostTable) []message {
+			return t.listRules(m.attrs.text(unix.NFTA_RULE_CHAIN))
+		}), 0
 	case "GETSETELEM":
 		return k.host.getElements(m)
 	}
@@ -48,11 +50,36 @@ func (h *host) listChains(family byte) []message {
 	for _, t := range h.tables {
 		for _, c := range t.chains {
 			if family == unix.NFPROTO_UNSPEC || family == t.family {
-				found = append(found, message{kind: unix.NFT_MSG_NEWCHAIN, family: t.family, attrs: c.attrs})
+				found = append(found, message{kind: unix.NFT_MSG_NEWCHAIN, family: t.family, attrs: t.withUse(c)})
 			}
 		}
 	}
 	return found
+}
+
+// count returns the number of rules.
+func (c *hostChain) count() int {
+	n := 0
+	for _, r := range c.rules {
+		if r != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// withUse returns the attributes of a chain. The kernel adds the number of its rules, and
+// of those that jump to it.
+func (t *hostTable) withUse(c *hostChain) attributes {
+	use := c.count()
+	for _, other := range t.chains {
+		for _, r := range other.rules {
+			if _, chains := references(r); slices.Contains(chains, c.name) {
+				use++
+			}
+		}
+	}
+	return c.attrs.with(attributes{unix.NFTA_CHAIN_USE: binary.BigEndian.AppendUint32(nil, uint32(use))})
 }
 
 // listOfTable lists something of one table. If the table does not exist, the list
@@ -72,13 +99,21 @@ func (t *hostTable) listSets() []message {
 	return found
 }
 
-func (t *hostTable) listRules() []message {
+// listRules lists the rules of one chain, or of all for no name.
+func (t *hostTable) listRules(chain string) []message {
 	var found []message
 	for _, c := range t.chains {
-		for _, r := range c.rules {
+		if chain != "" && c.name != chain {
+			continue
+		}
+		for i, r := range c.rules {
+			if r == nil {
+				continue
+			}
 			found = append(found, message{kind: unix.NFT_MSG_NEWRULE, family: t.family, attrs: attributes{
 				unix.NFTA_RULE_TABLE:       []byte(t.name + "\x00"),
 				unix.NFTA_RULE_CHAIN:       []byte(c.name + "\x00"),
+				unix.NFTA_RULE_HANDLE:      binary.BigEndian.AppendUint64(nil, uint64(i+1)),
 				unix.NFTA_RULE_EXPRESSIONS: r,
 			}})
 		}

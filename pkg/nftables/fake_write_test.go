@@ -101,7 +101,7 @@ func (w *writer) one(m message) syscall.Errno {
 	case "NEWRULE":
 		return t.newRule(m)
 	case "DELRULE":
-		return t.flush(m.attrs.text(unix.NFTA_RULE_CHAIN))
+		return t.deleteRules(m.attrs.text(unix.NFTA_RULE_CHAIN), m.attrs[unix.NFTA_RULE_HANDLE])
 	case "NEWSET":
 		return t.newSet(m)
 	case "DELSET":

@@ -20,7 +20,8 @@ import (
 // is in: a packet passes all base chains of the hook, and each can drop it.
 type ForwardBlocker struct {
 	Family, Table, Chain string
-	Program              string // the iptables program that keeps the table; "" if none does
+	Program              string // the iptables program that keeps the policy; "" if none does
+	ByRule               bool   // it has a rule that drops everything, not the policy
 }
 
 // Error names the chain.
@@ -40,15 +41,26 @@ func newForwardBlocker(family, table, chain, variant string) *ForwardBlocker {
 }
 
 func (s *Snapshot) forwardBlockers() error {
-	if s.table == nil {
+	if s.state == nil {
 		return nil
 	}
 	legacy, err := legacyForwardBlockers()
 	errs := []error{err}
-	for _, b := range slices.Concat(s.table.forwardBlockers, legacy) {
+	for _, b := range slices.Concat(s.byPolicy(), legacy) {
 		errs = append(errs, b)
 	}
 	return errors.Join(errs...)
+}
+
+// byPolicy returns the base chains of other tables that drop by their policy.
+func (s *state) byPolicy() []*ForwardBlocker {
+	var found []*ForwardBlocker
+	for _, b := range s.foreignBases {
+		if b.policyDrops {
+			found = append(found, newForwardBlocker(families[b.family], b.table, b.name, ""))
+		}
+	}
+	return found
 }
 
 // legacyTable says where the kernel keeps a filter table of iptables-legacy, which

@@ -25,7 +25,7 @@ func TestForwardBlockers(t *testing.T) {
 	})
 	apply(t, k, sample()) // the plugin's own table stands beside them
 	var got []string
-	for _, b := range readSnapshot(t, k).table.forwardBlockers {
+	for _, b := range readSnapshot(t, k).byPolicy() {
 		got = append(got, strings.Join([]string{b.Family, b.Table, b.Chain, b.Program}, " "))
 	}
 	if want := "ip filter FORWARD iptables,inet mine through "; strings.Join(got, ",") != want {

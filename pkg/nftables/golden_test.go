@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+	"golang.org/x/sys/unix"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -35,6 +36,21 @@ func TestGolden(t *testing.T) {
 	apply(t, k, sample())
 	remove(t, k, sample())
 	note("removed")
+	compareGolden(t, file, got)
+}
+
+// TestFramesGolden compares the table for frames.
+func TestFramesGolden(t *testing.T) {
+	t.Parallel()
+	k := holding(t, policy.Desired(isolatedOn("veth1", "10.1.0.2", "fd01::2"), isolatedOn("veth2", "10.1.0.3")))
+	frames := host{[]*hostTable{k.host.find(unix.NFPROTO_BRIDGE, tableName)}}
+	got := &txtar.Archive{Files: []txtar.File{{Name: "applied", Data: []byte(frames.String())}}}
+	compareGolden(t, "testdata/frames.txtar", got)
+}
+
+// compareGolden compares an archive with a file, or with the flag -update writes it.
+func compareGolden(t *testing.T, file string, got *txtar.Archive) {
+	t.Helper()
 	if *update {
 		if err := os.WriteFile(file, txtar.Format(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -59,7 +75,7 @@ func TestPolicies(t *testing.T) {
 		ports                                   policy.PublishedPorts
 		isolated, sameBridge, within, published bool
 	}{
-		{policy.Open, policy.Allow, out, out, out, in},
+		{policy.Open, policy.Allow, out, out, out, out},
 		{policy.Open, policy.Deny, out, out, out, out},
 		{policy.SameBridge, policy.Allow, in, in, out, in},
 		{policy.SameBridge, policy.Deny, in, in, out, out},

@@ -26,11 +26,20 @@ func listedTable(tb testing.TB, rs policy.RuleSet) *table {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for _, e := range desiredElements(rs) {
-		s.table.sets[e.set].elements[e.key] = e.present
-		s.table.sets[e.set].listed = true
+	forged := s.packets.chains[chainForged]
+	forged.rules, forged.handles = nil, nil
+	for _, e := range desiredElements(rs).packets {
+		if e.isForged() {
+			if e.present {
+				forged.rules = append(forged.rules, forgedRule(e.interfaceName()).exprs)
+				forged.handles = append(forged.handles, 1)
+			}
+			continue
+		}
+		s.packets.sets[e.set].elements[e.key] = e.present
+		s.packets.sets[e.set].listed = true
 	}
-	return s.table
+	return s.packets
 }
 
 // encoded returns the requests of a transaction in bytes.
@@ -49,7 +58,7 @@ func BenchmarkRender(b *testing.B) {
 			rs := policy.Desired(attachmentsOn(n)...)
 			b.ReportAllocs()
 			for b.Loop() {
-				_ = encoded(planApply(&table{}, rs.AdminChains, desiredElements(rs)))
+				_ = encoded(planApply(newTable(packets), rs.AdminChains, desiredElements(rs).packets))
 			}
 		})
 	}
@@ -59,18 +68,20 @@ func BenchmarkRender(b *testing.B) {
 func TestGrowth(t *testing.T) {
 	for name, prepare := range map[string]func(rs policy.RuleSet) func() int{
 		"render": func(rs policy.RuleSet) func() int {
-			return func() int { return len(encoded(planApply(&table{}, rs.AdminChains, desiredElements(rs)))) }
+			return func() int {
+				return len(encoded(planApply(newTable(packets), rs.AdminChains, desiredElements(rs).packets)))
+			}
 		},
 		"compare": func(rs policy.RuleSet) func() int {
 			full := listedTable(t, rs)
-			return func() int { return 1 - len(planApply(full, rs.AdminChains, desiredElements(rs)).changes) }
+			return func() int { return 1 - len(planApply(full, rs.AdminChains, desiredElements(rs).packets).changes) }
 		},
 		"compare all but one": func(rs policy.RuleSet) func() int {
-			return func() int { return len(isolatingElements(rs.Bridges, []string{rs.Bridges[0].Name})) }
+			return func() int { return len(isolatingElements(rs, []string{rs.Bridges[0].Name}).all()) }
 		},
 		"remove": func(rs policy.RuleSet) func() int {
 			full := listedTable(t, rs)
-			return func() int { return len(planRemoval(full, absentElements(rs)).changes) }
+			return func() int { return len(planRemoval(full, absentElements(rs).packets).changes) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

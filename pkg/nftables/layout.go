@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tableName is the name of the table, which is of the family inet.
+// tableName is the name of both tables: one of the family inet, and one of the family
+// bridge.
 const tableName = "cni_firewall"
 
 // mark begins the comment of everything that the plugin makes. By it, a version
@@ -25,6 +26,13 @@ const (
 	setPublished     = "published_ports"
 	setIPv4          = "containers_ipv4"
 	setIPv6          = "containers_ipv6"
+
+	// Of the table for frames.
+	setPorts        = "isolated_ports"
+	setGuardedIPv4  = "guarded_ipv4"
+	setGuardedIPv6  = "guarded_ipv6"
+	setSpeakersIPv4 = "speakers_ipv4"
+	setSpeakersIPv6 = "speakers_ipv6"
 )
 
 // The plugin's own chains.
@@ -33,7 +41,30 @@ const (
 	chainStage1    = "isolation_stage_1"
 	chainStage2    = "isolation_stage_2"
 	chainForward   = "forward"
+	chainForged    = "forged_source"
+
+	// Of the table for frames.
+	chainSpeakers = "speakers"
+	chainFrames   = "frames"
 )
+
+// tableLayout is what a table must be.
+type tableLayout struct {
+	family     byte
+	familyName string
+	sets       []setLayout
+	chains     []chainLayout
+}
+
+// packets is the table that sees what the host forwards.
+var packets = &tableLayout{unix.NFPROTO_INET, "inet", sets, chains}
+
+// frames is the table that sees what bridges switch. It is there only while a network
+// is isolated within its bridge.
+var frames = &tableLayout{unix.NFPROTO_BRIDGE, "bridge", frameSets, frameChains}
+
+// String returns the table's name as nft prints it.
+func (l *tableLayout) String() string { return "table " + l.familyName + " " + tableName }
 
 // setLayout is what a set must be.
 type setLayout struct {
@@ -48,6 +79,9 @@ const (
 	typeIPv6Addr = 8
 	typeIfname   = 41
 	typePair     = typeIfname<<6 | typeIfname
+
+	typeIfnameIPv4 = typeIfname<<6 | typeIPv4Addr
+	typeIfnameIPv6 = typeIfname<<6 | typeIPv6Addr
 )
 
 var sets = []setLayout{
@@ -55,25 +89,41 @@ var sets = []setLayout{
 	{setSameBridge, "each of isolated_bridges, to itself", typePair, 2 * unix.IFNAMSIZ, 0},
 	{setBlockedWithin, "ingressPolicy isolated, to itself", typePair, 2 * unix.IFNAMSIZ, 0},
 	{setPublished, "publishedPorts allow", typeIfname, unix.IFNAMSIZ, 1},
-	{setIPv4, "network, container and interface", typeIPv4Addr, 4, 2},
-	{setIPv6, "network, container and interface", typeIPv6Addr, 16, 2},
+	{setIPv4, "network, container and interface", typeIfnameIPv4, unix.IFNAMSIZ + 4, 0},
+	{setIPv6, "network, container and interface", typeIfnameIPv6, unix.IFNAMSIZ + 16, 0},
+}
+
+var frameSets = []setLayout{
+	{setPorts, "ports of containers, ingressPolicy isolated", typeIfname, unix.IFNAMSIZ, 1},
+	{setGuardedIPv4, "addresses of these containers", typeIPv4Addr, 4, 2},
+	{setGuardedIPv6, "addresses of these containers", typeIPv6Addr, 16, 2},
+	{setSpeakersIPv4, "the port that speaks for an address", typeIfnameIPv4, unix.IFNAMSIZ + 4, 0},
+	{setSpeakersIPv6, "the port that speaks for an address", typeIfnameIPv6, unix.IFNAMSIZ + 16, 0},
 }
 
 // setLayoutOf returns the layout of a set, if the plugin has one of this name.
-func setLayoutOf(name string) (l setLayout, own bool) {
-	i := slices.IndexFunc(sets, func(l setLayout) bool { return l.name == name })
+func (l *tableLayout) setLayoutOf(name string) (found setLayout, own bool) {
+	i := slices.IndexFunc(l.sets, func(x setLayout) bool { return x.name == name })
 	if i < 0 {
-		return l, false
+		return found, false
 	}
-	return sets[i], true
+	return l.sets[i], true
 }
 
 // chainLayout is what a chain must be. Its rules are in the order of the kernel.
 type chainLayout struct {
 	name, comment string
-	priority      *int32 // of a base chain on the hook forward; nil if other chains jump to this one
+	base          *baseLayout // nil if other chains jump to this one
 	rules         []rule
 }
+
+// baseLayout is where a base chain hangs.
+type baseLayout struct {
+	hook     uint32
+	priority int32
+}
+
+func forwardAt(priority int32) *baseLayout { return &baseLayout{nfForward, priority} }
 
 const adminComment = "the operator's own: jumped to ahead of all that is accepted, never emptied"
 
@@ -82,10 +132,19 @@ const adminComment = "the operator's own: jumped to ahead of all that is accepte
 // packet pass before the isolation has seen it. The first rules are those that
 // most packets meet: a packet from or to the outside gets no further than stage 1.
 var chains = []chainLayout{
+	// A source that lives on an isolated network, in a packet that came in elsewhere.
+	// The rules name the interfaces of these networks; they come and go with them, in
+	// any order.
+	{chainForged, "the source lives on an isolated network, and came in by another", nil, nil},
 	{chainStage2, "from one to an isolated bridge: stop", nil, []rule{
+		// A port that is published on loopback is for the host alone. The plugin
+		// portmap lets raw frames to 127.0.0.1 in from bridges (route_localnet).
+		newRule("ct original ip daddr 127.0.0.0/8 drop",
+			ctOriginalIPv4Destination(), compare(127), verdict(expr.VerdictDrop)),
 		// Traffic to published ports is exempt in the direction in which conntrack
 		// saw the connection begin. Replies pass wherever they lead: the kernel has
-		// the connection only because its first packet passed.
+		// the connection only because its first packet passed, with a source that was
+		// its own (forged_source; within a bridge, the table for frames).
 		newRule("ct direction original ct status dnat oifname @"+setPublished+" return",
 			ctDirection(directionOriginal), ctDNAT(), oifname(1), lookup(setPublished), verdict(expr.VerdictReturn)),
 		newRule("ct direction reply ct status dnat iifname @"+setPublished+" return",
@@ -100,37 +159,76 @@ var chains = []chainLayout{
 	{chainStage1, "from an isolated bridge", nil, []rule{
 		newRule("oifname @"+setIsolated+" jump "+chainStage2, oifname(1), lookup(setIsolated), jump(chainStage2)),
 	}},
-	{chainIsolation, "ahead of all that accepts", priority(-10), []rule{
+	{chainIsolation, "ahead of all that accepts", forwardAt(-10), []rule{
+		newRule("ct direction original ct state related,new fib saddr . iif oif missing jump "+chainForged,
+			ctDirection(directionOriginal), ctAnyBit(expr.CtKeySTATE, stateNew|stateRelated),
+			fibMissing(), jump(chainForged)),
 		newRule("iifname @"+setIsolated+" jump "+chainStage1, iifname(), lookup(setIsolated), jump(chainStage1)),
 	}},
-	{chainForward, "what containers may", priority(0), []rule{
-		newRule("ip saddr @"+setIPv4+" accept",
-			nfproto(unix.NFPROTO_IPV4), address(12, 4), lookup(setIPv4), verdict(expr.VerdictAccept)),
-		newRule("ip daddr @"+setIPv4+" ct state established,related accept",
-			nfproto(unix.NFPROTO_IPV4), address(16, 4), lookup(setIPv4), ctEstablished(), verdict(expr.VerdictAccept)),
-		newRule("ip6 saddr @"+setIPv6+" accept",
-			nfproto(unix.NFPROTO_IPV6), address(8, 16), lookup(setIPv6), verdict(expr.VerdictAccept)),
-		newRule("ip6 daddr @"+setIPv6+" ct state established,related accept",
-			nfproto(unix.NFPROTO_IPV6), address(24, 16), lookup(setIPv6), ctEstablished(), verdict(expr.VerdictAccept)),
+	{chainForward, "what containers may", forwardAt(0), []rule{
+		// Only the interfaces of its own network speak for an address.
+		newRule("iifname . ip saddr @"+setIPv4+" accept",
+			nfproto(unix.NFPROTO_IPV4), iifname(), address(2, 12, 4), lookup(setIPv4), verdict(expr.VerdictAccept)),
+		newRule("oifname . ip daddr @"+setIPv4+" ct state established,related accept",
+			nfproto(unix.NFPROTO_IPV4), oifname(1), address(2, 16, 4), lookup(setIPv4), ctEstablished(),
+			verdict(expr.VerdictAccept)),
+		newRule("iifname . ip6 saddr @"+setIPv6+" accept",
+			nfproto(unix.NFPROTO_IPV6), iifname(), address(2, 8, 16), lookup(setIPv6), verdict(expr.VerdictAccept)),
+		newRule("oifname . ip6 daddr @"+setIPv6+" ct state established,related accept",
+			nfproto(unix.NFPROTO_IPV6), oifname(1), address(2, 24, 16), lookup(setIPv6), ctEstablished(),
+			verdict(expr.VerdictAccept)),
 		newRule("ct direction original ct status dnat oifname @"+setPublished+" accept",
 			ctDirection(directionOriginal), ctDNAT(), oifname(1), lookup(setPublished), verdict(expr.VerdictAccept)),
 	}},
 }
 
-func priority(n int32) *int32 { return &n }
+// Within a bridge neither interface nor route tells who sent a frame: the port does.
+// Frames that are neither IPv4 nor IPv6 to a bridge (other protocols, and whatever has a
+// VLAN tag, which the receiver may ignore) meet no rule for packets; between containers
+// of an isolated bridge none of them has a use. What goes to the gateway is not
+// forwarded. The chain for these stands ahead of br_netfilter, which takes packets off
+// the hook at priority 0.
+var frameChains = []chainLayout{
+	{chainSpeakers, "only a container's own port speaks for its addresses", &baseLayout{nfPrerouting, -300}, []rule{
+		// The kernel takes off one tag ahead of this hook, and the next one behind it: the
+		// rules would not see the packet that the host then takes.
+		newRule("iifname @"+setPorts+" meta protocol 8021q drop",
+			iifname(), lookup(setPorts), etherIs(unix.ETH_P_8021Q), verdict(expr.VerdictDrop)),
+		newRule("iifname @"+setPorts+" meta protocol 8021ad drop",
+			iifname(), lookup(setPorts), etherIs(unix.ETH_P_8021AD), verdict(expr.VerdictDrop)),
+		newRule("ip saddr @"+setGuardedIPv4+" iifname . ip saddr != @"+setSpeakersIPv4+" drop",
+			etherIs(unix.ETH_P_IP), address(1, 12, 4), lookup(setGuardedIPv4),
+			iifname(), address(2, 12, 4), lookupNot(setSpeakersIPv4), verdict(expr.VerdictDrop)),
+		newRule("ip6 saddr @"+setGuardedIPv6+" iifname . ip6 saddr != @"+setSpeakersIPv6+" drop",
+			etherIs(unix.ETH_P_IPV6), address(1, 8, 16), lookup(setGuardedIPv6),
+			iifname(), address(2, 8, 16), lookupNot(setSpeakersIPv6), verdict(expr.VerdictDrop)),
+	}},
+	{chainFrames, "between containers only plain IPv4 and IPv6", forwardAt(-200), []rule{
+		newRule("iifname @"+setPorts+" oifname @"+setPorts+" ether type != ip ether type != ip6 drop",
+			iifname(), lookup(setPorts), oifname(1), lookup(setPorts),
+			etherTypeIsNot(unix.ETH_P_IP), etherTypeIsNot(unix.ETH_P_IPV6), verdict(expr.VerdictDrop)),
+	}},
+}
+
+// forgedRule drops a source to which the host routes by an interface. See chainForged.
+func forgedRule(name string) rule {
+	return newRule(`fib saddr oifname "`+name+`" drop`,
+		fibInterface(), []expr.Any{&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte(interfaceKey(name))}},
+		verdict(expr.VerdictDrop))
+}
 
 func jumpTo(chain string) rule { return newRule("jump "+chain, jump(chain)) }
 
 // chainLayoutOf returns the layout of a chain, if the plugin has one of this name.
-func chainLayoutOf(name string) (l chainLayout, own bool) {
-	i := slices.IndexFunc(chains, func(l chainLayout) bool { return l.name == name })
+func (l *tableLayout) chainLayoutOf(name string) (found chainLayout, own bool) {
+	i := slices.IndexFunc(l.chains, func(x chainLayout) bool { return x.name == name })
 	if i < 0 {
-		return l, false
+		return found, false
 	}
-	return chains[i], true
+	return l.chains[i], true
 }
 
-func isOwnChain(name string) bool {
-	_, own := chainLayoutOf(name)
+func (l *tableLayout) isOwnChain(name string) bool {
+	_, own := l.chainLayoutOf(name)
 	return own
 }

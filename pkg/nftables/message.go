@@ -3,6 +3,7 @@
 package nftables
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -17,6 +18,7 @@ type request struct {
 	attrs  []byte
 	object string // name of what it creates or deletes
 
+	family    byte // of the table; 0 for packets
 	anyFamily bool // about all families, not only the table's own
 }
 
@@ -32,11 +34,11 @@ func (r request) deletes() bool {
 
 // append encodes the request for netlink.
 func (r request) append(b []byte, sequence uint32) []byte {
-	family := unix.NFPROTO_INET
+	family := cmp.Or(r.family, packets.family)
 	if r.anyFamily {
 		family = unix.NFPROTO_UNSPEC
 	}
-	return appendMessage(b, unix.NFNL_SUBSYS_NFTABLES<<8|r.kind, r.flags, sequence, byte(family), 0, r.attrs)
+	return appendMessage(b, unix.NFNL_SUBSYS_NFTABLES<<8|r.kind, r.flags, sequence, family, 0, r.attrs)
 }
 
 // appendMessage encodes netlink's header of 16 bytes, nfnetlink's of 4, and the
@@ -85,7 +87,8 @@ const (
 	tableComment  = 0  // NFTNL_UDATA_TABLE_COMMENT, NFTNL_UDATA_CHAIN_COMMENT
 	nfDrop        = 0
 	nfAccept      = 1
-	nfForward     = 2 // NF_INET_FORWARD
+	nfPrerouting  = 0 // NF_INET_PRE_ROUTING, NF_BR_PRE_ROUTING
+	nfForward     = 2 // NF_INET_FORWARD, NF_BR_FORWARD
 )
 
 // errMalformed says that a reply of the kernel is not what netlink defines.
@@ -122,6 +125,13 @@ func parseUint32(value []byte) uint32 {
 		return 0
 	}
 	return binary.BigEndian.Uint32(value)
+}
+
+func parseUint64(value []byte) uint64 {
+	if len(value) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(value)
 }
 
 func parseString(value []byte) string {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
@@ -50,12 +51,16 @@ func attrHeader(length uint16) []byte {
 
 // parsers returns everything that parses a reply.
 func parsers() []func(reply) error {
-	t := &table{chains: map[string]*chain{"": {}}, sets: map[string]*set{}}
+	both := &state{packets: newTable(packets), frames: newTable(frames)}
+	t := both.packets
+	t.chains[""] = &chain{}
 	s := &set{elements: map[string]bool{}}
+	foreign := &foreignTable{chains: map[string][]foreignRule{}, maps: map[string][]*expr.Verdict{}}
 	return []func(reply) error{
-		t.parseTable, // the generation
-		func(r reply) error { r.index = 1; return t.parseTable(r) },
-		t.parseSet, t.parseChain, t.parseRule, s.parseElements,
+		foreign.parseRule, func(r reply) error { return foreign.parseElements("map", r) },
+		both.parseTable, // the generation
+		func(r reply) error { r.index = 1; return both.parseTable(r) },
+		t.parseSet, both.parseChain, t.parseRule, s.parseElements,
 		func(r reply) error { _, err := parseExprs(r.attrs); return err },
 		func(r reply) error { _ = errnoOf(r.attrs); _ = isMarked(r.attrs); return nil },
 	}

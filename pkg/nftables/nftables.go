@@ -38,9 +38,20 @@ var (
 	// ErrBusy says that other programs changed tables during every attempt.
 	ErrBusy = errors.New("other programs keep changing nftables: try again later")
 
-	// ErrForeign says that another program's table has the name of the plugin's.
-	ErrForeign = errors.New("table inet " + tableName + " belongs to another program: rename or delete it")
+	// ErrForeign is what a Foreign error is.
+	ErrForeign = errors.New("a table of another program")
 )
+
+// Foreign says that another program's table has the name of one of the plugin's.
+type Foreign struct{ Family string } // as nft names it
+
+// Error names the table.
+func (f Foreign) Error() string {
+	return "table " + f.Family + " " + tableName + " belongs to another program: rename or delete it"
+}
+
+// Is reports whether the error is ErrForeign.
+func (f Foreign) Is(target error) bool { return target == ErrForeign }
 
 var errNotRead = errors.New("table inet " + tableName + " could not be read")
 

@@ -9,17 +9,34 @@ import (
 	"github.com/google/nftables/expr"
 )
 
-// planApply reads the elements in the table, and returns the transaction that
-// makes them as they must be.
-func (s *Snapshot) planApply(adminChains []string, elements []element) (transaction, error) {
-	if s.table.isForeign() {
-		return transaction{}, ErrForeign
+// planApply reads the elements in the tables, and returns the transaction that makes
+// them as they must be.
+func (s *Snapshot) planApply(adminChains []string, desired elements) (transaction, error) {
+	var both transaction
+	for _, part := range []struct {
+		table    *table
+		admin    []string
+		elements []element
+	}{
+		{s.packets, adminChains, desired.packets},
+		{s.frames, nil, desired.frames},
+	} {
+		if part.table == s.frames && len(part.elements) == 0 {
+			continue // there may be a table of another program
+		}
+		if part.table.isForeign() {
+			return transaction{}, Foreign{part.table.familyName}
+		}
+		if err := s.conn.lookUp(part.table, part.elements); err != nil {
+			return transaction{}, queryError(err)
+		}
+		tx := planApply(part.table, part.admin, part.elements)
+		if tx.err != nil {
+			return transaction{}, tx.err
+		}
+		both.join(part.table, tx)
 	}
-	if err := s.conn.lookUp(s.table, elements); err != nil {
-		return transaction{}, queryError(err)
-	}
-	tx := planApply(s.table, adminChains, elements)
-	return tx, tx.err
+	return both, nil
 }
 
 // planApply returns the transaction that makes the table hold its layout, the
@@ -28,6 +45,9 @@ func (s *Snapshot) planApply(adminChains []string, elements []element) (transact
 // an RCU grace period, until the packets under way have passed.
 func planApply(t *table, adminChains []string, elements []element) transaction {
 	var tx transaction
+	if !t.exists && !isWanted(adminChains, elements) {
+		return tx
+	}
 	if !t.exists {
 		tx.add("the table is missing", createTable())
 	}
@@ -38,15 +58,20 @@ func planApply(t *table, adminChains []string, elements []element) transaction {
 		return tx
 	}
 	tx.deleteIncompatible(t)
-	for _, l := range sets {
+	for i, l := range t.tableLayout.sets {
 		if t.sets[l.name] == nil {
-			tx.add("set "+l.name+" is missing", l.create())
+			tx.add("set "+l.name+" is missing", l.create(i+1))
 		}
 	}
 	tx.updateAdminChains(t, adminChains)
-	tx.updateChains(t, adminChains)
+	tx.updateChains(t, adminChains, elements)
 	tx.updateElements(t, elements)
 	return tx
+}
+
+// isWanted reports whether a table that does not exist has to.
+func isWanted(adminChains []string, elements []element) bool {
+	return len(adminChains) > 0 || slices.ContainsFunc(elements, func(e element) bool { return e.present })
 }
 
 // deleteIncompatible deletes the incompatible chains and sets. Ahead of them it
@@ -80,7 +105,7 @@ func (t *table) chainsToDelete() []string {
 			names = append(names, i.name)
 		}
 	}
-	for _, l := range chains {
+	for _, l := range t.tableLayout.chains {
 		if t.chains[l.name] != nil {
 			names = append(names, l.name)
 		}
@@ -91,7 +116,7 @@ func (t *table) chainsToDelete() []string {
 // updateAdminChains creates the operator's chains that are missing.
 func (tx *transaction) updateAdminChains(t *table, names []string) {
 	for _, name := range names {
-		if isOwnChain(name) {
+		if t.isOwnChain(name) {
 			tx.err = fmt.Errorf("iptablesAdminChainName %q is reserved: "+
 				"it is one of the plugin's own chains in table inet %s", name, tableName)
 		}
@@ -103,16 +128,22 @@ func (tx *transaction) updateAdminChains(t *table, names []string) {
 
 // updateChains makes the chains hold exactly their rules. In the chain forward
 // the jumps to the operator's chains come first, in any order.
-func (tx *transaction) updateChains(t *table, adminChains []string) {
-	for _, l := range chains {
+func (tx *transaction) updateChains(t *table, adminChains []string, elements []element) {
+	for _, l := range t.tableLayout.chains {
 		actual := t.chains[l.name]
 		if actual == nil || len(t.incompatible) > 0 {
 			tx.add("chain "+l.name+" is missing", l.create(mark+": "))
 			actual = &chain{}
 		}
 		var jumps []rule
-		if l.name == chainForward {
+		switch l.name {
+		case chainForward:
 			jumps = t.adminJumps(adminChains)
+		case chainForged:
+			if !t.flushesForged() {
+				continue // each of its rules is an element
+			}
+			jumps = t.forgedRules(elements)
 		}
 		tx.updateRules(l, actual, jumps)
 	}
@@ -124,7 +155,7 @@ func (t *table) adminJumps(adminChains []string) []rule {
 	names := slices.Clone(adminChains)
 	if forward := t.chains[chainForward]; forward != nil {
 		for name, c := range t.chains {
-			if !c.base && !c.marked && !isOwnChain(name) && slices.ContainsFunc(forward.rules, jumpTo(name).equals) {
+			if !c.base && !c.marked && !t.isOwnChain(name) && slices.ContainsFunc(forward.rules, jumpTo(name).equals) {
 				names = append(names, name)
 			}
 		}
@@ -179,14 +210,36 @@ func matchRules(desired []rule, actual [][]expr.Any, anyOrder int) int {
 // updateElements adds the elements that are missing, and deletes those that must
 // be absent.
 func (tx *transaction) updateElements(t *table, elements []element) {
+	flushed := tx.flushes(chainForged)
 	for _, e := range elements {
 		switch {
-		case !t.differs(e):
+		case !t.differs(e), flushed && e.isForged() && !e.present:
 		case e.present:
-			tx.changes = append(tx.changes, change{"set " + e.set + " lacks " + e.String(), e.create(), e})
+			create, err := e.create()
+			if err != nil {
+				tx.err = err
+			}
+			tx.changes = append(tx.changes, change{why: e.where() + " lacks " + e.String(), request: create, element: e})
 		default:
-			why := "set " + e.set + " has " + e.String() + ", which contradicts the configuration"
-			tx.changes = append(tx.changes, change{why, e.delete(), e})
+			tx.deleteElement(t, e)
 		}
 	}
+}
+
+func (tx *transaction) deleteElement(t *table, e element) {
+	why := e.where() + " has " + e.String() + ", which contradicts the configuration"
+	if !e.isForged() {
+		tx.changes = append(tx.changes, change{why: why, request: e.delete(), element: e})
+		return
+	}
+	for _, handle := range t.forged()[e.key] {
+		r := deleteRule(chainForged, handle, forgedRule(e.interfaceName()).text)
+		tx.changes = append(tx.changes, change{why: why, request: r, element: e})
+	}
+}
+
+// flushes reports whether the transaction empties a chain.
+func (tx *transaction) flushes(chain string) bool {
+	object := flushChain(chain).object
+	return slices.ContainsFunc(tx.changes, func(c change) bool { return c.request.object == object })
 }

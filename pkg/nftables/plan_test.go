@@ -25,12 +25,13 @@ func TestTransactions(t *testing.T) {
 	}{
 		{"the same again", func(s *Snapshot) error { return s.Apply(sample(), nil) }, nil},
 		{"one more container", func(s *Snapshot) error { return s.Apply(oneMore(), nil) }, []string{"NEWSETELEM"}},
-		{"one more bridge", func(s *Snapshot) error { return s.Apply(other, nil) }, []string{"NEWSETELEM"}},
+		{"one more bridge", func(s *Snapshot) error { return s.Apply(other, nil) }, []string{"NEWSETELEM", "NEWRULE", "NEWSETELEM"}},
 		{"nothing at all", func(s *Snapshot) error { return s.Apply(policy.RuleSet{}, nil) }, nil},
-		{"one bridge less", func(s *Snapshot) error { return s.Remove(other) }, []string{"DELSETELEM"}},
+		{"one bridge less", func(s *Snapshot) error { return s.Remove(other) }, []string{"DELSETELEM", "DELRULE", "DELSETELEM"}},
 		{"the same less", func(s *Snapshot) error { return s.Remove(other) }, nil},
 		{"a check", func(s *Snapshot) error { return s.Check(sample()) }, nil},
-		{"all but one", func(s *Snapshot) error { return s.Remove(sample()) }, []string{"DELSETELEM"}},
+		{"all but one", func(s *Snapshot) error { return s.Remove(sample()) },
+			[]string{"DELSETELEM", "DELRULE", "DELSETELEM", "DELRULE", "DELSETELEM", "DELRULE"}},
 		{"the last", func(s *Snapshot) error { return s.Remove(oneMore()) }, []string{"DELTABLE"}},
 		{"no table", func(s *Snapshot) error { return s.Remove(oneMore()) }, nil},
 	}

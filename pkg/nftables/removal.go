@@ -12,68 +12,112 @@ import (
 // table with the last of them. It is no error if something is not there, or if
 // the table belongs to another program.
 func (s *Snapshot) Remove(rs policy.RuleSet) error {
-	if s.table == nil {
+	if s.state == nil {
 		return nil
 	}
-	return s.commit(func() (transaction, error) { return s.planRemoval(absentElements(rs)) })
+	return s.commit(func() (transaction, error) {
+		absent := absentElements(rs)
+		more, err := s.elementsOf(rs)
+		if err != nil {
+			return transaction{}, queryError(err)
+		}
+		absent.packets = append(absent.packets, more...)
+		return s.planRemoval(absent)
+	})
 }
 
 // Rollback gives the addresses and bridges of a rule set the elements that they
 // had before Apply. With keepIsolation, isolation that Apply had to add stays: it
 // was missing by mistake.
 func (s *Snapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
-	var elements []element
-	for _, e := range absentElements(rs) {
-		present, written := s.previous[e.id()]
-		if written && !(keepIsolation && s.addedIsolation(e)) {
-			e.present = present
-			elements = append(elements, e)
-		}
-	}
-	if len(elements) == 0 {
+	all := absentElements(rs)
+	before := elements{s.asBefore(all.packets, keepIsolation), s.asBefore(all.frames, keepIsolation)}
+	if len(before.all()) == 0 {
 		return nil
 	}
 	if err := s.reread(); err != nil {
 		return err
 	}
-	return s.commit(func() (transaction, error) { return s.planRemoval(elements) })
+	return s.commit(func() (transaction, error) { return s.planRemoval(before) })
+}
+
+// asBefore returns those of some elements that Apply wrote, as they were before.
+func (s *Snapshot) asBefore(all []element, keepIsolation bool) []element {
+	var before []element
+	for _, e := range all {
+		present, written := s.previous[e.id()]
+		if written && !(keepIsolation && s.addedIsolation(e)) {
+			e.present = present
+			before = append(before, e)
+		}
+	}
+	return before
+}
+
+// elementsOf returns the elements of addresses whose interfaces a rule set does not
+// tell, as absent.
+func (s *Snapshot) elementsOf(rs policy.RuleSet) ([]element, error) {
+	var found []element
+	for _, p := range rs.Addresses {
+		if len(rs.Inbound[p]) > 0 || s.packets.sets[addressSet(p)] == nil {
+			continue
+		}
+		if err := s.conn.listSet(s.packets, addressSet(p)); err != nil {
+			return nil, err
+		}
+		for key, there := range s.packets.sets[addressSet(p)].elements {
+			if there && key[min(len(key), unix.IFNAMSIZ):] == addressKey(p) {
+				found = append(found, element{set: addressSet(p), key: key})
+			}
+		}
+	}
+	return found, nil
 }
 
 // addedIsolation reports whether an element isolates a bridge that was not
 // isolated before Apply.
 func (s *Snapshot) addedIsolation(e element) bool {
 	switch e.set {
-	case setIsolated, setSameBridge, setBlockedWithin:
+	case setIsolated, setSameBridge, setBlockedWithin, chainForged:
 		present, written := s.previous[elementKey{setIsolated, e.key[:unix.IFNAMSIZ]}]
 		return written && !present
 	}
 	return false
 }
 
-// planRemoval reads the elements in the table, and whether others keep it. It
+// planRemoval reads the elements in the tables, and whether others keep these. It
 // returns the transaction that makes the elements as they must be.
-func (s *Snapshot) planRemoval(elements []element) (transaction, error) {
-	if !s.table.exists || s.table.isForeign() {
-		return transaction{}, nil
+func (s *Snapshot) planRemoval(wanted elements) (transaction, error) {
+	var both transaction
+	for _, part := range []struct {
+		table    *table
+		elements []element
+	}{{s.packets, wanted.packets}, {s.frames, wanted.frames}} {
+		t := part.table
+		if !t.exists || t.isForeign() {
+			continue
+		}
+		err := s.conn.lookUp(t, part.elements)
+		if err == nil {
+			err = s.conn.listUntilNonEmpty(t, part.elements)
+		}
+		if err != nil {
+			return transaction{}, queryError(err)
+		}
+		both.join(t, planRemoval(t, part.elements))
 	}
-	if err := s.conn.lookUp(s.table, elements); err != nil {
-		return transaction{}, queryError(err)
-	}
-	if err := s.listUntilNonEmpty(elements); err != nil {
-		return transaction{}, queryError(err)
-	}
-	return planRemoval(s.table, elements), nil
+	return both, nil
 }
 
 // listUntilNonEmpty lists the sets up to the first that keeps an element, and
 // with it the table. That is most often the first: the sets of bridges come
 // first, and there are fewer bridges than containers.
-func (s *Snapshot) listUntilNonEmpty(elements []element) error {
-	for _, l := range sets {
-		if err := s.conn.listSet(s.table, l.name); err != nil {
+func (c *conn) listUntilNonEmpty(t *table, elements []element) error {
+	for _, l := range t.tableLayout.sets {
+		if err := c.listSet(t, l.name); err != nil {
 			return err
 		}
-		if s.table.countAfter(elements, l.name) > 0 {
+		if t.countAfter(elements, l.name) > 0 {
 			return nil
 		}
 	}
@@ -86,7 +130,7 @@ func (s *Snapshot) listUntilNonEmpty(elements []element) error {
 func planRemoval(t *table, elements []element) transaction {
 	var tx transaction
 	tx.updateElements(t, elements)
-	if len(tx.changes) > 0 && t.isEmptyAfter(elements) && t.hasOnlyOwnObjects() {
+	if t.isEmptyAfter(elements) && t.hasOnlyOwnObjects() {
 		return transaction{changes: []change{{why: "the table is not used any more", request: deleteTable()}}}
 	}
 	return tx
@@ -95,7 +139,7 @@ func planRemoval(t *table, elements []element) transaction {
 // isEmptyAfter reports whether no set has an element left after a change. A set
 // that was not listed may have some.
 func (t *table) isEmptyAfter(elements []element) bool {
-	for _, l := range sets {
+	for _, l := range t.tableLayout.sets {
 		if s := t.sets[l.name]; s != nil && !s.listed || t.countAfter(elements, l.name) > 0 {
 			return false
 		}
@@ -123,12 +167,12 @@ func (t *table) countAfter(elements []element, name string) int {
 // operator's chains, and these are empty.
 func (t *table) hasOnlyOwnObjects() bool {
 	for name, c := range t.chains {
-		if !isOwnChain(name) && (c.base || len(c.rules) > 0) {
+		if !t.isOwnChain(name) && (c.base || len(c.rules) > 0) {
 			return false
 		}
 	}
 	for name := range t.sets {
-		if _, own := setLayoutOf(name); !own {
+		if _, own := t.setLayoutOf(name); !own {
 			return false
 		}
 	}

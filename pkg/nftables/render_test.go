@@ -3,6 +3,7 @@
 package nftables
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -20,7 +21,7 @@ func (h *host) String() string {
 	var b strings.Builder
 	for _, t := range h.tables {
 		comment := commentIn(t.attrs[tableUserdata], tableComment)
-		fmt.Fprintf(&b, "table %s %s # %s\n", families[t.family], t.name, comment)
+		fmt.Fprintf(&b, "table %s %s # %s\n", familyName(t.family), t.name, comment)
 		if flags := t.attrs.number(unix.NFTA_TABLE_FLAGS); flags != 0 {
 			fmt.Fprintf(&b, "  flags %d\n", flags)
 		}
@@ -32,6 +33,13 @@ func (h *host) String() string {
 		}
 	}
 	return b.String()
+}
+
+func familyName(family byte) string {
+	if family == frames.family {
+		return frames.familyName
+	}
+	return families[family]
 }
 
 func (s *hostSet) render(b *strings.Builder) {
@@ -63,7 +71,11 @@ func (c *hostChain) render(b *strings.Builder) {
 			c.attrs.number(unix.NFTA_CHAIN_POLICY))
 	}
 	fmt.Fprintf(b, " # %s\n", commentIn(c.attrs[chainUserdata], tableComment))
-	for _, r := range c.rules {
+	rules := slices.DeleteFunc(slices.Clone(c.rules), func(r []byte) bool { return r == nil })
+	if c.name == chainForged { // in any order
+		slices.SortFunc(rules, bytes.Compare)
+	}
+	for _, r := range rules {
 		fmt.Fprintf(b, "    %s\n", textOf(r))
 		for _, e := range mustExprs(r) {
 			fmt.Fprintf(b, "      [ %s ]\n", operation(e))
@@ -73,12 +85,15 @@ func (c *hostChain) render(b *strings.Builder) {
 
 // textOf returns the text that the layout has for a rule.
 func textOf(r []byte) string {
-	for _, l := range chains {
+	for _, l := range slices.Concat(chains, frameChains) {
 		for _, known := range l.rules {
 			if known.equals(mustExprs(r)) {
 				return known.text
 			}
 		}
+	}
+	if key, is := forgedKey(mustExprs(r)); is {
+		return forgedRule(element{key: key}.interfaceName()).text
 	}
 	if _, chains := references(r); len(chains) == 1 && jumpTo(chains[0]).equals(mustExprs(r)) {
 		return jumpTo(chains[0]).text
@@ -101,7 +116,9 @@ func operation(e expr.Any) string {
 	case *expr.Meta:
 		return fmt.Sprintf("meta load %d => reg %d", e.Key, e.Register)
 	case *expr.Ct:
-		return fmt.Sprintf("ct load %d => reg %d", e.Key, e.Register)
+		return fmt.Sprintf("ct load %d dir %d => reg %d", e.Key, e.Direction, e.Register)
+	case *expr.Fib:
+		return fmt.Sprintf("fib %+v", *e)
 	case *expr.Payload:
 		return fmt.Sprintf("payload load %db @ header %d + %d => reg %d", e.Len, e.Base, e.Offset, e.DestRegister)
 	case *expr.Bitwise:
@@ -110,7 +127,7 @@ func operation(e expr.Any) string {
 	case *expr.Cmp:
 		return fmt.Sprintf("cmp %s reg %d %s", [...]string{"eq", "neq"}[e.Op], e.Register, hex.EncodeToString(e.Data))
 	case *expr.Lookup:
-		return fmt.Sprintf("lookup reg %d set %s", e.SourceRegister, e.SetName)
+		return fmt.Sprintf("lookup reg %d set %s invert %t", e.SourceRegister, e.SetName, e.Invert)
 	case *expr.Verdict:
 		return strings.TrimSpace(fmt.Sprintf("verdict %d %s", e.Kind, e.Chain))
 	}

@@ -179,6 +179,7 @@ func TestRollbackKeeps(t *testing.T) {
 			for _, set := range []string{setIsolated, setBlockedWithin, setSameBridge} {
 				clear(h.table().set(set).elements)
 			}
+			h.table().chain(chainForged).rules = nil
 		})
 		added := policy.Desired(container("cni0", policy.Isolated, policy.Deny, "10.4.0.3", "fd00::3"))
 		s := readSnapshot(t, k)
@@ -188,13 +189,16 @@ func TestRollbackKeeps(t *testing.T) {
 		if err := s.Rollback(added, keep); err != nil {
 			t.Fatal(err)
 		}
-		if got := k.elements(setIPv4); !slices.Equal(got, []string{"10.4.0.2"}) || len(k.elements(setIPv6)) > 0 {
+		if got := k.elements(setIPv4); !slices.Equal(got, []string{`"cni0" . 10.4.0.2`}) || len(k.elements(setIPv6)) > 0 {
 			t.Errorf("keep %t: accepted are %q and %q", keep, got, k.elements(setIPv6))
 		}
 		for _, set := range []string{setIsolated, setBlockedWithin, setSameBridge} {
 			if got := len(k.elements(set)) == 1; got != keep {
 				t.Errorf("keep %t: in set %s %t", keep, set, got)
 			}
+		}
+		if forged := readSnapshot(t, k).packets.forged(); (len(forged) == 1) != keep {
+			t.Errorf("keep %t: forged_source has %v", keep, forged)
 		}
 	}
 }

@@ -31,6 +31,10 @@ func oifname(register uint32) []expr.Any {
 // lookup looks up the key that begins in register 1.
 func lookup(set string) []expr.Any { return []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: set}} }
 
+func lookupNot(set string) []expr.Any {
+	return []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: set, Invert: true}}
+}
+
 func verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }
 
 func jump(chain string) []expr.Any {
@@ -54,15 +58,58 @@ func nfproto(family byte) []expr.Any {
 func cmpEqual(b byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{b}} }
 
 // address loads an address from the header of IPv4 or IPv6.
-func address(offset, length uint32) []expr.Any {
-	return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length}}
+func address(register, offset, length uint32) []expr.Any {
+	return []expr.Any{&expr.Payload{
+		DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length,
+	}}
 }
+
+// etherIs matches the protocol that a frame carries, behind the first VLAN tag.
+func etherIs(protocol uint16) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, protocol)},
+	}
+}
+
+// etherTypeIsNot matches what stands in a frame's header: of a tagged frame, the tag.
+func etherTypeIsNot(protocol uint16) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseLLHeader, Offset: 12, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, protocol)},
+	}
+}
+
+// fibMissing matches a packet whose source the host does not route to by the interface
+// that it came in by.
+func fibMissing() []expr.Any {
+	return []expr.Any{
+		&expr.Fib{Register: 1, ResultOIF: true, FlagSADDR: true, FlagIIF: true, FlagPRESENT: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: make([]byte, 4)},
+	}
+}
+
+// fibInterface loads the interface by which the host routes to the source.
+func fibInterface() []expr.Any {
+	return []expr.Any{&expr.Fib{Register: 1, ResultOIFNAME: true, FlagSADDR: true}}
+}
+
+// ctKeyDestinationIPv4 is NFT_CT_DST_IP, which matches IPv4 only.
+const ctKeyDestinationIPv4 = expr.CtKey(20)
+
+func ctOriginalIPv4Destination() []expr.Any {
+	return []expr.Any{&expr.Ct{Key: ctKeyDestinationIPv4, Register: 1, Direction: directionOriginal}}
+}
+
+// compare compares the first byte.
+func compare(b byte) []expr.Any { return []expr.Any{cmpEqual(b)} }
 
 // Bits of nf_conntrack_common.h.
 const (
 	ipsDstNAT        = 1 << 5
 	stateEstablished = 1 << 1
 	stateRelated     = 1 << 2
+	stateNew         = 1 << 3
 )
 
 func ctDNAT() []expr.Any { return ctAnyBit(expr.CtKeySTATUS, ipsDstNAT) }
@@ -97,7 +144,7 @@ func (r rule) create(chain string) (request, error) {
 func encodeExprs(exprs []expr.Any) ([]byte, error) {
 	var list []byte
 	for _, e := range exprs {
-		b, err := expr.Marshal(unix.NFPROTO_INET, e)
+		b, err := encodeExpr(e)
 		if err != nil {
 			return nil, err
 		}
@@ -106,114 +153,13 @@ func encodeExprs(exprs []expr.Any) ([]byte, error) {
 	return list, nil
 }
 
-// parseRule appends a rule to its chain: the kernel lists the rules of a chain in
-// their order.
-func (t *table) parseRule(r reply) error {
-	var chain string
-	var exprs []expr.Any
-	err := eachAttr(r.attrs, func(kind int, value []byte) (err error) {
-		switch kind {
-		case unix.NFTA_RULE_CHAIN:
-			chain = parseString(value)
-		case unix.NFTA_RULE_EXPRESSIONS:
-			exprs, err = parseExprs(value)
-		}
-		return err
-	})
-	if c := t.chains[chain]; c != nil {
-		c.rules = append(c.rules, exprs)
+// encodeExpr encodes an expression. The library leaves out the direction of conntrack's
+// newer keys.
+func encodeExpr(e expr.Any) ([]byte, error) {
+	if c, is := e.(*expr.Ct); is && c.Key == ctKeyDestinationIPv4 {
+		return slices.Concat(attrString(unix.NFTA_EXPR_NAME, "ct"), attrNested(unix.NFTA_EXPR_DATA,
+			attrUint32(unix.NFTA_CT_KEY, uint32(c.Key)), attrUint32(unix.NFTA_CT_DREG, c.Register),
+			attr(unix.NFTA_CT_DIRECTION, []byte{byte(c.Direction)}))), nil
 	}
-	return err
-}
-
-// parseExprs parses the expressions of a rule. It returns nil if the plugin never
-// writes one of them.
-func parseExprs(list []byte) ([]expr.Any, error) {
-	var exprs []expr.Any
-	foreign := false
-	err := eachAttr(list, func(_ int, attrs []byte) error {
-		e, err := parseExpr(attrs)
-		foreign = foreign || e == nil
-		exprs = append(exprs, e)
-		return err
-	})
-	if foreign || err != nil {
-		return nil, err
-	}
-	return exprs, nil
-}
-
-// parseExpr returns nil for an expression that the plugin never writes.
-func parseExpr(attrs []byte) (expr.Any, error) {
-	var name string
-	var data []byte
-	err := eachAttr(attrs, func(kind int, value []byte) error {
-		switch kind {
-		case unix.NFTA_EXPR_NAME:
-			name = parseString(value)
-		case unix.NFTA_EXPR_DATA:
-			data = value
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if name == "immediate" {
-		return parseVerdict(data)
-	}
-	e := newExpr(name)
-	if e == nil {
-		return nil, nil
-	}
-	return e, expr.Unmarshal(unix.NFPROTO_INET, data, e)
-}
-
-func newExpr(name string) expr.Any {
-	switch name {
-	case "meta":
-		return &expr.Meta{}
-	case "lookup":
-		return &expr.Lookup{}
-	case "ct":
-		return &expr.Ct{}
-	case "cmp":
-		return &expr.Cmp{}
-	case "bitwise":
-		return &expr.Bitwise{}
-	case "payload":
-		return &expr.Payload{}
-	}
-	return nil
-}
-
-// parseVerdict returns nil for an immediate that loads a number. The library's
-// own parser reads that as a drop, and a truncated verdict as a whole one.
-func parseVerdict(data []byte) (e expr.Any, err error) {
-	err = eachAttrOf(data, unix.NFTA_IMMEDIATE_DATA, func(value []byte) error {
-		return eachAttrOf(value, unix.NFTA_DATA_VERDICT, func(attrs []byte) error {
-			v := &expr.Verdict{}
-			e = v
-			return parseVerdictAttrs(v, attrs)
-		})
-	})
-	return e, err
-}
-
-func parseVerdictAttrs(v *expr.Verdict, attrs []byte) error {
-	hasCode := false
-	err := eachAttr(attrs, func(kind int, value []byte) error {
-		switch kind {
-		case unix.NFTA_VERDICT_CODE:
-			hasCode = len(value) == 4
-			v.Kind = expr.VerdictKind(int32(parseUint32(value)))
-		case unix.NFTA_VERDICT_CHAIN:
-			v.Chain = parseString(value)
-		}
-		return nil
-	})
-	if err == nil && !hasCode {
-		return errMalformed
-	}
-	return err
+	return expr.Marshal(unix.NFPROTO_INET, e)
 }

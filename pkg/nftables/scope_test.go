@@ -41,7 +41,8 @@ func TestScope(t *testing.T) {
 		"own published ports are blocked":              {without(setPublished, interfaceKey("br1")), true},
 		"another bridge's published ports are blocked": {without(setPublished, br2), false},
 		"another bridge is blocked within":             {without(setSameBridge, br3+br3), false},
-		"another container has no address":             {without(setIPv4, "\x0a\x02\x00\x02"), false},
+		"another container has no address":             {without(setIPv4, br2+"\x0a\x02\x00\x02"), false},
+		"another bridge's addresses can be forged":     {func(t *hostTable) { t.lose(element{set: chainForged, key: br2}) }, true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -27,7 +27,7 @@ func (l setLayout) isCompatible(s *set) bool {
 	return s.keyType == l.keyType && s.keyLength == l.keyLength && s.flags&^nftSetConcat == 0
 }
 
-func (l setLayout) create() request {
+func (l setLayout) create(id int) request {
 	var data []byte
 	if l.byteOrder != 0 {
 		data = userdata.AppendUint32(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, l.byteOrder)
@@ -36,7 +36,7 @@ func (l setLayout) create() request {
 	attrs := slices.Concat(
 		attrString(unix.NFTA_SET_TABLE, tableName), attrString(unix.NFTA_SET_NAME, l.name),
 		attrUint32(unix.NFTA_SET_KEY_TYPE, l.keyType), attrUint32(unix.NFTA_SET_KEY_LEN, l.keyLength),
-		attrUint32(unix.NFTA_SET_ID, uint32(1+slices.Index(sets, l))),
+		attrUint32(unix.NFTA_SET_ID, uint32(id)),
 		attr(unix.NFTA_SET_USERDATA, data))
 	return request{kind: unix.NFT_MSG_NEWSET, flags: unix.NLM_F_CREATE, attrs: attrs, object: "set " + l.name}
 }
@@ -72,16 +72,24 @@ func (s *set) parseAttr(kind int, value []byte) error {
 	return nil
 }
 
+// many is the number of elements of a set, or of rules of chainForged, from which on a
+// call reads them in another way.
+const many = 16
+
 // lookUp asks the kernel which elements are there, of those that are not yet
 // known. If it asks for many of one set, it lists the set, which costs a third
 // for each element.
 func (c *conn) lookUp(t *table, elements []element) error {
-	const many = 16
 	for set, unknown := range t.countUnknown(elements) {
 		if unknown > many {
 			if err := c.listSet(t, set); err != nil {
 				return err
 			}
+		}
+	}
+	if t.needsForged(elements) {
+		if err := c.listForged(t); err != nil {
+			return err
 		}
 	}
 	return c.lookUpEach(t, t.unknown(elements))
@@ -109,7 +117,7 @@ func (t *table) unknown(elements []element) []element {
 
 // isUnknown reports whether an element was not looked up although its set exists.
 func (t *table) isUnknown(e element) bool {
-	s := t.sets[e.set]
+	s := t.sets[e.set] // rules of chainForged are always known
 	if s == nil || s.listed {
 		return false
 	}
@@ -125,6 +133,7 @@ func (c *conn) lookUpEach(t *table, elements []element) error {
 	for i, e := range elements {
 		t.sets[e.set].elements[e.key] = false
 		requests[i] = e.get()
+		requests[i].family = t.family
 	}
 	return c.query(func(r reply) error { return t.sets[elements[r.index].set].parseElements(r) }, requests...)
 }
@@ -135,31 +144,50 @@ func (c *conn) listSet(t *table, name string) error {
 	if s == nil || s.listed {
 		return nil
 	}
-	dump := request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, attrs: elementList(name)}
-	err := errInterrupted
-	for n := 0; n < maxAttempts && errors.Is(err, errInterrupted); n++ {
-		s.elements = map[string]bool{}
-		err = c.query(s.parseElements, dump)
-	}
+	dump := request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, family: t.family, attrs: elementList(name)}
+	err := c.dump(s.parseElements, dump, func() { s.elements = map[string]bool{} })
 	s.listed = err == nil
 	return err
 }
 
+// dump sends a dump, again if another program changes tables meanwhile. Each time it
+// calls begin first.
+func (c *conn) dump(do func(reply) error, dump request, begin func()) error {
+	err := errInterrupted
+	for n := 0; n < maxAttempts && errors.Is(err, errInterrupted); n++ {
+		begin()
+		err = c.query(do, dump)
+	}
+	return err
+}
+
 func (s *set) parseElements(r reply) error {
-	return eachAttrOf(r.attrs, unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(list []byte) error {
-		return eachAttr(list, func(_ int, attrs []byte) error {
-			return eachAttrOf(attrs, unix.NFTA_SET_ELEM_KEY, func(data []byte) error {
-				return eachAttr(data, func(_ int, key []byte) error {
-					s.elements[string(key)] = true
-					return nil
-				})
+	return eachElement(r.attrs, func(attrs []byte) error {
+		return eachAttrOf(attrs, unix.NFTA_SET_ELEM_KEY, func(data []byte) error {
+			return eachAttr(data, func(_ int, key []byte) error {
+				s.elements[string(key)] = true
+				return nil
 			})
 		})
 	})
 }
 
-// has reports whether the table has an element, which must be known.
+// eachElement calls do with the attributes of each element in a reply.
+func eachElement(attrs []byte, do func(attrs []byte) error) error {
+	return eachAttrOf(attrs, unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(list []byte) error {
+		return eachAttr(list, func(_ int, attrs []byte) error { return do(attrs) })
+	})
+}
+
+// has reports whether the table has an element, which must be known. As long as the
+// rules of chainForged are unread, each isolated bridge has its own.
 func (t *table) has(e element) bool {
+	if e.isForged() && !t.forgedUnread {
+		return len(t.forged()[e.key]) > 0
+	}
+	if e.isForged() {
+		e.set = setIsolated
+	}
 	s := t.sets[e.set]
 	return s != nil && s.elements[e.key]
 }

@@ -19,9 +19,10 @@ func TestListedSets(t *testing.T) {
 	if len(k.commits) > 0 {
 		t.Errorf("written again: %v", kinds(k.lastCommit()))
 	}
-	k.otherProgram(func(h *host) { delete(h.table().set(setIPv4).elements, "\x0a\x00\x07\x03") })
+	lost := addressElements(rs, true)[4]
+	k.otherProgram(func(h *host) { h.table().lose(lost) })
 	err := check(t, k, rs)
-	if want := "table inet cni_firewall: set containers_ipv4 lacks 10.0.7.3"; err == nil || err.Error() != want {
+	if want := "table inet cni_firewall: set " + lost.set + " lacks " + lost.String(); err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}
 }

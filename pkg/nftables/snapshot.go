@@ -3,7 +3,7 @@
 package nftables
 
 import (
-	"fmt"
+	"errors"
 	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
@@ -13,30 +13,30 @@ import (
 // other call of this plugin writes meanwhile. Other programs may.
 type Snapshot struct {
 	conn     *conn
-	table    *table              // nil if it was not read
+	*state                       // nil if it was not read
 	previous map[elementKey]bool // whether an element was present before the first write to it
 }
 
 func read(c *conn) (*Snapshot, error) {
-	t, err := c.read()
+	read, err := c.read()
 	if err != nil {
 		return &Snapshot{}, queryError(err)
 	}
-	return &Snapshot{conn: c, table: t, previous: map[elementKey]bool{}}, nil
+	return &Snapshot{conn: c, state: read, previous: map[elementKey]bool{}}, nil
 }
 
 func (s *Snapshot) reread() error {
-	t, err := s.conn.read()
+	read, err := s.conn.read()
 	if err != nil {
 		return queryError(err)
 	}
-	s.table = t
+	s.state = read
 	return nil
 }
 
 // Families returns both, which share one table, or none if it was not read.
 func (s *Snapshot) Families() policy.Families {
-	if s.table == nil {
+	if s.state == nil {
 		return 0
 	}
 	return policy.BothFamilies
@@ -45,19 +45,19 @@ func (s *Snapshot) Families() policy.Families {
 // Check returns an error that names the first difference between the table and
 // a rule set.
 func (s *Snapshot) Check(rs policy.RuleSet) error {
-	if s.table == nil {
+	if s.state == nil {
 		return errNotRead
 	}
-	elements := desiredElements(rs)
-	if len(elements) == 0 && !s.table.isForeign() {
+	desired := desiredElements(rs)
+	if len(desired.all()) == 0 && !s.packets.isForeign() {
 		return nil
 	}
-	tx, err := s.planApply(rs.AdminChains, elements)
+	tx, err := s.planApply(rs.AdminChains, desired)
 	if err != nil {
 		return err
 	}
 	if len(tx.changes) > 0 {
-		return fmt.Errorf("table inet %s: %s", tableName, tx.changes[0].why)
+		return errors.New(tx.changes[0].difference())
 	}
 	return nil
 }
@@ -65,44 +65,57 @@ func (s *Snapshot) Check(rs policy.RuleSet) error {
 // Apply makes the table hold a rule set, in one transaction. After an error,
 // Rollback undoes what was written.
 func (s *Snapshot) Apply(rs policy.RuleSet, about []string) error {
-	if s.table == nil {
+	if s.state == nil {
 		return errNotRead
 	}
 	return s.commit(func() (transaction, error) {
-		elements, err := s.scope(rs, about)
-		if err != nil || len(elements) == 0 {
+		desired, err := s.scope(rs, about)
+		if err != nil || len(desired.all()) == 0 {
 			return transaction{}, err
 		}
-		return s.planApply(rs.AdminChains, elements)
+		return s.planApply(rs.AdminChains, desired)
 	})
 }
 
 // scope returns the elements that a call compares. They are those of the bridges
 // that the call is about, as long as every other bridge is isolated as it must
 // be. Otherwise they are all.
-func (s *Snapshot) scope(rs policy.RuleSet, about []string) ([]element, error) {
-	if len(about) == 0 || !s.table.isComplete() {
+func (s *Snapshot) scope(rs policy.RuleSet, about []string) (elements, error) {
+	if len(about) == 0 || !s.packets.isComplete() {
 		return desiredElements(rs), nil
 	}
 	part := rs.On(about...)
-	own, others := desiredElements(part), isolatingElements(rs.Bridges, about)
-	for _, elements := range [][]element{others, own} {
-		if err := s.conn.lookUp(s.table, elements); err != nil {
-			return nil, queryError(err)
-		}
+	own, others := desiredElements(part), isolatingElements(rs, about)
+	if err := s.lookUpParts(others, own); err != nil {
+		return elements{}, queryError(err)
 	}
-	if slices.ContainsFunc(others, s.table.differs) || slices.ContainsFunc(part.Bridges, s.table.hasPart) {
+	if slices.ContainsFunc(others.packets, s.packets.differs) || slices.ContainsFunc(others.frames, s.frames.differs) {
+		return desiredElements(rs), nil
+	}
+	strict := stricter(own.packets, others.packets)
+	if slices.ContainsFunc(part.Bridges, func(b policy.Bridge) bool { return s.packets.hasPart(b, strict) }) {
 		return desiredElements(rs), nil
 	}
 	return own, nil
 }
 
-// hasPart reports whether the table has some elements of a bridge and lacks
-// others. Another program has then emptied a set, and other bridges are missing
+// lookUpParts looks up the elements of other bridges, and those of a call's own.
+func (s *Snapshot) lookUpParts(others, own elements) error {
+	if err := s.conn.matchForged(s.packets); err != nil {
+		return err
+	}
+	return errors.Join(
+		s.conn.lookUp(s.packets, others.packets), s.conn.lookUp(s.packets, own.packets),
+		s.conn.lookUp(s.frames, others.frames), s.conn.lookUp(s.frames, own.frames))
+}
+
+// hasPart reports whether the table has some elements of a bridge, and lacks others that
+// it must have. Another program has then emptied a set, and other bridges are missing
 // in it too.
-func (t *table) hasPart(b policy.Bridge) bool {
+func (t *table) hasPart(b policy.Bridge, desired map[elementKey]bool) bool {
 	wrong, there := false, false
 	for _, e := range bridgeElements(b) {
+		e.present = desired[e.id()]
 		wrong = wrong || t.differs(e)
 		there = there || e.present && t.has(e)
 	}
@@ -112,14 +125,14 @@ func (t *table) hasPart(b policy.Bridge) bool {
 // DropsSameBridge reports whether a rule separates the containers of a bridge:
 // whether its policy was isolated until now.
 func (s *Snapshot) DropsSameBridge(bridge string) bool {
-	if s.table == nil {
+	if s.state == nil {
 		return false
 	}
 	// Callers ask about many bridges, so the whole set is listed. If that fails,
 	// Apply reports it.
-	_ = s.conn.listSet(s.table, setBlockedWithin)
+	_ = s.conn.listSet(s.packets, setBlockedWithin)
 	name := interfaceKey(bridge)
-	return s.table.has(element{set: setBlockedWithin, key: name + name})
+	return s.packets.has(element{set: setBlockedWithin, key: name + name})
 }
 
 // Obstacles returns an error that joins one ForwardBlocker for each chain that
@@ -136,6 +149,23 @@ func (s *Snapshot) Leftovers() error { return nil }
 
 // Isolated returns none: other plugins isolate by iptables.
 func (s *Snapshot) Isolated() []policy.Bridge { return nil }
+
+// RemoveOwn removes both tables, except one of another program, or with rules of the
+// operator's.
+func (s *Snapshot) RemoveOwn() error {
+	if s.state == nil {
+		return errNotRead
+	}
+	return s.commit(func() (transaction, error) {
+		var tx transaction
+		for _, t := range s.tables() {
+			if t.exists && !t.isForeign() && t.hasOnlyOwnObjects() {
+				tx.join(t, transaction{changes: []change{{why: "the plugin retires", request: deleteTable()}}})
+			}
+		}
+		return tx, nil
+	})
+}
 
 // RemoveForeign has nothing to remove: other plugins isolate by iptables.
 func (s *Snapshot) RemoveForeign() error { return nil }

@@ -40,28 +40,39 @@ func TestDropsSameBridge(t *testing.T) {
 	}
 }
 
+// lose deletes an element.
+func (t *hostTable) lose(e element) {
+	if !e.isForged() {
+		delete(t.set(e.set).elements, e.key)
+		return
+	}
+	c := t.chain(chainForged)
+	c.rules = slices.DeleteFunc(c.rules, func(r []byte) bool { key, _ := forgedKey(mustExprs(r)); return key == e.key })
+}
+
 // TestMissingElement deletes each element, and expects a check to name it and an ADD
 // to add only that.
 func TestMissingElement(t *testing.T) {
 	t.Parallel()
 	tried := map[string]bool{}
-	for _, e := range desiredElements(sample()) {
+	for _, e := range desiredElements(sample()).packets {
 		if !e.present {
 			continue
 		}
 		tried[e.set] = true
 		k := holding(t, sample())
 		whole := k.host.String()
-		k.otherProgram(func(h *host) { delete(h.table().set(e.set).elements, e.key) })
-		wantDifference(t, k, sample(), "set "+e.set+" lacks "+e.String())
+		k.otherProgram(func(h *host) { h.table().lose(e) })
+		wantDifference(t, k, sample(), e.where()+" lacks "+e.String())
 		k.commits = nil
 		apply(t, k, sample())
 		k.wantHost(t, whole)
-		if got := kinds(k.lastCommit()); !slices.Equal(got, []string{"NEWSETELEM"}) || len(k.lastCommit()) != 1 {
+		want := map[bool]string{false: "NEWSETELEM", true: "NEWRULE"}[e.isForged()]
+		if got := kinds(k.lastCommit()); !slices.Equal(got, []string{want}) || len(k.lastCommit()) != 1 {
 			t.Errorf("%s in %s: got %d changes %q", e, e.set, len(k.lastCommit()), got)
 		}
 	}
-	if len(tried) != len(sets) {
+	if len(tried) != len(sets)+1 {
 		t.Errorf("got elements of the sets %v only", tried)
 	}
 }

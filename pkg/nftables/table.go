@@ -12,18 +12,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// table is the plugin's table as the kernel has it, and what other tables block.
-// Elements are read only when they are looked up.
-type table struct {
+// state is the plugin's tables as the kernel has them, and the chains of other tables
+// that forwarded packets pass.
+type state struct {
 	generation      uint32
-	exists          bool
-	marked          bool // the table, or something in it, has a comment of the plugin
-	dormant         bool
-	objects         uint32 // number of chains, sets, and objects that the plugin never makes
-	chains          map[string]*chain
-	sets            map[string]*set
-	incompatible    []incompatible // which are neither in chains nor in sets
-	forwardBlockers []*ForwardBlocker
+	packets, frames *table
+	foreignBases    []foreignBase
+}
+
+// tables returns both tables.
+func (s *state) tables() []*table { return []*table{s.packets, s.frames} }
+
+// table is one of the plugin's tables as the kernel has it. Elements are read only when
+// they are looked up.
+type table struct {
+	*tableLayout
+
+	exists       bool
+	marked       bool // the table, or something in it, has a comment of the plugin
+	dormant      bool
+	objects      uint32 // number of chains, sets, and objects that the plugin never makes
+	chains       map[string]*chain
+	sets         map[string]*set
+	incompatible []incompatible // which are neither in chains nor in sets
+
+	forgedHandles map[string][]uint64 // see forged
+	forgedUnread  bool                // see has
+	forgedMatch   bool                // see matchForged
+}
+
+func newTable(l *tableLayout) *table {
+	return &table{tableLayout: l, chains: map[string]*chain{}, sets: map[string]*set{}}
 }
 
 // createTable creates the table. If it exists, it is no longer dormant.
@@ -40,58 +59,64 @@ func deleteTable() request {
 
 // read reads the table as it is at one moment. If another program changes tables
 // meanwhile, it reads again.
-func (c *conn) read() (*table, error) {
+func (c *conn) read() (*state, error) {
 	for range maxAttempts {
-		t, err := c.readOnce()
+		s, err := c.readOnce()
 		if !errors.Is(err, errInterrupted) {
-			return t, err
+			return s, err
 		}
 	}
 	return nil, ErrBusy
 }
 
-func (c *conn) readOnce() (*table, error) {
-	t := &table{chains: map[string]*chain{}, sets: map[string]*set{}}
-	err := c.query(t.parseTable,
-		request{kind: unix.NFT_MSG_GETGEN},
-		request{kind: unix.NFT_MSG_GETTABLE, attrs: attrString(unix.NFTA_TABLE_NAME, tableName)})
-	if err != nil {
+func (c *conn) readOnce() (*state, error) {
+	s := &state{packets: newTable(packets), frames: newTable(frames)}
+	requests := []request{{kind: unix.NFT_MSG_GETGEN}}
+	for _, t := range s.tables() {
+		name := attrString(unix.NFTA_TABLE_NAME, tableName)
+		requests = append(requests, request{kind: unix.NFT_MSG_GETTABLE, family: t.family, attrs: name})
+	}
+	if err := c.query(s.parseTable, requests...); err != nil {
 		return nil, err
 	}
 	// Chains of every family: a packet passes those of ip or ip6, and of inet.
-	err = c.query(t.parseChain, request{kind: unix.NFT_MSG_GETCHAIN, flags: unix.NLM_F_DUMP, anyFamily: true})
-	if err != nil || !t.exists {
-		return t, err
-	}
-	err = c.query(t.parseSet, dumpOfTable(unix.NFT_MSG_GETSET, unix.NFTA_SET_TABLE))
+	err := c.query(s.parseChain, request{kind: unix.NFT_MSG_GETCHAIN, flags: unix.NLM_F_DUMP, anyFamily: true})
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	err = c.query(t.parseRule, dumpOfTable(unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE))
-	if err != nil {
-		return nil, err
+	for _, t := range s.tables() {
+		if !t.exists {
+			continue
+		}
+		if err := c.query(t.parseSet, t.dump(unix.NFT_MSG_GETSET, unix.NFTA_SET_TABLE)); err != nil {
+			return nil, err
+		}
+		if err := c.readRules(t); err != nil {
+			return nil, err
+		}
+		t.separateIncompatible()
 	}
-	t.separateIncompatible()
-	return t, nil
+	return s, nil
 }
 
-// dumpOfTable asks for everything of one kind in the table.
-func dumpOfTable(kind, tableAttr int) request {
-	return request{kind: kind, flags: unix.NLM_F_DUMP, attrs: attrString(tableAttr, tableName)}
+// dump asks for everything of one kind in the table.
+func (t *table) dump(kind, tableAttr int) request {
+	return request{kind: kind, flags: unix.NLM_F_DUMP, family: t.family, attrs: attrString(tableAttr, tableName)}
 }
 
-// parseTable parses the replies to two requests: the generation and the table.
-func (t *table) parseTable(r reply) error {
+// parseTable parses the replies to three requests: the generation and the tables.
+func (s *state) parseTable(r reply) error {
 	if r.index == 0 {
-		return eachAttr(r.attrs, t.parseGenerationAttr)
+		return eachAttr(r.attrs, s.parseGenerationAttr)
 	}
+	t := s.tables()[r.index-1]
 	t.exists = true
 	return eachAttr(r.attrs, t.parseAttr)
 }
 
-func (t *table) parseGenerationAttr(kind int, value []byte) error {
+func (s *state) parseGenerationAttr(kind int, value []byte) error {
 	if kind == unix.NFTA_GEN_ID {
-		t.generation = parseUint32(value)
+		s.generation = parseUint32(value)
 	}
 	return nil
 }
@@ -119,7 +144,7 @@ func (t *table) isForeign() bool { return t.exists && !t.marked && t.objects > 0
 // incompatible.
 func (t *table) isComplete() bool {
 	return t.exists && !t.isForeign() && len(t.incompatible) == 0 &&
-		!slices.ContainsFunc(sets, func(l setLayout) bool { return t.sets[l.name] == nil })
+		!slices.ContainsFunc(t.tableLayout.sets, func(l setLayout) bool { return t.sets[l.name] == nil })
 }
 
 // incompatible is a chain or set of the plugin that does not fit the layout.
@@ -140,13 +165,13 @@ func (i incompatible) String() string {
 // separateIncompatible moves what is incompatible out of the chains and sets.
 func (t *table) separateIncompatible() {
 	for name, s := range t.sets {
-		if l, own := setLayoutOf(name); own && !l.isCompatible(s) || !own && s.marked {
+		if l, own := t.setLayoutOf(name); own && !l.isCompatible(s) || !own && s.marked {
 			t.incompatible = append(t.incompatible, incompatible{true, name})
 			delete(t.sets, name)
 		}
 	}
 	for name, c := range t.chains {
-		if l, own := chainLayoutOf(name); own && !l.isCompatible(c) || !own && c.marked {
+		if l, own := t.chainLayoutOf(name); own && !l.isCompatible(c) || !own && c.marked {
 			t.incompatible = append(t.incompatible, incompatible{false, name})
 			delete(t.chains, name)
 		}

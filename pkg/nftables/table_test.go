@@ -71,7 +71,7 @@ var foreignTables = map[string]func(*hostTable){
 	"a chain with rules": func(t *hostTable) { t.newChain("mine", nil).rules = [][]byte{acceptRule, counterRule} },
 	"a set of the plugin's name": func(t *hostTable) {
 		e := addressElements(sample(), true)[0]
-		attrs := mustParse(sets[4].create().attrs)
+		attrs := mustParse(sets[4].create(1).attrs)
 		delete(attrs, unix.NFTA_SET_USERDATA)
 		t.sets = append(t.sets, &hostSet{e.set, attrs, map[string]attributes{e.key: mustParse(elementAttrs(e))}})
 	},

@@ -23,10 +23,19 @@ type change struct {
 	why     string // what is wrong, with the name of the object
 	request request
 	element element // that is added or deleted; of other changes, its zero value
+	table   *tableLayout
 }
 
 func (tx *transaction) add(why string, r request) {
 	tx.changes = append(tx.changes, change{why: why, request: r})
+}
+
+// join adds the changes of one table.
+func (tx *transaction) join(t *table, changes transaction) {
+	for _, c := range changes.changes {
+		c.table, c.request.family = t.tableLayout, t.family
+		tx.changes = append(tx.changes, c)
+	}
 }
 
 func (tx transaction) requests() []request {
@@ -37,23 +46,31 @@ func (tx transaction) requests() []request {
 	return list
 }
 
-// objects returns the names of what the transaction adds, and of what it removes.
-func (tx transaction) objects() (added, removed []string) {
-	for _, c := range tx.changes {
-		if c.request.deletes() {
-			removed = append(removed, c.request.object)
-		} else {
-			added = append(added, c.request.object)
+// objectsIn returns the names of what the transaction adds to a table, and of what it
+// removes from it.
+func (tx transaction) objectsIn(t *tableLayout) func() (added, removed []string) {
+	return func() (added, removed []string) {
+		for _, c := range tx.changes {
+			switch {
+			case c.table != t:
+			case c.request.deletes():
+				removed = append(removed, c.request.object)
+			default:
+				added = append(added, c.request.object)
+			}
 		}
+		return added, removed
 	}
-	return added, removed
 }
+
+// difference names what the change would repair.
+func (c change) difference() string { return c.table.String() + ": " + c.why }
 
 // refused returns an error that names the change which the kernel refused.
 func (tx transaction) refused(err error) error {
 	var r refusal
 	if errors.As(err, &r) && r.index >= 0 && r.index < len(tx.changes) {
-		return fmt.Errorf("writing table inet %s: %s: %w", tableName, tx.changes[r.index].why, err)
+		return fmt.Errorf("writing %s: %w", tx.changes[r.index].difference(), err)
 	}
 	return fmt.Errorf("writing table inet %s: %w", tableName, err)
 }
@@ -70,7 +87,9 @@ const maxAttemptsAlone = 5
 func (s *Snapshot) commit(plan func() (transaction, error)) error {
 	began := time.Now()
 	tx, err := s.commitWithRetries(plan)
-	journal.Tell("table inet "+tableName, began, tx.objects, err)
+	for _, t := range []*tableLayout{packets, frames} {
+		journal.Tell(t.String(), began, tx.objectsIn(t), err)
+	}
 	return err
 }
 
@@ -83,22 +102,22 @@ func (s *Snapshot) commitWithRetries(plan func() (transaction, error)) (done tra
 			return done, err
 		}
 		s.rememberPrevious(tx)
-		err = s.conn.commit(s.table.generation, tx.requests())
+		err = s.conn.commit(s.generation, tx.requests())
 		if err == nil {
 			done.changes = append(done.changes, tx.changes...)
-			if !s.table.dormant {
+			if !s.packets.dormant && !s.frames.dormant {
 				return done, nil
 			}
 		}
 		if !waitForRetry(err, attempt) {
 			return tx, tx.refused(err)
 		}
-		before := s.table.generation
+		before := s.generation
 		if readErr := s.reread(); readErr != nil {
 			return tx, readErr
 		}
 		// If the generation is the same, no other program keeps the table busy.
-		if err != nil && attempt >= maxAttemptsAlone && s.table.generation == before {
+		if err != nil && attempt >= maxAttemptsAlone && s.generation == before {
 			return tx, tx.refused(err)
 		}
 	}

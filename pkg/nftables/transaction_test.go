@@ -41,7 +41,7 @@ func TestConcurrentChange(t *testing.T) {
 		"deletes our table": {func(h *host) { h.tables = nil },
 			[][]string{{"NEWSETELEM", "DELSETELEM"}, {
 				"NEWTABLE", "NEWSET", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE",
-				"NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWSETELEM",
+				"NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWSETELEM", "NEWRULE",
 			}}},
 	}
 	for name, test := range tests {
@@ -134,7 +134,7 @@ func TestRefusedChange(t *testing.T) {
 					k.refuse, k.sendError = nil, once(test.errno)
 				}
 				want := [...]string{
-					"", "set containers_ipv4 lacks 10.1.0.9: ", "set containers_ipv6 lacks fd01::9: ", "",
+					"", `set containers_ipv4 lacks "br1" . 10.1.0.9: `, `set containers_ipv6 lacks "br1" . fd01::9: `, "",
 				}[place]
 				err := readSnapshot(t, k).Apply(oneMore(), nil)
 				if test.again {
@@ -187,22 +187,28 @@ func TestInUseByAdmin(t *testing.T) {
 func TestObjects(t *testing.T) {
 	t.Parallel()
 	var tx transaction
-	address := element{set: setIPv4, key: "\x0a\x01\x00\x02"}
+	address := element{set: setGuardedIPv4, key: "\x0a\x01\x00\x02"}
 	rule, err := jumpTo("CNI-ADMIN").create(chainForward)
 	if err != nil {
 		t.Fatal(err)
 	}
+	created, err := address.create()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, r := range []request{
-		createTable(), sets[0].create(), chains[0].create(mark), rule, address.create(),
+		createTable(), sets[0].create(1), chains[1].create(mark), rule, created,
 		address.delete(), flushChain(chainForward), deleteChain(chainForward), deleteSet(setIPv4), deleteTable(),
 	} {
 		tx.add("", r)
 	}
-	added, removed := tx.objects()
+	var both transaction
+	both.join(newTable(packets), tx)
+	added, removed := both.objectsIn(packets)()
 	want := [][]string{
 		{"table", "set isolated_bridges", "chain isolation_stage_2", "rule of chain forward: jump CNI-ADMIN",
-			"element containers_ipv4 10.1.0.2"},
-		{"element containers_ipv4 10.1.0.2", "rules of chain forward", "chain forward", "set containers_ipv4", "table"},
+			"element guarded_ipv4 10.1.0.2"},
+		{"element guarded_ipv4 10.1.0.2", "rules of chain forward", "chain forward", "set containers_ipv4", "table"},
 	}
 	if diff := cmp.Diff(want, [][]string{added, removed}); diff != "" {
 		t.Error(diff)

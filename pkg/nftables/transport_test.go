@@ -24,7 +24,7 @@ func TestLateReply(t *testing.T) {
 	}
 	k.otherProgram(func(h *host) { h.tables = nil })
 	s, err := read(c)
-	if err != nil || s.table.exists {
+	if err != nil || s.packets.exists {
 		t.Errorf("got error %v, and a table that is no more", err)
 	}
 }
@@ -48,8 +48,9 @@ func TestSeveralRefusedChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	missing := element{set: setIPv4, key: "none"}.delete()
-	added := element{set: setIPv4, key: "more"}.create()
+	missing := element{set: setIPv4, key: interfaceKey("none") + "1234"}.delete()
+	added := element{set: setIPv4, key: interfaceKey("more") + "1234"}.request(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE,
+		element{set: setIPv4, key: interfaceKey("more") + "1234"}.encode())
 	err = c.commit(table.generation, []request{added, missing, missing, added})
 	var r refusal
 	if !errors.As(err, &r) || r.index != 1 || !errors.Is(err, unix.ENOENT) {

@@ -4,7 +4,10 @@ package policy
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
+	"slices"
 )
 
 // Attachment is one interface of one container on one network: what a CNI ADD adds
@@ -13,6 +16,9 @@ type Attachment struct {
 	Network     string // name of the conflist
 	ContainerID string // CNI_CONTAINERID
 	IfName      string // CNI_IFNAME, inside the container
+
+	// ContainerKey stands for ContainerID where only a record's name was read.
+	ContainerKey string
 
 	Bridge string // bridge on the host; empty if the network has none
 	Unseen bool   // the host had no interface of that name when this was attached
@@ -36,9 +42,9 @@ type Attachment struct {
 	IngressPolicy  IngressPolicy
 	PublishedPorts PublishedPorts
 
-	// Milder has the less strict policies that other entries of the same conflist
-	// name. Sorted.
-	Milder []IngressPolicy
+	// Stated has the policies that the entries of the conflist name, from the most open
+	// on, if there is more than one entry.
+	Stated []IngressPolicy
 
 	Backend    Backend // configured, or chosen by its ADD
 	AdminChain string  // chain of the operator's
@@ -48,6 +54,35 @@ type Attachment struct {
 // IsStandalone reports whether the attachment is one of the plugin called as
 // "isolation", which forwards nothing and so needs no chain of the operator's.
 func (a Attachment) IsStandalone() bool { return a.AdminChain == "" }
+
+// AddUp makes what two entries of one conflist say of an attachment one: the stricter
+// holds.
+func (a *Attachment) AddUp(other Attachment) {
+	if a.IngressPolicy == other.IngressPolicy && a.PublishedPorts == other.PublishedPorts && len(other.Stated) == 0 {
+		return
+	}
+	rank := func(p IngressPolicy) int { return slices.Index(IngressPolicies, p) }
+	a.Stated = sortUnique(slices.Concat([]IngressPolicy{a.IngressPolicy, other.IngressPolicy}, a.Stated, other.Stated),
+		func(p, q IngressPolicy) int { return cmp.Compare(rank(p), rank(q)) })
+	a.IngressPolicy = a.Stated[len(a.Stated)-1]
+	if other.PublishedPorts == Deny {
+		a.PublishedPorts = Deny
+	}
+}
+
+// ContainerKey identifies a container, in few bytes.
+func ContainerKey(containerID string) string {
+	digest := sha256.Sum256([]byte(containerID))
+	return hex.EncodeToString(digest[:6])
+}
+
+// container identifies the container of an attachment.
+func (a Attachment) container() string {
+	if a.ContainerID == "" {
+		return a.ContainerKey
+	}
+	return ContainerKey(a.ContainerID)
+}
 
 // Inbound returns the interfaces of the host by which the container's packets come
 // in: those of its network. Packets with its addresses that come in by others are

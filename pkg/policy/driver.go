@@ -37,6 +37,10 @@ type Snapshot interface {
 	// is in place. See Obstacles.
 	Obstacles() Obstacles
 
+	// ForeignDrops returns what rules of other programs drop, or may drop, of what the
+	// rules accept. It is dear, and for operators. See Obstacles.
+	ForeignDrops() (Obstacles, error)
+
 	// Apply makes a rule set so. about names the bridges that the call is about;
 	// none stands for all. Of other bridges only missing isolation is repaired.
 	Apply(rs RuleSet, about []string) error
@@ -60,6 +64,9 @@ type Snapshot interface {
 	// RemoveForeign removes all rules of the standalone plugin "isolation". What
 	// they isolate must be isolated by other rules.
 	RemoveForeign() error
+
+	// RemoveOwn removes everything that upstream's plugin would not have made.
+	RemoveOwn() error
 }
 
 // Obstacles are errors about what other programs drop or accept.

@@ -125,5 +125,10 @@ func (a Attachment) CheckNames() error {
 			return fmt.Errorf("%s %q %w", n.key, n.value, err)
 		}
 	}
+	for _, name := range a.Interfaces {
+		if err := CheckInterface(name); err != nil {
+			return fmt.Errorf("interface %q %w", name, err)
+		}
+	}
 	return nil
 }

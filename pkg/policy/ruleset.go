@@ -16,6 +16,7 @@ type RuleSet struct {
 	AdminChains []string       // jumped to before anything is accepted
 	Bridges     []Bridge       // to isolate, or with published ports to accept
 	Ports       []Port         // of Isolated bridges
+	KeptPorts   []Port         // whose part of Ports stays; for removals
 	Addresses   []netip.Prefix // to forward
 
 	// Of the addresses, as far as known.
@@ -55,7 +56,8 @@ func (b Bridge) Group() []string { return append([]string{b.Name}, b.Interfaces.
 // come in by it may have.
 type Port struct {
 	Name, Bridge string
-	Addresses    []netip.Prefix
+	Addresses    []netip.Prefix // of the attachment; no other port has frames with them
+	Others       []netip.Prefix // of the same container, on other Isolated bridges
 }
 
 // Desired returns the rule set for attachments. Nothing else decides what the
@@ -77,16 +79,38 @@ func Desired(attachments ...Attachment) RuleSet {
 			group := b.id()
 			bridges[group] = stricter(b, bridges[group])
 		}
-		if a.IngressPolicy == Isolated && a.Port != "" {
-			rs.Ports = append(rs.Ports, Port{a.Port, a.Bridge, a.Addresses})
-		}
 	}
+	rs.Ports = portsOf(attachments)
 	rs.Bridges = slices.AppendSeq(rs.Bridges, maps.Values(bridges))
 	slices.SortFunc(rs.Bridges, func(a, b Bridge) int { return strings.Compare(a.id(), b.id()) })
 	slices.SortFunc(rs.Ports, func(a, b Port) int { return strings.Compare(a.Name, b.Name) })
 	rs.Addresses = sortUnique(rs.Addresses, compareHosts)
 	rs.AdminChains = sortUnique(rs.AdminChains, strings.Compare)
 	return rs
+}
+
+// portsOf returns the ports of isolated attachments. A container on two networks may
+// answer by the one with its address on the other.
+func portsOf(attachments []Attachment) []Port {
+	var ports []Port
+	byContainer := map[string][]netip.Prefix{}
+	isIsolated := func(a *Attachment) bool { return a.IngressPolicy == Isolated && a.Port != "" }
+	for i := range attachments {
+		if a := &attachments[i]; isIsolated(a) {
+			byContainer[a.container()] = append(byContainer[a.container()], a.Addresses...)
+		}
+	}
+	for i := range attachments {
+		a := &attachments[i]
+		if !isIsolated(a) {
+			continue
+		}
+		others := slices.DeleteFunc(slices.Clone(byContainer[a.container()]), func(p netip.Prefix) bool {
+			return slices.Contains(a.Addresses, p)
+		})
+		ports = append(ports, Port{a.Port, a.Bridge, a.Addresses, others})
+	}
+	return ports
 }
 
 func bridgeOf(a Attachment) Bridge {
@@ -106,17 +130,15 @@ func (b Bridge) id() string {
 }
 
 // own notes the owner, the zone and the interfaces of an attachment's addresses. An
-// attachment that was read from a record's name has neither, and no ContainerID.
+// attachment that was read from a record's name has no ContainerID and no zone.
 func (rs *RuleSet) own(a Attachment) {
-	if a.ContainerID == "" {
-		return
-	}
 	if rs.Owners == nil {
 		rs.Owners, rs.Zones, rs.Inbound = map[netip.Prefix]Owner{}, map[netip.Prefix]string{}, map[netip.Prefix][]string{}
 	}
 	for _, p := range a.Addresses {
-		rs.Owners[p] = Owner{a.Network, a.ContainerID, a.IfName}
-		rs.Zones[p] = a.Zone
+		if a.ContainerID != "" {
+			rs.Owners[p], rs.Zones[p] = Owner{a.Network, a.ContainerID, a.IfName}, a.Zone
+		}
 		rs.Inbound[p] = sortUnique(append(slices.Clone(rs.Inbound[p]), a.Inbound()...), strings.Compare)
 	}
 }
@@ -128,7 +150,8 @@ type RuleSets map[DriverName]RuleSet
 //
 // A driver that isolates does so for the bridges of all backends: either must stop a
 // packet between bridges of two backends. A driver accepts only the addresses of
-// accepted attachments whose backend accepts there.
+// accepted attachments whose backend accepts there. One that has nothing to do for a
+// backend is left out.
 func ByDriver(attachments, accepted []Attachment) RuleSets {
 	own := map[DriverName][]Attachment{}
 	for _, a := range accepted {
@@ -148,10 +171,16 @@ func ByDriver(attachments, accepted []Attachment) RuleSets {
 		}
 		seen[backend] = true
 		for _, driver := range backend.Drivers() {
+			rs := isolating
 			if driver.Opens() {
-				sets[driver] = RuleSet{}.With(Desired(own[driver]...))
-			} else {
-				sets[driver] = isolating.With(Desired(own[driver]...))
+				rs = RuleSet{}
+			}
+			rs = rs.With(Desired(own[driver]...))
+			if driver != Table {
+				rs.Ports = nil // frames are seen by it alone
+			}
+			if backend.AcceptsIn(driver) || len(rs.Bridges) > 0 {
+				sets[driver] = rs
 			}
 		}
 	}
@@ -179,7 +208,7 @@ func (s RuleSets) WithoutTable() RuleSets {
 // With returns the bridges and ports of the rule set, with all else from another one:
 // what is accepted.
 func (rs RuleSet) With(accepted RuleSet) RuleSet {
-	accepted.Bridges, accepted.Ports, accepted.Alone = rs.Bridges, rs.Ports, rs.Alone
+	accepted.Bridges, accepted.Ports, accepted.KeptPorts, accepted.Alone = rs.Bridges, rs.Ports, rs.KeptPorts, rs.Alone
 	return accepted
 }
 
@@ -215,9 +244,12 @@ func (rs RuleSet) In(f Family) RuleSet {
 	return part
 }
 
-// Families returns the families of the bridges and addresses.
+// Families returns the families of the bridges, ports and addresses.
 func (rs RuleSet) Families() Families {
 	var s Families
+	if len(rs.Ports) > 0 {
+		s = BothFamilies
+	}
 	for _, b := range rs.Bridges {
 		s |= b.Families
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 var comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
@@ -70,7 +71,8 @@ func TestDesired(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(test.want, Desired(test.attachments...), comparePrefixes); diff != "" {
+			if diff := cmp.Diff(test.want, Desired(test.attachments...), comparePrefixes, cmpopts.EquateEmpty(),
+				cmpopts.IgnoreFields(RuleSet{}, "Inbound")); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -116,6 +118,28 @@ func TestByDriver(t *testing.T) {
 		Zones:  accepted,
 	}
 	if diff := cmp.Diff(want, ByDriver([]Attachment{one, two}, []Attachment{two}), comparePrefixes); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestPorts lets a container speak by each of its isolated ports with the addresses of
+// the others, and no other container.
+func TestPorts(t *testing.T) {
+	t.Parallel()
+	at := func(container, bridge, port, address string) Attachment {
+		a := attachment(bridge, Isolated, Allow, address)
+		a.ContainerID, a.Port = container, port
+		return a
+	}
+	one, two := at("c1", "br1", "v1", "10.1.0.2"), at("c1", "br2", "v2", "10.2.0.2")
+	two.ContainerKey, two.ContainerID = ContainerKey("c1"), ""
+	want := []Port{
+		{"v1", "br1", hosts("10.1.0.2"), hosts("10.2.0.2")},
+		{"v2", "br2", hosts("10.2.0.2"), hosts("10.1.0.2")},
+		{"v3", "br1", hosts("10.1.0.3"), nil},
+	}
+	got := Desired(one, two, at("c2", "br1", "v3", "10.1.0.3")).Ports
+	if diff := cmp.Diff(want, got, comparePrefixes, cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
 	}
 }

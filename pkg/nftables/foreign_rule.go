@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// foreignRule is what a rule of another program does with packets.
+type foreignRule struct {
+	unconditional bool // it has no match
+	verdicts      []*expr.Verdict
+	maps          []string // which have verdicts: the rule has a match by them
+}
+
+// always returns the verdict on every packet that comes to the rule, if there is one.
+func (r foreignRule) always() (v *expr.Verdict, is bool) {
+	if !r.unconditional || len(r.verdicts) == 0 {
+		return nil, false
+	}
+	return r.verdicts[0], true
+}
+
+// readForeign reads the rules of a table, and the maps with verdicts that they use.
+func (c *conn) readForeign(t *foreignTable) error {
+	dump := request{
+		kind: unix.NFT_MSG_GETRULE, flags: unix.NLM_F_DUMP, family: t.family,
+		attrs: attrString(unix.NFTA_RULE_TABLE, t.name),
+	}
+	err := c.dump(t.parseRule, dump, func() { t.chains = map[string][]foreignRule{} })
+	t.maps = map[string][]*expr.Verdict{}
+	for _, rules := range t.chains {
+		for _, r := range rules {
+			for _, name := range r.maps {
+				if _, known := t.maps[name]; err == nil && !known {
+					err = c.readForeignMap(t, name)
+				}
+			}
+		}
+	}
+	return err
+}
+
+func (c *conn) readForeignMap(t *foreignTable, name string) error {
+	dump := request{
+		kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, family: t.family, attrs: slices.Concat(
+			attrString(unix.NFTA_SET_ELEM_LIST_TABLE, t.name), attrString(unix.NFTA_SET_ELEM_LIST_SET, name)),
+	}
+	parse := func(r reply) error { return t.parseElements(name, r) }
+	return c.dump(parse, dump, func() { t.maps[name] = nil })
+}
+
+// parseElements appends the verdicts of elements to their map.
+func (t *foreignTable) parseElements(name string, r reply) error {
+	return eachElement(r.attrs, func(attrs []byte) error {
+		return eachAttrOf(attrs, unix.NFTA_SET_ELEM_DATA, func(data []byte) error {
+			return eachVerdict(data, func(v *expr.Verdict) { t.maps[name] = append(t.maps[name], v) })
+		})
+	})
+}
+
+// parseRule appends a rule to its chain.
+func (t *foreignTable) parseRule(r reply) error {
+	var chain string
+	rule := foreignRule{unconditional: true}
+	err := eachAttr(r.attrs, func(kind int, value []byte) error {
+		switch kind {
+		case unix.NFTA_RULE_CHAIN:
+			chain = parseString(value)
+		case unix.NFTA_RULE_EXPRESSIONS:
+			return eachAttr(value, func(_ int, attrs []byte) error {
+				name, data, err := splitExpr(attrs)
+				return errors.Join(err, rule.parse(name, data))
+			})
+		}
+		return nil
+	})
+	t.chains[chain] = append(t.chains[chain], rule)
+	return err
+}
+
+// parse adds an expression to the rule. One that is not known counts as a match.
+func (r *foreignRule) parse(name string, data []byte) error {
+	switch name {
+	case "immediate":
+		return eachAttrOf(data, unix.NFTA_IMMEDIATE_DATA, func(value []byte) error {
+			return eachVerdict(value, r.add)
+		})
+	case "reject":
+		r.add(&expr.Verdict{Kind: expr.VerdictDrop})
+	case "queue":
+		r.add(&expr.Verdict{Kind: expr.VerdictQueue})
+	case "target":
+		return eachAttrOf(data, unix.NFTA_TARGET_NAME, r.parseTarget)
+	case "match":
+		return eachAttrOf(data, unix.NFTA_MATCH_NAME, r.parseMatch)
+	case "lookup":
+		return r.parseLookup(data)
+	case "counter", "log", "last", "notrack", "objref":
+	default:
+		r.unconditional = false
+	}
+	return nil
+}
+
+func (r *foreignRule) add(v *expr.Verdict) { r.verdicts = append(r.verdicts, v) }
+
+// parseTarget parses the name of a target of iptables. Most change a packet, and let it
+// go on.
+func (r *foreignRule) parseTarget(name []byte) error {
+	switch parseString(name) {
+	case "REJECT":
+		r.add(&expr.Verdict{Kind: expr.VerdictDrop})
+	case "NFQUEUE":
+		r.add(&expr.Verdict{Kind: expr.VerdictQueue})
+	}
+	return nil
+}
+
+// parseMatch parses the name of a match of iptables. A comment matches everything.
+func (r *foreignRule) parseMatch(name []byte) error {
+	r.unconditional = r.unconditional && parseString(name) == "comment"
+	return nil
+}
+
+// parseLookup parses a lookup in a set, or in a map: that one of verdicts loads into the
+// register of the verdict.
+func (r *foreignRule) parseLookup(data []byte) error {
+	var set string
+	isMap := false
+	err := eachAttr(data, func(kind int, value []byte) error {
+		switch kind {
+		case unix.NFTA_LOOKUP_SET:
+			set = parseString(value)
+		case unix.NFTA_LOOKUP_DREG:
+			isMap = parseUint32(value) == unix.NFT_REG_VERDICT
+		}
+		return nil
+	})
+	r.unconditional = false
+	if isMap {
+		r.maps = append(r.maps, set)
+	}
+	return err
+}
