@@ -13,8 +13,11 @@ import (
 // Kinds of errors about the host as a whole.
 var (
 	ErrGone    = errors.New("gone")
+	ErrAdrift  = errors.New("left without a network")
 	ErrDiffers = errors.New("the kernel does not hold what it should")
 	ErrCutOff  = errors.New("cut off")
+	ErrAlone   = errors.New("no table isolates beside iptables")
+	ErrNoIPv6  = errors.New("nothing isolates in IPv6")
 )
 
 // withKind is an error of a kind that its text need not name.
@@ -35,6 +38,12 @@ func WithKind(kind, err error) error {
 
 // BridgeGone returns the error that a bridge no longer exists.
 func BridgeGone(name string) error { return fmt.Errorf("bridge %q is %w", name, ErrGone) }
+
+// Unplugged returns the error that a bridge no longer exists, and a container's port
+// does.
+func Unplugged(bridge, containerID string) error {
+	return fmt.Errorf("bridge %q is gone, and container %q is %w", bridge, containerID, ErrAdrift)
+}
 
 // CutOff picks, from errors about what blocks forwarding, the chains FORWARD of
 // iptables: they drop what no rule of iptables accepts. It returns nil for none.
@@ -60,12 +69,27 @@ func isForwardChain(err error) ([]string, bool) {
 	return []string{"PROGRAM", o.Program}, true
 }
 
+// isForwardRule is isForwardBlocker for a rule: another policy of the chain cures nothing.
+func isForwardRule(err error) ([]string, bool) {
+	operands, is := isForwardBlocker(err)
+	var o *nftables.ForwardBlocker
+	return operands, is && errors.As(err, &o) && o.ByRule
+}
+
 func isForwardBlocker(err error) ([]string, bool) {
 	var o *nftables.ForwardBlocker
 	if !errors.As(err, &o) {
 		return nil, false
 	}
 	return []string{"FAMILY", o.Family, "TABLE", o.Table, "CHAIN", o.Chain}, true
+}
+
+func isForeignTable(err error) ([]string, bool) {
+	var f nftables.Foreign
+	if !errors.As(err, &f) {
+		return nil, false
+	}
+	return []string{"FAMILY", f.Family}, true
 }
 
 func isNotForwarding(err error) ([]string, bool) {

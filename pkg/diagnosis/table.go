@@ -22,6 +22,15 @@ type explanation struct {
 // has the same table.
 var explanations = []explanation{
 	{
+		is(ErrAlone),
+		"the kernel lacks nf_tables, so iptables isolates alone: a flush, or a rule ahead, opens it, " +
+			"and published ports are closed between isolated networks; load the module: DETAIL",
+		"modprobe nf_tables",
+	}, {
+		is(ErrNoIPv6),
+		"containers reach each other by IPv6, as nothing on this host isolates in it; install ip6tables: DETAIL",
+		"apt-get install iptables",
+	}, {
 		is(iptables.ErrNotInstalled),
 		"the backend iptables lacks a program and cannot read or write its rules; " +
 			"install it (with dnf: iptables-nft): DETAIL",
@@ -31,9 +40,9 @@ var explanations = []explanation{
 		"the kernel lacks nf_tables, which the backends nftables and firewalld need; load the module: DETAIL",
 		"modprobe nf_tables",
 	}, {
-		is(nftables.ErrForeign),
+		isForeignTable,
 		"another program's table has the name that the plugin needs; delete that table: DETAIL",
-		"nft delete table inet cni_firewall",
+		"nft delete table FAMILY cni_firewall",
 	}, {
 		is(firewalld.ErrNotRunning),
 		"firewalld is stopped, so its zones hold no container addresses; start it: DETAIL",
@@ -67,6 +76,10 @@ var explanations = []explanation{
 			`change the policy, or set "backend": "iptables" in the conflist and add the containers again: DETAIL`,
 		"PROGRAM -P FORWARD ACCEPT",
 	}, {
+		isForwardRule,
+		"a rule of another program drops what the plugin accepts; accept container traffic ahead of it: DETAIL",
+		"nft list chain FAMILY TABLE CHAIN",
+	}, {
 		isForwardBlocker,
 		"another table drops what the plugin accepts; " +
 			"change the chain's policy, or accept container traffic there too: DETAIL",
@@ -75,6 +88,11 @@ var explanations = []explanation{
 		is(ErrGone),
 		"a bridge is gone, but the records and rules of its containers are left; restore removes them: DETAIL",
 		cureRestore,
+	}, {
+		is(ErrAdrift),
+		"a bridge is gone and its containers still run; their isolation is kept for the bridge that they get; " +
+			"add them again, or delete them: DETAIL",
+		cureReload,
 	}, {
 		is(link.ErrFlag),
 		"br_netfilter was switched on or off, so containers of an isolated bridge reach each other, " +

@@ -21,9 +21,11 @@ import (
 
 // common is an error of each kind that is explained, in the order of the table.
 var common = []error{
+	WithKind(ErrAlone, fmt.Errorf("%w: protocol not supported", nftables.ErrUnsupported)),
+	WithKind(ErrNoIPv6, fmt.Errorf("ip6tables is %w", iptables.ErrNotInstalled)),
 	fmt.Errorf("iptables is %w", iptables.ErrNotInstalled),
 	fmt.Errorf("%w: protocol not supported", nftables.ErrUnsupported),
-	nftables.ErrForeign,
+	nftables.Foreign{Family: "inet"},
 	firewalld.ErrNotRunning,
 	fmt.Errorf("%w (10s)", firewalld.ErrNoAnswer),
 	firewalld.ErrElsewhere,
@@ -31,8 +33,10 @@ var common = []error{
 	firewalld.ErrStrict,
 	WithKind(ErrCutOff, &nftables.ForwardBlocker{Family: "ip", Table: "filter", Chain: "FORWARD", Program: "iptables"}),
 	&nftables.ForwardBlocker{Family: "ip6", Table: "filter", Chain: "FORWARD", Program: "ip6tables-legacy"},
+	&nftables.ForwardBlocker{Family: "inet", Table: "guard", Chain: "passing", ByRule: true},
 	&nftables.ForwardBlocker{Family: "inet", Table: "guard", Chain: "passing"},
 	BridgeGone("br0"),
+	Unplugged("br0", "c1"),
 	fmt.Errorf("port has %w", link.ErrFlag),
 	notForwarding("net.ipv4.ip_forward"),
 	fmt.Errorf("record: %w", store.ErrNewer),
@@ -69,12 +73,12 @@ func TestCures(t *testing.T) {
 		dataDir string
 		want    string
 	}{
-		{common[9], "", "ip6tables-legacy -P FORWARD ACCEPT"},
-		{common[10], "", "nft chain inet guard passing '{ policy accept; }'"},
-		{common[11], "/run/cni/firewall", "cni-firewall restore"},
-		{common[11], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
-		{common[13], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
-		{common[15], "", "rm '/run/x y'"},
+		{common[11], "", "ip6tables-legacy -P FORWARD ACCEPT"},
+		{common[13], "", "nft chain inet guard passing '{ policy accept; }'"},
+		{common[14], "/run/cni/firewall", "cni-firewall restore"},
+		{common[14], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
+		{common[17], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
+		{common[19], "", "rm '/run/x y'"},
 		{errors.New("something else"), "", ""},
 	} {
 		if got := explainOne(test.err, test.dataDir).Cure; got != test.want {

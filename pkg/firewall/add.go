@@ -19,8 +19,11 @@ const (
 // somebody changed. deliver hands the result to the runtime; if it fails, Add
 // rolls back, for the runtime will not know of the attachment.
 func (fw *Engine) Add(a policy.Attachment, deliver func() error) error {
-	a, err := fw.withBackend(a)
+	a, strays, err := fw.located(a)
 	if err != nil {
+		return err
+	}
+	if a, err = fw.withBackend(a); err != nil {
 		return err
 	}
 	r, unlock, done, err := fw.storage.lockFor(verbAdd, a)
@@ -34,6 +37,11 @@ func (fw *Engine) Add(a policy.Attachment, deliver func() error) error {
 		}
 		return nil
 	}
+	r = fw.follow(r)
+	if err := r.checkGroups(a, strays); err != nil {
+		return err
+	}
+	a = r.asStated(a)
 	return r.pendingAdds(a).run(a, func(all ...policy.Attachment) error { return fw.add(r, deliver, all) })
 }
 

@@ -93,7 +93,7 @@ func (f *foreign) adopt(r *records, a policy.Attachment) error {
 	if left != all {
 		a.IsolatedIn = left
 	}
-	used, err := r.inUse(a.Bridge, nil, nil)
+	used, err := r.inUse(a.Bridge, nil, portSet{})
 	if err != nil {
 		return err
 	}
@@ -121,13 +121,17 @@ func (fw *Engine) removeForeign(found foreign, r records) error {
 		return err
 	}
 	errs := []error{actual.RemoveForeign()}
-	bridges := found.unused
+	empty := found.unused
 	if !slices.Contains(driversOf(r.Entries), policy.Filter) {
-		recorded, err := r.withoutUnrecorded(r.Entries, nil)
+		recorded, err := r.withoutUnrecorded(r.Entries, portSet{})
 		errs = append(errs, err)
-		bridges = append(bridges, recorded...)
+		empty = append(empty, recorded...)
 	}
-	return errors.Join(append(errs, actual.Remove(wholeBridges(bridges)))...)
+	var bridges []policy.Bridge
+	for _, name := range empty {
+		bridges = append(bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
+	}
+	return errors.Join(append(errs, actual.Remove(policy.RuleSet{Bridges: bridges}))...)
 }
 
 // addUnusedAdopted adds to a removal the adopted bridges on which nobody is any more.

@@ -4,6 +4,7 @@ package firewall
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
@@ -12,15 +13,22 @@ import (
 // Check compares what the kernel holds for an attachment and its bridge with what
 // Add would make it hold. It writes nothing, and so takes no lock.
 func (fw *Engine) Check(a policy.Attachment) error {
-	a, err := fw.withBackend(a)
+	a, _, err := fw.located(a)
 	if err != nil {
+		return err
+	}
+	if a, err = fw.withBackend(a); err != nil {
 		return err
 	}
 	s, err := store.Peek(fw.storage.dataDir)
 	if err != nil {
 		return err
 	}
-	r := fw.storage.list(s)
+	r, err := fw.storage.list(s).followed()
+	if err != nil {
+		return err
+	}
+	a = r.asRecorded(a)
 	own := r.of(a)
 	if on := r.adoptedOn(a.Bridge); len(own) == 0 && len(on) > 0 && a.IsStandalone() {
 		own, a = on, on[0].Attachment // all that there is of it
@@ -39,14 +47,17 @@ func (fw *Engine) Check(a policy.Attachment) error {
 	if err := errors.Join(err, difference); err != nil {
 		return err
 	}
-	return fw.ports.check(bridgesIn(desired))
+	return fw.ports.check(&r, bridgesIn(desired))
 }
 
-// desiredOn returns what is desired for an attachment, on its own bridge.
+// desiredOn returns what is desired for an attachment, on its own bridge. What guards
+// other ports is for their own CHECK.
 func (fw *Engine) desiredOn(r records, a policy.Attachment) policy.RuleSets {
 	desired := fw.desired(r, []policy.Attachment{a}, nil)
 	for name, rs := range desired {
-		desired[name] = rs.On(a.Bridge)
+		rs = rs.On(a.Bridge)
+		rs.Ports = slices.DeleteFunc(rs.Ports, func(p policy.Port) bool { return p.Name != a.Port })
+		desired[name] = rs
 	}
 	return desired
 }

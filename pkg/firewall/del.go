@@ -21,6 +21,7 @@ func (fw *Engine) Del(a policy.Attachment) error {
 	if done {
 		return nil
 	}
+	r = fw.follow(r)
 	fw.about(asRecorded(a, r.of(a)))
 	return r.pendingDels().run(a, func(all ...policy.Attachment) error { return fw.detach(r, all...) })
 }
@@ -38,8 +39,11 @@ func asRecorded(a policy.Attachment, own []store.Entry) policy.Attachment {
 func (fw *Engine) detach(r records, all ...policy.Attachment) error {
 	d := newRemoval()
 	for _, a := range all {
-		d.add(a)
 		own := r.of(a)
+		if len(own) > 0 {
+			a.Interfaces = own[0].Attachment.Interfaces // the others were not the network's
+		}
+		d.add(a)
 		for _, e := range own {
 			fw.warn(r.addTo(d, e))
 		}

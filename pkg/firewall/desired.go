@@ -11,12 +11,16 @@ import (
 
 // desired returns what each driver of this host must hold. See records.desired.
 func (fw *Engine) desired(r records, added, given []policy.Attachment) policy.RuleSets {
-	needsTable := func(b policy.Backend) bool { return b.Needs(policy.Table) }
 	backends := backendsOf(r.Entries)
 	for _, a := range added {
 		backends = append(backends, a.Backend)
 	}
-	return fw.drivers.onHost(r.desired(added, given), slices.ContainsFunc(backends, needsTable))
+	return fw.drivers.onHost(r.desired(added, given), needsTable(backends))
+}
+
+// needsTable reports whether any of some backends cannot do without the table.
+func needsTable(backends []policy.Backend) bool {
+	return slices.ContainsFunc(backends, func(b policy.Backend) bool { return b.Needs(policy.Table) })
 }
 
 // desired returns what each driver must hold: isolation for every bridge that a
@@ -42,7 +46,7 @@ func (r records) others(added []policy.Attachment) []policy.Attachment {
 		if isReplaced(e, added, keys) {
 			continue
 		}
-		b := withPolicyOf(added, e)
+		b := r.withPolicyOf(added, e)
 		// Of a thousand containers most say the same of their bridge.
 		n, seen := first[b.Bridge]
 		if !seen {
@@ -71,17 +75,32 @@ func isReplaced(e *store.Entry, added []policy.Attachment, keys []string) bool {
 }
 
 // withPolicyOf returns the attachment of an entry under the policy that the added
-// ones have on its network.
-func withPolicyOf(added []policy.Attachment, e *store.Entry) *policy.Attachment {
+// ones have on its network. If that is isolated by now, the port counts, which only the
+// record tells.
+func (r records) withPolicyOf(added []policy.Attachment, e *store.Entry) *policy.Attachment {
 	b := &e.Attachment
 	for _, a := range added {
-		if isSameNetwork(a, e) {
+		if isSameNetwork(a, e) && changes(a, e) {
 			changed := *b
 			changed.IngressPolicy, changed.PublishedPorts = a.IngressPolicy, a.PublishedPorts
+			if a.IngressPolicy == policy.Isolated {
+				whole, _ := r.store.Read(*e) // which convert tells of, where it cannot be read
+				changed.Port = whole.Port
+			}
 			b = &changed
 		}
 	}
 	return b
+}
+
+// changes reports whether what an attachment says of its network's policy is news. It
+// is none where several entries of the conflist name policies, and this is one of them.
+func changes(a policy.Attachment, e *store.Entry) bool {
+	known := &e.Attachment
+	if len(known.Stated) > 0 && slices.Contains(known.Stated, a.IngressPolicy) {
+		return false
+	}
+	return known.IngressPolicy != a.IngressPolicy || known.PublishedPorts != a.PublishedPorts
 }
 
 func isSameNetwork(a policy.Attachment, e *store.Entry) bool {
@@ -90,16 +109,19 @@ func isSameNetwork(a policy.Attachment, e *store.Entry) bool {
 
 // agree reports whether two attachments say the same of one bridge.
 func agree(a, b *policy.Attachment) bool {
-	return a.Backend == b.Backend && a.IngressPolicy == b.IngressPolicy &&
+	return a.Backend == b.Backend && slices.Equal(a.Interfaces, b.Interfaces) &&
+		a.IngressPolicy != policy.Isolated && a.IngressPolicy == b.IngressPolicy &&
 		a.PublishedPorts == b.PublishedPorts && a.Families() == b.Families() &&
 		(len(a.Addresses) > 0) == (len(b.Addresses) > 0)
 }
 
-// before returns what the records asked for until now, of some bridges.
-func (r records) before(bridges []string) policy.RuleSet {
+// before returns what the records asked for until now: of the added attachments, and
+// of their bridges.
+func (r records) before(added []policy.Attachment) policy.RuleSet {
 	var all []policy.Attachment
+	bridges, keys := bridgesOf(added), keysOf(added)
 	for _, e := range r.Entries {
-		if slices.Contains(bridges, e.Attachment.Bridge) {
+		if slices.Contains(bridges, e.Attachment.Bridge) || slices.Contains(keys, e.Key) {
 			all = append(all, e.Attachment)
 		}
 	}

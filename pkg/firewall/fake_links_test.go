@@ -4,28 +4,42 @@ package firewall
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// fakeLinks are interfaces in memory. A port belongs to the bridge that its name
-// begins with: "br1.c1" to "br1".
+// fakeLinks are interfaces in memory.
 type fakeLinks struct {
 	host     *fakeHost
 	links    map[string]link.Link
 	filtered policy.Families
-	err      error // of every question
+	routes   map[netip.Addr]string // by which interface, if not by the bridge
+	err      error                 // of every question
 }
 
 // plug makes a bridge, unless it is there, and a port of it.
 func (h *fakeHost) plug(bridge, container string) {
-	for _, name := range []string{bridge, portOf(bridge, container)} {
-		if _, known := h.links.links[name]; !known {
-			h.links.links[name] = link.Link{Index: 10 + len(h.links.links), Name: name, Kind: "veth"}
+	if _, known := h.links.links[bridge]; !known {
+		h.next++
+		h.links.links[bridge] = link.Link{Index: h.next, Name: bridge, Kind: "bridge", Up: true}
+	}
+	if name := portOf(bridge, container); h.links.links[name].Index == 0 {
+		h.next++
+		h.links.links[name] = link.Link{
+			Index: h.next, Name: name, Kind: "veth", PeerAway: true, Up: true, MasterIndex: h.links.links[bridge].Index,
 		}
 	}
+}
+
+// rename gives an interface another name.
+func (h *fakeHost) rename(from, to string) {
+	l := h.links.links[from]
+	delete(h.links.links, from)
+	l.Name = to
+	h.links.links[to] = l
 }
 
 // unplug takes an interface away.
@@ -44,7 +58,7 @@ func (l fakeLinks) ByName(name string) (link.Link, error) {
 func (l fakeLinks) Ports(bridge link.Link) ([]link.Link, error) {
 	var ports []link.Link
 	for _, found := range l.links {
-		if len(found.Name) > len(bridge.Name) && found.Name[:len(bridge.Name)+1] == bridge.Name+"." {
+		if found.MasterIndex == bridge.Index {
 			ports = append(ports, found)
 		}
 	}
@@ -62,36 +76,76 @@ func (l fakeLinks) Existing(names []string) (map[string]int, error) {
 	return found, l.err
 }
 
-func (l fakeLinks) ExistsIndex(index int) (bool, error) {
+func (l fakeLinks) ByIndex(index int) (link.Link, error) {
 	for _, found := range l.links {
 		if found.Index == index {
-			return true, l.err
+			return found, l.err
 		}
 	}
-	return false, l.err
+	return link.Link{}, fmt.Errorf("looking up %d: %w", index, link.ErrNotFound)
+}
+
+func (l fakeLinks) Names(indices []int) (map[int]string, error) {
+	names := map[int]string{}
+	for _, index := range indices {
+		if found, err := l.ByIndex(index); err == nil {
+			names[index] = found.Name
+		}
+	}
+	return names, l.err
+}
+
+func (l fakeLinks) RouteTo(address netip.Addr) (int, error) {
+	return l.links[l.routes[address]].Index, l.err
+}
+
+func (l fakeLinks) ForgetNeighbor(_ int, address netip.Addr) error {
+	l.host.locked(func() {
+		l.host.queued = slices.DeleteFunc(l.host.queued, func(a netip.Addr) bool { return a == address })
+	})
+	return l.err
+}
+
+func (l fakeLinks) SetUp(port link.Link, up bool) error {
+	if err := l.host.step("set %s up %t", port.Name, up); err != nil {
+		return err
+	}
+	port.Up = up
+	l.links[port.Name] = port
+	return nil
 }
 
 func (l fakeLinks) Filtered() (policy.Families, error) { return l.filtered, l.err }
 
-func (l fakeLinks) FlagPorts(bridge link.Link, on bool) error {
+func (l fakeLinks) FlagPorts(bridge link.Link, on bool, own link.Flagged) error {
 	ports, _ := l.Ports(bridge)
 	for _, p := range ports {
-		if p.Isolated == on {
+		if p.Isolated == on || !on && !own.Has(p.Index) {
 			continue
+		}
+		if on {
+			if err := own.Remember(p.Index); err != nil {
+				return err
+			}
 		}
 		if err := l.host.step("flag %s %t", p.Name, on); err != nil {
 			return err
 		}
 		p.Isolated = on
 		l.links[p.Name] = p
+		if !on {
+			if err := own.Forget(p.Index); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-func (l fakeLinks) CheckPorts(bridge link.Link, on bool) error {
+func (l fakeLinks) CheckPorts(bridge link.Link, on bool, own link.Flagged) error {
 	ports, _ := l.Ports(bridge)
 	for _, p := range ports {
-		if p.Isolated != on {
+		if p.Isolated != on && (on || own.Has(p.Index)) {
 			return fmt.Errorf("port %s: %w", p.Name, link.ErrFlag)
 		}
 	}

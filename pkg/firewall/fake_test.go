@@ -25,6 +25,9 @@ type fakeHost struct {
 	dataDir string
 	drivers map[policy.DriverName]*fakeDriver
 	links   fakeLinks
+	flows   *fakeFlows
+	next    int          // index of the last interface
+	queued  []netip.Addr // that packets wait for
 	steps   []string
 	warned  []string
 	about   []policy.Attachment
@@ -39,11 +42,29 @@ type fakeHost struct {
 func newHost(t *testing.T) *fakeHost {
 	t.Helper()
 	h := &fakeHost{t: t, dataDir: filepath.Join(t.TempDir(), "data"), drivers: map[policy.DriverName]*fakeDriver{}}
-	h.links = fakeLinks{host: h, links: map[string]link.Link{}, filtered: policy.BothFamilies}
+	h.links = fakeLinks{host: h, links: map[string]link.Link{}, routes: map[netip.Addr]string{}, filtered: policy.BothFamilies}
+	h.flows = &fakeFlows{host: h}
 	for _, name := range closing {
 		h.drivers[name] = &fakeDriver{host: h, name: name, holds: newHolding(), families: policy.BothFamilies}
 	}
 	return h
+}
+
+// fakeFlows has connections to addresses, redirected or not.
+type fakeFlows struct {
+	host *fakeHost
+	to   map[netip.Addr]bool // whether redirected
+	err  error
+}
+
+func (f *fakeFlows) Forget(addresses []netip.Addr) (redirected bool, err error) {
+	f.host.locked(func() {
+		for _, a := range addresses {
+			redirected = redirected || f.to[a]
+			delete(f.to, a)
+		}
+	})
+	return redirected, f.err
 }
 
 // engine returns an engine for one call, as each process has its own.
@@ -51,6 +72,7 @@ func (h *fakeHost) engine() *Engine {
 	host := Host{
 		Drivers: map[policy.DriverName]policy.Driver{},
 		Links:   h.links,
+		Flows:   h.flows,
 		Warn:    func(err error) { h.locked(func() { h.warned = append(h.warned, err.Error()) }) },
 		About:   func(a policy.Attachment) { h.locked(func() { h.about = append(h.about, a) }) },
 	}
@@ -166,7 +188,7 @@ type fakeDriver struct {
 }
 
 func (d *fakeDriver) Installed(f policy.Families) (policy.Families, error) {
-	if f&^d.families != 0 {
+	if f&^d.families != 0 || d.families == 0 {
 		return f & d.families, d.lacks
 	}
 	return f, nil
@@ -218,8 +240,10 @@ func (s *fakeSnapshot) CheckForeign(rs policy.RuleSet) error {
 
 func (s *fakeSnapshot) Check(rs policy.RuleSet) error {
 	for _, b := range rs.Bridges {
-		if s.driver.wants(b) != s.driver.holds.isolated[b.Name] {
-			return fmt.Errorf("%s: bridge %s is not %s", s.driver.name, b.Name, b.IngressPolicy)
+		for _, name := range b.Group() {
+			if s.driver.wants(b) != s.driver.holds.isolated[name] {
+				return fmt.Errorf("%s: bridge %s is not %s", s.driver.name, name, b.IngressPolicy)
+			}
 		}
 	}
 	for _, p := range rs.Addresses {
@@ -242,10 +266,12 @@ func (s *fakeSnapshot) Apply(rs policy.RuleSet, _ []string) error {
 	next := s.driver.now()
 	next.alone = map[bool]string{true: " alone"}[rs.Alone]
 	for _, b := range rs.Bridges {
-		if want := s.driver.wants(b); want != "" {
-			next.isolated[b.Name] = want
-		} else {
-			delete(next.isolated, b.Name)
+		for _, name := range b.Group() {
+			if want := s.driver.wants(b); want != "" {
+				next.isolated[name] = want
+			} else {
+				delete(next.isolated, name)
+			}
 		}
 	}
 	for _, p := range rs.Addresses {
@@ -280,10 +306,12 @@ func (s *fakeSnapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
 	}
 	next := s.driver.now()
 	for _, b := range rs.Bridges {
-		if was, had := s.was.isolated[b.Name]; had {
-			next.isolated[b.Name] = was
-		} else if !keepIsolation {
-			delete(next.isolated, b.Name)
+		for _, name := range b.Group() {
+			if was, had := s.was.isolated[name]; had {
+				next.isolated[name] = was
+			} else if !keepIsolation {
+				delete(next.isolated, name)
+			}
 		}
 	}
 	for _, p := range rs.Addresses {
@@ -297,8 +325,12 @@ func (s *fakeSnapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
 func (s *fakeSnapshot) Remove(rs policy.RuleSet) error {
 	next := s.driver.now()
 	for _, b := range rs.Bridges {
-		delete(next.isolated, b.Name)
-		delete(next.foreign, b.Name)
+		for _, name := range b.Group() {
+			if name != b.Name || !b.Kept {
+				delete(next.isolated, name)
+				delete(next.foreign, name)
+			}
+		}
 	}
 	for _, p := range rs.Addresses {
 		delete(next.accepted, p)
@@ -318,9 +350,15 @@ func (s *fakeSnapshot) Isolated() []policy.Bridge {
 
 func (s *fakeSnapshot) RemoveForeign() error { return nil }
 
-func (s *fakeSnapshot) RemoveOwn() error { return nil }
-
 func (s *fakeSnapshot) ForeignDrops() (policy.Obstacles, error) { return policy.Obstacles{}, nil }
+
+// RemoveOwn leaves in the filter tables what upstream's plugin has too.
+func (s *fakeSnapshot) RemoveOwn() error {
+	if s.driver.name == policy.Filter {
+		return nil
+	}
+	return s.driver.commit("remove own", newHolding())
+}
 
 // recordOf returns the record of an address.
 func (h *fakeHost) recordOf(address string) (policy.Attachment, bool) {

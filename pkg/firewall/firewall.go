@@ -12,7 +12,9 @@ package firewall
 
 import (
 	"errors"
+	"net/netip"
 
+	"github.com/cni-isolation/firewall/pkg/conntrack"
 	"github.com/cni-isolation/firewall/pkg/diagnosis"
 	"github.com/cni-isolation/firewall/pkg/firewalld"
 	"github.com/cni-isolation/firewall/pkg/iptables"
@@ -27,6 +29,7 @@ type Engine struct {
 	storage storage
 	drivers drivers
 	ports   ports
+	flows   Flows
 	warn    func(...error)
 	about   func(policy.Attachment)
 }
@@ -35,6 +38,7 @@ type Engine struct {
 type Host struct {
 	Drivers map[policy.DriverName]policy.Driver
 	Links   Links
+	Flows   Flows
 
 	// Warn is told of what did not stop the call.
 	Warn func(error)
@@ -43,15 +47,24 @@ type Host struct {
 	About func(policy.Attachment)
 }
 
+// Flows is the kernel's connection tracking. See conntrack.Kernel.
+type Flows interface {
+	Forget(addresses []netip.Addr) (redirected bool, err error)
+}
+
 // Links is what the kernel says of interfaces. See link.Kernel.
 type Links interface {
 	ByName(name string) (link.Link, error)
 	Ports(bridge link.Link) ([]link.Link, error)
+	ByIndex(index int) (link.Link, error)
 	Existing(names []string) (map[string]int, error)
-	ExistsIndex(index int) (bool, error)
+	Names(indices []int) (map[int]string, error)
+	RouteTo(address netip.Addr) (index int, err error)
 	Filtered() (policy.Families, error)
-	FlagPorts(bridge link.Link, on bool) error
-	CheckPorts(bridge link.Link, on bool) error
+	FlagPorts(bridge link.Link, on bool, own link.Flagged) error
+	CheckPorts(bridge link.Link, on bool, own link.Flagged) error
+	SetUp(port link.Link, up bool) error
+	ForgetNeighbor(index int, address netip.Addr) error
 }
 
 // New returns the engine for the records below a data directory.
@@ -62,7 +75,7 @@ func New(dataDir string, host Host) *Engine {
 		}
 	}
 	return &Engine{
-		storage{dataDir, host.Links, warn}, drivers{host.Drivers, warn}, ports{host.Links}, warn, host.About,
+		storage{dataDir, host.Links, warn}, drivers{host.Drivers, warn}, ports{host.Links}, host.Flows, warn, host.About,
 	}
 }
 
@@ -76,6 +89,7 @@ func ThisHost() Host {
 			policy.Zones:  firewalld.NewDriver(),
 		},
 		Links: link.Kernel{},
+		Flows: conntrack.Kernel{},
 		Warn:  func(error) {},
 		About: func(policy.Attachment) {},
 	}

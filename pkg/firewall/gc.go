@@ -15,6 +15,7 @@ func (fw *Engine) GC(network string, valid []policy.Owner) error {
 	}
 	defer unlock()
 
+	r = fw.follow(r)
 	keep := map[string]bool{}
 	for _, v := range valid {
 		keep[store.Key(network, v.ContainerID, v.IfName)] = true

@@ -12,8 +12,9 @@ import (
 // The order of work. Whatever fails or dies between two steps leaves traffic
 // blocked, and something that the next call finishes.
 //
-//	ADD   record, port flags, rules (isolation and accepts in one transaction), zones, result
-//	DEL   zones, rules, record
+//	ADD   record, port flags, rules (isolation and accepts in one transaction), zones,
+//	      connections of the past, a port that was cut off, result
+//	DEL   zones, with a bridge's last container its port, rules, connections, record
 //
 // The record comes first and goes last: it is what tells a later call of rules
 // that may be there. Zones, which accept and isolate nothing, come last and go
@@ -27,14 +28,18 @@ var closing = []policy.DriverName{policy.Table, policy.Filter, policy.Zones}
 // add records attachments, isolates every bridge, and accepts what the attachments
 // send. If anything fails, it rolls back.
 func (fw *Engine) add(r records, deliver func() error, added []policy.Attachment) error {
-	desired := fw.desired(r, added, nil)
+	desired, before := fw.desired(r, added, nil), r.before(added)
 	forget, err := fw.record(r, added)
 	if err != nil {
 		return err
 	}
 	actual, err := fw.drivers.readAll(desired, needs(desired, added[0].Backend, familiesOf(added)))
 	if err == nil {
-		err = fw.apply(actual, desired, r.before(bridgesOf(added)), bridgesOf(added))
+		err = fw.apply(&r, actual, desired, before, bridgesOf(added))
+	}
+	if err == nil {
+		fw.warn(fw.forgetOutdated(r, added, before), fw.forgetWaiting(r, added, before))
+		err = fw.bringBack(r, added)
 	}
 	if err == nil {
 		err = deliver()
@@ -42,6 +47,7 @@ func (fw *Engine) add(r records, deliver func() error, added []policy.Attachment
 	if err != nil {
 		return errors.Join(err, fw.rollback(r, actual, added, desired, forget))
 	}
+	fw.warn(fw.removeGuards(before.Ports, desired))
 	for _, a := range added {
 		fw.warn(r.convert(a), fw.removeReplaced(r, a))
 	}
@@ -53,8 +59,10 @@ func (fw *Engine) add(r records, deliver func() error, added []policy.Attachment
 // rules, then zones if all of that succeeded. A bridge that was isolated until
 // now, as its records or rules tell, loses the flags of its ports ahead of them:
 // a crash between the two is healed by the next call.
-func (fw *Engine) apply(actual snapshots, desired policy.RuleSets, before policy.RuleSet, about []string) error {
-	if err := fw.ports.flag(bridgesIn(desired), before, actual); err != nil {
+func (fw *Engine) apply(
+	r *records, actual snapshots, desired policy.RuleSets, before policy.RuleSet, about []string,
+) error {
+	if err := fw.ports.flag(r, bridgesIn(desired), before, actual, about); err != nil {
 		return err
 	}
 	var errs []error
@@ -72,8 +80,13 @@ func (fw *Engine) apply(actual snapshots, desired policy.RuleSets, before policy
 // isolation in one transaction; then the records. After an error the records
 // stay, and the next call finishes.
 func (fw *Engine) remove(r records, d *removal) error {
+	fw.warn(r.markLeaving(d.ports))
 	empty, err := r.emptyBridges(d)
 	errs := []error{err}
+	if err := fw.cutOff(r, d, empty); err != nil {
+		return err
+	}
+	forgotten := fw.forgetFlows(r, d)
 	complete := true
 	for _, name := range slices.Backward(fw.drivers.holding(r, d)) {
 		rs, err := r.removed(d, name, empty)
@@ -89,10 +102,10 @@ func (fw *Engine) remove(r records, d *removal) error {
 			break // what is still trusted must stay isolated
 		}
 	}
+	fw.warn(forgotten())
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	fw.warn(r.markLeaving(d.ports))
 	if complete { // else the rules may be there all the same, for a call that finds the program
 		for _, e := range d.records {
 			fw.warn(r.store.Remove(e))

@@ -50,15 +50,15 @@ func TestOrder(t *testing.T) {
 				"apply nftables: " + strings.TrimSuffix(isolation, ", "),
 				"apply iptables: " + isolation + "10.1.0.2, 10.2.0.2", "deliver",
 			},
-			[]string{"remove iptables: br1 same-bridge, 10.1.0.2", "remove nftables: br1 same-bridge"},
+			[]string{"set br2.c2 up false", "remove iptables: br1 same-bridge, 10.1.0.2", "remove nftables: br1 same-bridge"},
 		},
 		policy.NFTables: {
 			[]string{"apply nftables: " + isolation + "10.1.0.2, 10.2.0.2", "deliver"},
-			[]string{"remove nftables: br1 same-bridge, 10.1.0.2"},
+			[]string{"set br2.c2 up false", "remove nftables: br1 same-bridge, 10.1.0.2"},
 		},
 		policy.Firewalld: {
 			[]string{"apply nftables: " + isolation + "10.1.0.2, 10.2.0.2", "apply firewalld: 10.1.0.2, 10.2.0.2", "deliver"},
-			[]string{"remove firewalld: 10.1.0.2", "remove nftables: br1 same-bridge, 10.1.0.2"},
+			[]string{"set br2.c2 up false", "remove firewalld: 10.1.0.2", "remove nftables: br1 same-bridge, 10.1.0.2"},
 		},
 	} {
 		t.Run(string(backend), func(t *testing.T) {

@@ -19,9 +19,9 @@ func TestPortFlags(t *testing.T) {
 	t.Parallel()
 	h, a := twoBridges(t, policy.NFTables)
 	h.links.filtered = 0
-	open := a
-	open.IngressPolicy = policy.Open
-	port := portOf("br2", "c2")
+	h.plug("br2", "c3")
+	open := attached(policy.NFTables, "br2", "c3", policy.Open, "10.2.0.3")
+	port, other := portOf("br2", "c2"), portOf("br2", "c3")
 	restore := func(filtered policy.Families) func() error {
 		return func() error {
 			h.links.filtered = filtered
@@ -35,13 +35,16 @@ func TestPortFlags(t *testing.T) {
 		want []string
 	}{
 		{"isolated", func() error { return h.engine().Add(a, h.delivered) },
-			[]string{"flag " + port + " true", "apply nftables: br1 same-bridge, br2 isolated, 10.1.0.2, 10.2.0.2", "deliver"}},
+			[]string{"flag " + port + " true", "flag " + other + " true", "apply nftables: br1 same-bridge, br2 isolated, 10.1.0.2, 10.2.0.2", "deliver"}},
 		{"br_netfilter on", restore(policy.BothFamilies),
-			[]string{"flag " + port + " false"}},
+			[]string{"flag " + port + " false", "flag " + other + " false"}},
 		{"and off", restore(0),
-			[]string{"flag " + port + " true"}},
+			[]string{"flag " + port + " true", "flag " + other + " true"}},
 		{"open", func() error { return h.engine().Add(open, h.delivered) },
-			[]string{"flag " + port + " false", "apply nftables: br1 same-bridge, 10.1.0.2, 10.2.0.2", "deliver"}},
+			[]string{
+				"flag " + port + " false", "flag " + other + " false",
+				"apply nftables: br1 same-bridge, 10.1.0.2, 10.2.0.2, 10.2.0.3", "deliver",
+			}},
 	} {
 		ok(t, step.do())
 		if diff := cmp.Diff(step.want, h.took()); diff != "" {
@@ -61,8 +64,7 @@ func TestPortFlagsRollback(t *testing.T) {
 		t.Errorf("%v, flag %t", err, h.links.links[port].Isolated)
 	}
 	h.add(a)
-	open := a
-	open.IngressPolicy = policy.Open
+	open := attached(policy.NFTables, "br2", "c3", policy.Open, "10.2.0.3")
 	if err := h.engine().Add(open, undelivered); !errors.Is(err, errRefused) || !h.links.links[port].Isolated {
 		t.Errorf("%v, flag %t", err, h.links.links[port].Isolated)
 	}
@@ -84,7 +86,7 @@ func TestPortFlagsFail(t *testing.T) {
 	if err := h.engine().Add(a, h.delivered); !errors.Is(err, errRefused) || h.rules() != before {
 		t.Errorf("%v, %s", err, h.rules())
 	}
-	wrong(t, "CHECK", h.engine().ports.check([]policy.Bridge{{Name: "br2", IngressPolicy: policy.Isolated}}), "refused")
+	wrong(t, "CHECK", h.engine().ports.check(&records{}, []policy.Bridge{{Name: "br2", IngressPolicy: policy.Isolated}}), "refused")
 }
 
 // TestPolicyConverts has an ADD change its network's policy, which the records of the

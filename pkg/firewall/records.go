@@ -68,7 +68,7 @@ func (s storage) orNone(r records, unlock func(), err error) (records, func(), e
 		s.warn(err)
 		return records{links: s.links}, func() {}, nil
 	}
-	s.warn(r.forgetLeaving(""))
+	s.warn(r.forgetGone())
 	return r, unlock, nil
 }
 
@@ -102,9 +102,11 @@ func (r records) attachments() ([]policy.Attachment, error) {
 }
 
 // briefs returns all attachments as far as the names of their records tell.
-func (r records) briefs() []policy.Attachment {
+func (r records) briefs() []policy.Attachment { return briefsOf(r.Entries) }
+
+func briefsOf(entries []store.Entry) []policy.Attachment {
 	var all []policy.Attachment
-	for _, e := range r.Entries {
+	for _, e := range entries {
 		all = append(all, e.Attachment)
 	}
 	return all
@@ -116,14 +118,12 @@ func (r records) convert(a policy.Attachment) error {
 	var errs []error
 	key := keyOf(a)
 	for _, e := range r.Entries {
-		b := &e.Attachment
-		if e.Key == key || !isSameNetwork(a, &e) ||
-			b.IngressPolicy == a.IngressPolicy && b.PublishedPorts == a.PublishedPorts {
+		if e.Key == key || !isSameNetwork(a, &e) || !changes(a, &e) {
 			continue
 		}
 		whole, err := r.store.Read(e)
 		if err == nil {
-			whole.IngressPolicy, whole.PublishedPorts = a.IngressPolicy, a.PublishedPorts
+			whole.IngressPolicy, whole.PublishedPorts, whole.Stated = a.IngressPolicy, a.PublishedPorts, a.Stated
 			err = r.store.Put(whole, []store.Entry{e})
 		}
 		errs = append(errs, err)
@@ -132,9 +132,10 @@ func (r records) convert(a policy.Attachment) error {
 }
 
 // inUse reports whether anybody is left on a bridge: an attachment among the
-// entries, or a port that is neither removed now nor remembered as leaving.
-// Containers of another plugin have no record.
-func (r records) inUse(bridge string, entries []store.Entry, removed []string) (bool, error) {
+// entries, or a container's port that is neither removed now nor remembered as
+// leaving. Containers of another plugin have no record. An uplink, a tap or the veth of
+// a gateway is no container.
+func (r records) inUse(bridge string, entries []store.Entry, removed portSet) (bool, error) {
 	if slices.ContainsFunc(entries, func(e store.Entry) bool { return e.Attachment.Bridge == bridge }) {
 		return true, nil
 	}
@@ -147,6 +148,6 @@ func (r records) inUse(bridge string, entries []store.Entry, removed []string) (
 	}
 	ports, err := r.links.Ports(found)
 	return slices.ContainsFunc(ports, func(p link.Link) bool {
-		return !slices.Contains(removed, p.Name) && !slices.Contains(r.Leaving, p.Index)
+		return p.IsContainerPort() && !removed.has(p) && !slices.Contains(r.Leaving, p.Index)
 	}), err
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/firewalld"
+	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
@@ -20,8 +21,11 @@ type removal struct {
 	drivers   []policy.DriverName // that may accept addresses of them
 	addresses []netip.Prefix
 	zones     map[netip.Prefix]string // of firewalld, that the addresses are in
-	bridges   []string
-	ports     []string
+	bridges   []policy.Bridge         // only Name and Interfaces
+	isolated  []string                // of bridges, those that are
+	guarded   []policy.Port
+	flows     []netip.Prefix // addresses whose connections go
+	ports     portSet
 	records   map[string]store.Entry // by file
 	damaged   map[string]bool        // files of records that cannot be read
 
@@ -44,12 +48,49 @@ func (d *removal) add(a policy.Attachment) {
 		// A damaged record does not tell the zone; most likely it is the default.
 		d.zones[address] = cmp.Or(a.Zone, d.zones[address], netconf.DefaultFirewalldZone)
 	}
-	if a.Bridge != "" && !slices.Contains(d.bridges, a.Bridge) {
-		d.bridges = append(d.bridges, a.Bridge)
+	d.addBridge(a)
+	if a.IngressPolicy.Isolates() {
+		d.isolated = append(d.isolated, a.Bridge)
 	}
-	if a.Port != "" {
-		d.ports = append(d.ports, a.Port)
+	d.flows = append(d.flows, a.Addresses...)
+	if a.IngressPolicy == policy.Isolated && a.Port != "" {
+		d.guarded = append(d.guarded, policy.Port{Name: a.Port, Bridge: a.Bridge, Addresses: a.Addresses})
 	}
+	d.ports.add(a)
+}
+
+func (d *removal) addBridge(a policy.Attachment) {
+	isKnown := func(b policy.Bridge) bool { return isGroupOf(b, a) }
+	if a.Bridge != "" && !slices.ContainsFunc(d.bridges, isKnown) {
+		d.bridges = append(d.bridges, policy.Bridge{Name: a.Bridge, Interfaces: a.Interfaces})
+	}
+}
+
+func isGroupOf(b policy.Bridge, a policy.Attachment) bool {
+	return b.Name == a.Bridge && slices.Equal(b.Interfaces, a.Interfaces)
+}
+
+// portSet is bridge ports, by number where it is known, else by name.
+type portSet struct {
+	indices []int
+	names   []string
+}
+
+func (s *portSet) add(a policy.Attachment) {
+	switch {
+	case a.PortIndex != 0:
+		s.indices = append(s.indices, a.PortIndex)
+	case a.Port != "":
+		s.names = append(s.names, a.Port)
+	}
+}
+
+func (s portSet) has(p link.Link) bool {
+	return slices.Contains(s.indices, p.Index) || slices.Contains(s.names, p.Name)
+}
+
+func (s portSet) with(other portSet) portSet {
+	return portSet{slices.Concat(s.indices, other.indices), slices.Concat(s.names, other.names)}
 }
 
 // removable returns an error for a record of a backend that only another version has.
@@ -102,6 +143,9 @@ func (d drivers) holding(r records, m *removal) []policy.DriverName {
 			}
 		}
 	}
+	if !needsTable(backendsOf(r.Entries)) && !d.hasTable() {
+		used = slices.DeleteFunc(used, func(name policy.DriverName) bool { return name == policy.Table })
+	}
 	return inOrder(used)
 }
 
@@ -128,7 +172,7 @@ func (d drivers) remove(name policy.DriverName, rs policy.RuleSet) (missing, err
 // removed returns what goes from one driver, in both families: the addresses that no
 // remaining attachment has there, and the bridges with nobody left. A driver that
 // nobody uses any more loses all bridges.
-func (r records) removed(d *removal, driver policy.DriverName, empty []string) (policy.RuleSet, error) {
+func (r records) removed(d *removal, driver policy.DriverName, empty []policy.Bridge) (policy.RuleSet, error) {
 	var rs policy.RuleSet
 	var err error
 	rest := r.remaining(d)
@@ -136,10 +180,13 @@ func (r records) removed(d *removal, driver policy.DriverName, empty []string) (
 	if !slices.Contains(driversOf(rest), driver) {
 		var unused []string
 		unused, err = r.withoutUnrecorded(rest, d.ports)
-		bridges = slices.Concat(empty, unused)
+		bridges = slices.Concat(empty, groupsOn(rest, unused))
 	}
 	if !driver.Opens() {
-		rs = wholeBridges(bridges)
+		rs.Bridges = inBothFamilies(bridges)
+	}
+	if driver == policy.Table {
+		rs.Ports, rs.KeptPorts = r.guards(d, rest)
 	}
 	rs.Zones = d.zones
 	if slices.Contains(d.drivers, driver) {
@@ -148,13 +195,32 @@ func (r records) removed(d *removal, driver policy.DriverName, empty []string) (
 	return rs, err
 }
 
-// wholeBridges returns a rule set of bridges in both families.
-func wholeBridges(names []string) policy.RuleSet {
-	var rs policy.RuleSet
-	for _, name := range names {
-		rs.Bridges = append(rs.Bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
+// guards returns the ports that were guarded until now, and those that stay so.
+func (r records) guards(d *removal, rest []store.Entry) (before, kept []policy.Port) {
+	if len(d.guarded) == 0 {
+		return nil, nil
 	}
-	return rs
+	before = slices.Concat(d.guarded, policy.Desired(r.briefs()...).Ports)
+	return before, policy.Desired(briefsOf(rest)...).Ports
+}
+
+// groupsOn returns the groups of interfaces that entries have on some bridges.
+func groupsOn(entries []store.Entry, bridges []string) []policy.Bridge {
+	d := newRemoval()
+	for _, e := range entries {
+		if slices.Contains(bridges, e.Attachment.Bridge) {
+			d.addBridge(e.Attachment)
+		}
+	}
+	return d.bridges
+}
+
+func inBothFamilies(bridges []policy.Bridge) []policy.Bridge {
+	bridges = slices.Clone(bridges)
+	for i := range bridges {
+		bridges[i].Families = policy.BothFamilies
+	}
+	return bridges
 }
 
 // freed returns the addresses that no remaining entry has in a driver.

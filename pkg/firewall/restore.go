@@ -5,6 +5,8 @@ package firewall
 import (
 	"errors"
 	"fmt"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
 // Restored counts what Restore put back.
@@ -20,7 +22,8 @@ func (fw *Engine) Restore(adopting bool) (Restored, error) {
 	}
 	defer unlock()
 
-	fw.warn(r.forgetLeaving(""))
+	fw.warn(r.forgetGone())
+	r = fw.follow(r)
 	r, staleErr := fw.removeStale(r)
 	var found foreign
 	var adoptErr error
@@ -28,10 +31,10 @@ func (fw *Engine) Restore(adopting bool) (Restored, error) {
 		found, adoptErr = fw.adopt(&r)
 	}
 	all, unreadable := r.attachments()
-	before, desired := r.before(bridgesOf(r.briefs())), fw.desired(r, nil, all)
+	before, desired := policy.Desired(r.briefs()...), fw.desired(r, nil, all)
 	actual, err := fw.drivers.readAll(desired, needsAll(desired))
 	// What cannot be read keeps nothing else from being isolated.
-	err = errors.Join(err, fw.apply(actual, desired, before, nil), adoptErr)
+	err = errors.Join(err, fw.apply(&r, actual, desired, before, nil), adoptErr)
 	if err == nil { // else what is there may be all that isolates
 		err = fw.removeForeign(found, r)
 	}

@@ -32,13 +32,13 @@ func undoAll(steps []undo) error {
 func (fw *Engine) rollback(
 	r records, actual snapshots, added []policy.Attachment, desired policy.RuleSets, forget undo,
 ) error {
-	c := change{added, desired, r.before(bridgesOf(added)), driversOf(r.Entries)}
+	c := change{added, desired, r.before(added), driversOf(r.Entries)}
 	if err := c.rollback(actual, policy.Zones); err != nil {
 		return err // what is still trusted must stay isolated
 	}
 	var errs []error
 	for _, a := range added {
-		errs = append(errs, fw.ports.rollback(a, bridgeBefore(a, c.before)))
+		errs = append(errs, fw.ports.rollback(&r, a, bridgeBefore(a, c.before)))
 	}
 	for _, name := range slices.Backward(closing) {
 		if !name.Opens() {
@@ -72,7 +72,9 @@ func (c change) rollback(actual snapshots, name policy.DriverName) error {
 	var errs []error
 	for _, a := range c.added {
 		isolated := bridgeBefore(a, c.before).IngressPolicy.Isolates()
-		errs = append(errs, snapshot.Rollback(policy.Desired(a), isolated))
+		rs := policy.Desired(a)
+		rs.Ports = c.desired[name].On(a.Bridge).Ports // others', too, where the policy changed
+		errs = append(errs, snapshot.Rollback(rs, isolated))
 	}
 	return errors.Join(errs...)
 }
@@ -86,11 +88,11 @@ func bridgeBefore(a policy.Attachment, before policy.RuleSet) policy.Bridge {
 }
 
 // rollback gives a bridge's ports back the flags of its previous policy.
-func (p ports) rollback(a policy.Attachment, before policy.Bridge) error {
+func (p ports) rollback(r *records, a policy.Attachment, before policy.Bridge) error {
 	if a.IngressPolicy != policy.Isolated && before.IngressPolicy != policy.Isolated {
 		return nil
 	}
-	return p.flagOf(before, p.links.Filtered)
+	return p.flagOf(r, before, p.links.Filtered)
 }
 
 // record writes the attachments' records, and takes their addresses out of zones
@@ -98,8 +100,8 @@ func (p ports) rollback(a policy.Attachment, before policy.Bridge) error {
 func (fw *Engine) record(r records, added []policy.Attachment) (forget undo, err error) {
 	var steps []undo
 	forget = func() error { return undoAll(steps) }
+	fw.warn(r.forgetGone())
 	for _, a := range added {
-		fw.warn(r.forgetLeaving(a.Port))
 		for _, step := range []func() (undo, error){
 			func() (undo, error) { return fw.leaveZone(r, a) },
 			func() (undo, error) { return r.write(a) },

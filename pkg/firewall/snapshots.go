@@ -161,14 +161,35 @@ func (s snapshots) compare(
 // obstacles returns what keeps traffic from the containers of a backend although
 // every rule is in place.
 func (s snapshots) obstacles(backend policy.Backend) policy.Obstacles {
-	var forwarding, published []error
+	var forwarding, published, possible []error
+	_, guarded := s[policy.Table]
 	for _, name := range backend.Drivers() {
 		if snapshot, read := s[name]; read && backend.AcceptsIn(name) {
 			o := snapshot.Obstacles()
 			forwarding, published = append(forwarding, o.Forwarding), append(published, o.Published)
+			if name != policy.Filter || !guarded { // what passes by the filter tables, the table drops
+				possible = append(possible, o.Possible)
+			}
 		}
 	}
-	return policy.Obstacles{Forwarding: errors.Join(forwarding...), Published: errors.Join(published...)}
+	return policy.Obstacles{
+		Forwarding: errors.Join(forwarding...), Published: errors.Join(published...), Possible: errors.Join(possible...),
+	}
+}
+
+// foreignDrops returns what rules of other programs drop, or may drop, of the traffic of a
+// backend's containers.
+func (s snapshots) foreignDrops(backend policy.Backend) (policy.Obstacles, error) {
+	var all policy.Obstacles
+	var errs []error
+	for _, name := range backend.Drivers() {
+		if snapshot, read := s[name]; read && backend.AcceptsIn(name) {
+			o, err := snapshot.ForeignDrops()
+			all.Forwarding, all.Possible = errors.Join(all.Forwarding, o.Forwarding), errors.Join(all.Possible, o.Possible)
+			errs = append(errs, err)
+		}
+	}
+	return all, errors.Join(errs...)
 }
 
 // dropsSameBridge reports whether a bridge's policy was isolated until now, as its

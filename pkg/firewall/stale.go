@@ -7,19 +7,23 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
 
-// emptyBridges returns the removal's bridges with nobody left. With an error a bridge
+// emptyBridges returns the removal's bridges with nobody left. Where another network
+// keeps a bridge that they share, only the other interfaces go. With an error a bridge
 // stays, because it cannot be told.
-func (r records) emptyBridges(d *removal) ([]string, error) {
-	var empty []string
+func (r records) emptyBridges(d *removal) ([]policy.Bridge, error) {
+	var empty []policy.Bridge
 	var errs []error
 	rest := r.remaining(d)
-	for _, name := range d.bridges {
-		used, err := r.inUse(name, rest, d.ports)
-		if err == nil && !used {
-			empty = append(empty, name)
+	for _, b := range d.bridges {
+		sameGroup := func(e store.Entry) bool { return isGroupOf(b, e.Attachment) }
+		used, err := r.inUse(b.Name, rest, d.ports)
+		b.Kept = used
+		if err == nil && (!used || len(b.Interfaces) > 0 && !slices.ContainsFunc(rest, sameGroup)) {
+			empty = append(empty, b)
 		}
 		errs = append(errs, err)
 	}
@@ -29,8 +33,8 @@ func (r records) emptyBridges(d *removal) ([]string, error) {
 // withoutUnrecorded returns the bridges of entries on which there is nobody else, but
 // for the ports that are removed. A container that upstream's plugin isolated has
 // no record, and its rules may be in a driver that records no longer name.
-func (r records) withoutUnrecorded(entries []store.Entry, removed []string) ([]string, error) {
-	ports := map[string][]string{}
+func (r records) withoutUnrecorded(entries []store.Entry, removed portSet) ([]string, error) {
+	ports := map[string]portSet{}
 	var errs []error
 	for _, e := range entries {
 		if e.Attachment.Bridge == "" {
@@ -38,11 +42,13 @@ func (r records) withoutUnrecorded(entries []store.Entry, removed []string) ([]s
 		}
 		a, err := r.store.Read(e)
 		errs = append(errs, err)
-		ports[e.Attachment.Bridge] = append(ports[e.Attachment.Bridge], a.Port)
+		known := ports[e.Attachment.Bridge]
+		known.add(a)
+		ports[e.Attachment.Bridge] = known
 	}
 	var recorded []string
 	for _, bridge := range slices.Sorted(maps.Keys(ports)) {
-		others, err := r.inUse(bridge, nil, append(ports[bridge], removed...))
+		others, err := r.inUse(bridge, nil, ports[bridge].with(removed))
 		if err == nil && !others {
 			recorded = append(recorded, bridge)
 		}
@@ -51,9 +57,9 @@ func (r records) withoutUnrecorded(entries []store.Entry, removed []string) ([]s
 	return recorded, errors.Join(errs...)
 }
 
-// addStale adds to a removal the attachments whose bridge no longer exists: their
-// containers have no network, and nobody will delete them. A bridge that was never
-// seen is one of a kind that the kernel does not show.
+// addStale adds to a removal the attachments whose bridge and port no longer exist:
+// their containers have no network, and nobody will delete them. A bridge that was
+// never seen is one of a kind that the kernel does not show.
 func (r records) addStale(d *removal) error {
 	names := map[string]bool{}
 	for _, e := range r.Entries {
@@ -70,9 +76,15 @@ func (r records) addStale(d *removal) error {
 		if bridge := e.Attachment.Bridge; bridge == "" || found[bridge] != 0 {
 			continue
 		}
-		if a, err := r.store.Read(e); err == nil && !a.Unseen {
-			errs = append(errs, r.addTo(d, e))
+		a, err := r.store.Read(e)
+		if err != nil || a.Unseen {
+			continue
 		}
+		lives, err := r.portLives(a)
+		if err == nil && !lives {
+			err = r.addTo(d, e)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -87,11 +99,11 @@ func (fw *Engine) removeStale(r records) (records, error) {
 		if readErr != nil || a.Port == "" {
 			continue // told of when it is restored
 		}
-		found, existErr := r.links.Existing([]string{a.Port})
-		if existErr == nil && len(found) == 0 {
-			existErr = r.addTo(d, e)
+		lives, portErr := r.portLives(a)
+		if portErr == nil && !lives {
+			portErr = r.addTo(d, e)
 		}
-		err = errors.Join(err, existErr)
+		err = errors.Join(err, portErr)
 	}
 	if len(d.records) > 0 {
 		err = errors.Join(err, fw.remove(r, d))

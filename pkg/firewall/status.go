@@ -30,9 +30,12 @@ func (fw *Engine) Status(backend policy.Backend) error {
 	if err != nil {
 		return Unavailable{err}
 	}
-	r := fw.storage.list(s)
+	r, err := fw.storage.list(s).followed()
+	if err != nil {
+		return Unavailable{err}
+	}
 	desired := fw.desired(r, nil, r.briefs())
-	actual, difference, err := fw.drivers.settled(desired, fw.ports.inForce)
+	actual, difference, err := fw.drivers.settled(desired, fw.ports.inForce(&r))
 	if err == nil && backend == "" {
 		backend, err = fw.drivers.choose()
 	}

@@ -46,19 +46,21 @@ func (fw *Engine) Survey() (Survey, error) {
 	if err != nil {
 		return Survey{}, err
 	}
-	r := records{s, s.List(), fw.ports.links}
+	r, moveErr := records{s, s.List(), fw.ports.links}.followed()
 	all, unreadable := r.attachments()
 	desired := fw.desired(r, nil, append(r.briefs(), all...)) // a damaged record's name tells something, too
-	actual, difference, err := fw.drivers.settled(desired, fw.ports.inForce)
+	actual, difference, err := fw.drivers.settled(desired, fw.ports.inForce(&r))
 	backends := backendsOf(r.Entries)
-	wrong := []error{err, fw.ports.checkBridges(all), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
+	wrong := []error{err, moveErr, r.checkBridges(all), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
 	if difference != nil && slices.Contains(backends, policy.IPTables) {
 		wrong = append(wrong, fw.drivers.forwardBlockers())
 	}
-	warnings := append([]error{unreadable}, r.Problems...)
+	warnings := append([]error{unreadable, fw.weaknesses(all)}, r.Problems...)
 	for _, name := range backends {
+		drops, err := actual.foreignDrops(name)
+		wrong, warnings = append(wrong, drops.Forwarding), append(warnings, drops.Possible, err)
 		o := actual.obstacles(name)
-		wrong, warnings = append(wrong, o.Forwarding), append(warnings, o.Published)
+		wrong, warnings = append(wrong, o.Forwarding), append(warnings, o.Published, o.Possible)
 	}
 	return Survey{
 		Networks: networks(all),
@@ -67,23 +69,36 @@ func (fw *Engine) Survey() (Survey, error) {
 	}, nil
 }
 
-// checkBridges returns an error that names the bridges which attachments have, and
-// which no longer exist.
-func (p ports) checkBridges(all []policy.Attachment) error {
+// weaknesses returns an error that says what is weaker where the filter tables isolate
+// alone.
+func (fw *Engine) weaknesses(all []policy.Attachment) error {
+	isIsolated := func(a policy.Attachment) bool { return a.Backend == policy.IPTables && a.IngressPolicy.Isolates() }
+	if fw.drivers.hasTable() || !slices.ContainsFunc(all, isIsolated) {
+		return nil
+	}
+	_, noTable := fw.drivers.all[policy.Table].Installed(policy.BothFamilies)
+	_, noIPv6 := fw.drivers.all[policy.Filter].Installed(policy.Families(policy.IPv6))
+	return errors.Join(diagnosis.WithKind(diagnosis.ErrAlone, noTable), diagnosis.WithKind(diagnosis.ErrNoIPv6, noIPv6))
+}
+
+// checkBridges returns an error that names the bridges which attachments have, and which
+// no longer exist. A container may be left that lost its network with it.
+func (r records) checkBridges(all []policy.Attachment) error {
 	var names []string
 	for _, a := range all {
-		if a.Bridge != "" && !a.Unseen {
-			names = append(names, a.Bridge)
+		names = append(names, a.Bridge)
+	}
+	found, err := r.links.Existing(names)
+	errs := []error{err}
+	for _, a := range all {
+		if err != nil || a.Bridge == "" || a.Unseen || found[a.Bridge] != 0 {
+			continue
 		}
-	}
-	found, err := p.links.Existing(names)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, name := range names {
-		if found[name] == 0 {
-			errs = append(errs, diagnosis.BridgeGone(name))
+		lives, err := r.portLives(a)
+		if lives {
+			errs = append(errs, diagnosis.Unplugged(a.Bridge, a.ContainerID))
+		} else {
+			errs = append(errs, err, diagnosis.BridgeGone(a.Bridge))
 		}
 	}
 	return errors.Join(errs...)

@@ -35,21 +35,29 @@ func (Kernel) Existing(names []string) (map[string]int, error) {
 	return found, nil
 }
 
-// ExistsIndex reports whether an interface of this network namespace has the index.
-func (Kernel) ExistsIndex(index int) (bool, error) {
+// Names returns the names of the interfaces of this network namespace that have the
+// indices. It takes one system call for each.
+func (Kernel) Names(indices []int) (map[int]string, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return false, fmt.Errorf("opening a socket to ask for interfaces: %w", err)
+		return nil, fmt.Errorf("opening a socket to ask for interfaces: %w", err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	req, err := unix.NewIfreq("")
-	if err != nil {
-		return false, err
+	names := map[int]string{}
+	for _, index := range indices {
+		req, err := unix.NewIfreq("")
+		if err != nil {
+			return nil, err
+		}
+		req.SetUint32(uint32(index))
+		err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, req)
+		if errors.Is(err, unix.ENODEV) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("asking for the interface with index %d: %w", index, err)
+		}
+		names[index] = req.Name()
 	}
-	req.SetUint32(uint32(index))
-	err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, req)
-	if errors.Is(err, unix.ENODEV) {
-		return false, nil
-	}
-	return err == nil, err
+	return names, nil
 }

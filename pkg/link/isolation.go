@@ -61,33 +61,62 @@ func sysctl(name string) (bool, error) {
 	return strings.TrimSpace(string(text)) != "0", nil
 }
 
-// NeedsFlag reports whether the flag of the ports must isolate the containers of
-// an isolated bridge: frames of a family that they use meet no rules. Otherwise the
-// flag must be off. It would also stop the frames that br_netfilter redirects to a
-// published port of the same bridge. everywhere is what Filtered returned.
-func NeedsFlag(bridge Link, families, everywhere policy.Families) bool {
-	return families&^bridge.filtered(everywhere) != 0
+// NeedsFlag reports whether the flag of the ports must isolate the containers of an
+// isolated bridge: frames of a family meet no rules, or the gateway has a port of its
+// own, which the rules cannot tell from a container's. Otherwise the flag must be off.
+// It would also stop the frames that br_netfilter redirects to a published port of the
+// same bridge. Containers can give themselves addresses: both families count.
+// everywhere is what Filtered returned.
+func NeedsFlag(bridge Link, b policy.Bridge, everywhere policy.Families) bool {
+	return len(b.Interfaces) > 0 || policy.BothFamilies&^bridge.filtered(everywhere) != 0
 }
 
-// FlagPorts sets or clears the flag isolated of all container ports of a bridge. It
-// writes only to ports whose flag differs.
-func (k Kernel) FlagPorts(bridge Link, on bool) error {
+// Flagged remembers the ports whose flag the plugin set, by their index. Others set the
+// flag, too: the bridge plugin's portIsolation, libvirt, an operator.
+type Flagged interface {
+	Has(index int) bool
+	Remember(index int) error
+	Forget(index int) error
+}
+
+// FlagPorts sets or clears the flag isolated of the container ports of a bridge. It
+// writes only to ports whose flag differs, and clears only flags of the plugin's own.
+func (k Kernel) FlagPorts(bridge Link, on bool, own Flagged) error {
 	ports, err := k.Ports(bridge)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, p := range ports {
-		if !p.IsContainerPort() || p.Isolated == on {
-			continue
-		}
-		began := time.Now()
-		if err := SetIsolated(p, on); !errors.Is(err, unix.ENODEV) { // its container has just been deleted
-			errs = append(errs, err)
-			journal.Tell("bridge "+bridge.Name, began, flagged(p, on), err)
+		switch {
+		case !p.IsContainerPort() || !on && !own.Has(p.Index):
+		case p.Isolated != on:
+			errs = append(errs, flag(bridge, p, on, own))
+		case !on: // another cleared it: the next one who sets it is not the plugin
+			errs = append(errs, own.Forget(p.Index))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// flag sets or clears the flag of one port. It is remembered before it is set, and
+// forgotten after it was cleared.
+func flag(bridge, port Link, on bool, own Flagged) error {
+	if on {
+		if err := own.Remember(port.Index); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	err := SetIsolated(port, on)
+	if errors.Is(err, unix.ENODEV) {
+		return nil // its container has just been deleted
+	}
+	journal.Tell("bridge "+bridge.Name, began, flagged(port, on), err)
+	if err == nil && !on {
+		err = own.Forget(port.Index)
+	}
+	return err
 }
 
 func flagged(port Link, on bool) func() (added, removed []string) {
@@ -102,14 +131,15 @@ func flagged(port Link, on bool) func() (added, removed []string) {
 var ErrFlag = errors.New("the flag isolated")
 
 // CheckPorts returns an error that names the first container port of a bridge whose
-// flag isolated is not on, or not off, as it must be. The error wraps ErrFlag.
-func (k Kernel) CheckPorts(bridge Link, on bool) error {
+// flag isolated is not on as it must be, or on although the plugin should have cleared
+// it. The error wraps ErrFlag.
+func (k Kernel) CheckPorts(bridge Link, on bool, own Flagged) error {
 	ports, err := k.Ports(bridge)
 	if err != nil {
 		return err
 	}
 	for _, p := range ports {
-		if p.IsContainerPort() && p.Isolated != on {
+		if p.IsContainerPort() && p.Isolated != on && (on || own.Has(p.Index)) {
 			return fmt.Errorf("bridge port %q of %q has %w %t, and it must be %t", p.Name, bridge.Name, ErrFlag, p.Isolated, on)
 		}
 	}

@@ -30,12 +30,15 @@ type Link struct {
 	Name     string
 	Kind     string // "bridge", "veth", …; empty for hardware
 	Isolated bool   // of a bridge port: the flag of that name
+	Up       bool   // as an administrator set it (IFF_UP)
+
+	MasterIndex int  // what it is enslaved to: a bridge, a VRF; 0 for nothing
+	LowerIndex  int  // what it stands on, or its peer, in this network namespace; else 0
+	PeerAway    bool // what it stands on, or its peer, is in another network namespace
 
 	// Of a bridge: whether its own settings pass frames to the rules, whatever the
 	// sysctls of the namespace say.
 	callIPTables, callIP6Tables bool
-
-	otherEndAway bool // its peer is in another network namespace
 }
 
 // IsBridge reports whether the link is a bridge.
@@ -43,26 +46,49 @@ func (l Link) IsBridge() bool { return l.Kind == "bridge" }
 
 // IsContainerPort reports whether the link is a veth whose peer is in another
 // network namespace. An uplink on the bridge is none, and must not be isolated.
-func (l Link) IsContainerPort() bool { return l.Kind == "veth" && l.otherEndAway }
+func (l Link) IsContainerPort() bool { return l.Kind == "veth" && l.PeerAway }
 
 // Kernel answers for the network namespace that the process runs in.
 type Kernel struct{}
 
-// ByName returns an interface of this network namespace. If none has the name, the
-// error wraps ErrNotFound.
+// ByName returns an interface of this network namespace. It finds alternative names,
+// too; the Link has the kernel's own. If none has the name, the error wraps ErrNotFound.
 func (Kernel) ByName(name string) (Link, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	l, err := executeOne(req)
+	if err != nil {
+		return Link{}, fmt.Errorf("looking up interface %q: %w", name, err)
+	}
+	return l, nil
+}
+
+// ByIndex returns an interface of this network namespace. If none has the index, the
+// error wraps ErrNotFound.
+func (Kernel) ByIndex(index int) (Link, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index)
+	req.AddData(msg)
+	l, err := executeOne(req)
+	if err != nil {
+		return Link{}, fmt.Errorf("looking up the interface with index %d: %w", index, err)
+	}
+	return l, nil
+}
+
+// executeOne sends a request that one interface answers.
+func executeOne(req *nl.NetlinkRequest) (Link, error) {
 	links, err := execute(req)
 	if errors.Is(err, unix.ENODEV) {
-		err = ErrNotFound
+		return Link{}, ErrNotFound
 	}
 	if err == nil && len(links) != 1 {
 		err = fmt.Errorf("the kernel answered with %d interfaces", len(links))
 	}
 	if err != nil {
-		return Link{}, fmt.Errorf("looking up interface %q: %w", name, err)
+		return Link{}, err
 	}
 	return links[0], nil
 }
@@ -144,19 +170,35 @@ func parse(message []byte) (Link, error) {
 	if len(message) < unix.SizeofIfInfomsg {
 		return l, fmt.Errorf("an rtnetlink message of %d bytes is too short", len(message))
 	}
-	l.Index = int(nl.DeserializeIfInfomsg(message).Index)
+	header := nl.DeserializeIfInfomsg(message)
+	l.Index, l.Up = int(header.Index), header.Flags&unix.IFF_UP != 0
 	err := eachAttr(message[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) error {
 		switch kind {
 		case unix.IFLA_IFNAME:
 			l.Name = nl.BytesToString(value)
 		case unix.IFLA_LINK_NETNSID:
-			l.otherEndAway = true
+			l.PeerAway = true
+		case unix.IFLA_MASTER:
+			l.MasterIndex = parseIndex(value)
+		case unix.IFLA_LINK:
+			l.LowerIndex = parseIndex(value)
 		case unix.IFLA_LINKINFO:
 			return l.parseInfo(value)
 		}
 		return nil
 	})
+	if l.PeerAway {
+		l.LowerIndex = 0 // it is a number of the other namespace
+	}
 	return l, err
+}
+
+// parseIndex returns 0 for what is no interface index.
+func parseIndex(value []byte) int {
+	if len(value) != 4 {
+		return 0
+	}
+	return int(nl.NativeEndian().Uint32(value))
 }
 
 // parseInfo parses IFLA_LINKINFO. The attributes of a bridge and those of a port use

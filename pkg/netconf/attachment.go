@@ -5,6 +5,7 @@ package netconf
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -21,23 +22,30 @@ const (
 	OtherLink                  // any other interface
 )
 
+// HostLink is an interface of the host.
+type HostLink struct {
+	Kind  LinkKind
+	Name  string // the kernel's own: prevResult may have an alternative name
+	Index int    // the kernel's number
+}
+
 // Attachment returns the attachment that a call is about: the configuration, and
-// what prevResult says of the container. kindOf asks the host about an interface
-// name.
+// what prevResult says of the container. linkOf asks the host about an interface
+// name. The Interfaces are all that prevResult has on the host beside the bridge and
+// the port.
 //
 // An error is a *types.Error of code 7 if the network has no bridge and its policy
 // needs one; the Attachment is complete but for the bridge. Other errors are
-// kindOf's.
+// linkOf's.
 func (c *Config) Attachment(
-	containerID, ifName string, kindOf func(name string) (LinkKind, error),
+	containerID, ifName string, linkOf func(name string) (HostLink, error),
 ) (policy.Attachment, error) {
 	a := c.withoutResult(containerID, ifName)
 	if c.PrevResult == nil {
 		return a, nil
 	}
 	c.setAddresses(&a)
-	var err error
-	a.Bridge, a.Port, a.Unseen, err = findBridge(c.PrevResult.Interfaces, kindOf)
+	err := setInterfaces(&a, c.PrevResult.Interfaces, linkOf)
 	if err == nil && a.Bridge == "" && c.IngressPolicy.Isolates() {
 		err = types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf(
 			"ingressPolicy %q needs a bridge and prevResult has none: chain %q after \"bridge\"",
@@ -80,46 +88,59 @@ func onlyFamily(addresses []netip.Prefix) policy.Families {
 	return families
 }
 
-// findBridge returns the first bridge among the host's interfaces of a result, and
-// the container's port on it. On a DEL the bridge may be gone. So if none is a
-// bridge, the first interface that the host does not have counts as the bridge,
-// and unseen is true.
-func findBridge(
-	interfaces []Interface, kindOf func(string) (LinkKind, error),
-) (bridge, port string, unseen bool, err error) {
-	named, err := byKind(interfaces, kindOf)
+// setInterfaces sets the first bridge among the host's interfaces of a result, the
+// container's port on it, which is the first that is no bridge, and the rest. On a DEL
+// the bridge may be gone. So if none is a bridge, the first interface that the host does
+// not have counts as the bridge, and Unseen is true. Without a bridge the port is one of
+// the rest.
+func setInterfaces(a *policy.Attachment, interfaces []Interface, linkOf func(string) (HostLink, error)) error {
+	rest, err := onHost(interfaces, linkOf)
 	if err != nil {
-		return "", "", false, err
+		return err
 	}
-	gone := named[NoLink]
-	if bridge = first(named[BridgeLink]); bridge == "" && len(gone) > 0 {
-		bridge, gone, unseen = gone[0], gone[1:], true
+	is := func(kind LinkKind) func(HostLink) bool { return func(l HostLink) bool { return l.Kind == kind } }
+	bridge := slices.IndexFunc(rest, is(BridgeLink))
+	if bridge < 0 {
+		bridge = slices.IndexFunc(rest, is(NoLink))
+		a.Unseen = bridge >= 0
 	}
-	if port = first(named[OtherLink]); port == "" {
-		port = first(gone)
+	if bridge >= 0 {
+		a.Bridge, a.BridgeIndex = rest[bridge].Name, rest[bridge].Index
+		rest = slices.Delete(rest, bridge, bridge+1)
 	}
-	return bridge, port, unseen, nil
+	port := slices.IndexFunc(rest, func(l HostLink) bool { return l.Kind != BridgeLink })
+	if port >= 0 {
+		a.Port, a.PortIndex = rest[port].Name, rest[port].Index
+	}
+	if port >= 0 && bridge >= 0 {
+		rest = slices.Delete(rest, port, port+1)
+	}
+	for _, l := range slices.DeleteFunc(rest, is(NoLink)) {
+		a.Interfaces = append(a.Interfaces, l.Name)
+	}
+	return nil
 }
 
-// byKind returns the names of the host's interfaces, in order.
-func byKind(interfaces []Interface, kindOf func(string) (LinkKind, error)) (map[LinkKind][]string, error) {
-	named := map[LinkKind][]string{}
+// onHost returns the host's interfaces, in order and each once: a result may name one
+// by two of its names.
+func onHost(interfaces []Interface, linkOf func(string) (HostLink, error)) ([]HostLink, error) {
+	var found []HostLink
+	seen := map[string]bool{}
 	for _, i := range interfaces {
 		if i.Sandbox != "" {
 			continue
 		}
-		kind, err := kindOf(i.Name)
+		l, err := linkOf(i.Name)
 		if err != nil {
 			return nil, err
 		}
-		named[kind] = append(named[kind], i.Name)
+		if l.Kind == NoLink {
+			l = HostLink{Name: i.Name}
+		}
+		if !seen[l.Name] {
+			seen[l.Name] = true
+			found = append(found, l)
+		}
 	}
-	return named, nil
-}
-
-func first(names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	return names[0]
+	return found, nil
 }

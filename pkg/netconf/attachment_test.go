@@ -11,6 +11,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -18,31 +19,42 @@ import (
 // links are the interfaces of a host.
 type links map[string]LinkKind
 
-func (l links) kindOf(name string) (LinkKind, error) {
+// linkOf answers for a name, and for an alternative name of the form "alt-NAME".
+func (l links) linkOf(name string) (HostLink, error) {
 	if name == "broken" {
-		return NoLink, errors.New("netlink is broken")
+		return HostLink{}, errors.New("netlink is broken")
 	}
-	return l[name], nil
+	name = strings.TrimPrefix(name, "alt-")
+	return HostLink{l[name], name, len(name)}, nil
 }
 
-func TestFindBridge(t *testing.T) {
+func TestSetInterfaces(t *testing.T) {
 	t.Parallel()
 	here := links{"cni0": BridgeLink, "br1": BridgeLink, "veth0": OtherLink, "veth1": OtherLink}
 	tests := map[string]struct {
 		interfaces   string // names; those in a sandbox in brackets
 		bridge, port string
+		others       string
 	}{
-		"none":                    {"", "", ""},
-		"as the bridge plugin":    {"cni0 veth0 [eth0]", "cni0", "veth0"},
-		"bridge not first":        {"veth0 [eth0] cni0", "cni0", "veth0"},
-		"sandbox first":           {"[eth0] veth0 cni0", "cni0", "veth0"},
-		"a bridge in the sandbox": {"[cni0] veth0 br1", "br1", "veth0"},
-		"two bridges":             {"br1 cni0 veth0", "br1", "veth0"},
-		"as the ptp plugin":       {"veth0 [eth0]", "", "veth0"},
-		"all in sandboxes":        {"[eth0] [lo]", "", ""},
-		"host forgot everything":  {"gone0 gone1 [eth0]", "gone0", "gone1"},
-		"bridge gone":             {"gone0 veth0 [eth0]", "gone0", "veth0"},
-		"port gone":               {"cni0 gone0 [eth0]", "cni0", "gone0"},
+		"none":                        {},
+		"as the bridge plugin":        {"cni0 veth0 [eth0]", "cni0", "veth0", ""},
+		"bridge not first":            {"veth0 [eth0] cni0", "cni0", "veth0", ""},
+		"sandbox first":               {"[eth0] veth0 cni0", "cni0", "veth0", ""},
+		"a bridge in the sandbox":     {"[cni0] veth0 br1", "br1", "veth0", ""},
+		"two bridges":                 {"br1 cni0 veth0", "br1", "veth0", "cni0"},
+		"a gateway that is no bridge": {"cni0 veth0 [eth0] veth1", "cni0", "veth0", "veth1"},
+		"a gateway, port gone":        {"cni0 gone0 [eth0] veth1", "cni0", "gone0", "veth1"},
+		"a gateway, bridge gone":      {"gone0 veth0 [eth0] veth1", "gone0", "veth0", "veth1"},
+		"something gone":              {"cni0 veth0 [eth0] gone0 veth1", "cni0", "veth0", "veth1"},
+		"ptp with more":               {"veth0 [eth0] veth1", "", "veth0", "veth0 veth1"},
+		"in order":                    {"br1 veth0 cni0 veth1", "br1", "veth0", "cni0 veth1"},
+		"one by two names":            {"cni0 alt-cni0 alt-veth0 veth0 alt-veth1 veth1", "cni0", "veth0", "veth1"},
+		"alternative names":           {"alt-cni0 alt-veth0", "cni0", "veth0", ""},
+		"as the ptp plugin":           {"veth0 [eth0]", "", "veth0", "veth0"},
+		"all in sandboxes":            {"[eth0] [lo]", "", "", ""},
+		"host forgot everything":      {"gone0 gone1 [eth0]", "gone0", "gone1", ""},
+		"bridge gone":                 {"gone0 veth0 [eth0]", "gone0", "veth0", ""},
+		"port gone":                   {"cni0 gone0 [eth0]", "cni0", "gone0", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -55,16 +67,24 @@ func TestFindBridge(t *testing.T) {
 				}
 				list = append(list, i)
 			}
-			bridge, port, unseen, err := findBridge(list, here.kindOf)
-			if err != nil || bridge != test.bridge || port != test.port {
-				t.Errorf("got bridge %q, port %q, error %v; want %q and %q", bridge, port, err, test.bridge, test.port)
+			var got policy.Attachment
+			err := setInterfaces(&got, list, here.linkOf)
+			want := policy.Attachment{
+				Bridge: test.bridge, Port: test.port, Interfaces: strings.Fields(test.others),
+				Unseen: strings.HasPrefix(test.bridge, "gone"),
 			}
-			if want := strings.HasPrefix(test.bridge, "gone"); unseen != want {
-				t.Errorf("got unseen %t, want %t", unseen, want)
+			if _, here := here[want.Bridge]; here {
+				want.BridgeIndex = len(want.Bridge)
+			}
+			if _, here := here[want.Port]; here {
+				want.PortIndex = len(want.Port)
+			}
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || err != nil {
+				t.Errorf("error %v (-want +got):\n%s", err, diff)
 			}
 		})
 	}
-	if _, _, _, err := findBridge([]Interface{{Name: "broken"}}, here.kindOf); err == nil {
+	if err := setInterfaces(&policy.Attachment{}, []Interface{{Name: "broken"}}, here.linkOf); err == nil {
 		t.Error("the error of netlink was lost")
 	}
 }
@@ -77,7 +97,7 @@ func TestAttachmentNeedsBridge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := conf.Attachment("c", "eth0", links{"veth0": OtherLink}.kindOf)
+		a, err := conf.Attachment("c", "eth0", links{"veth0": OtherLink}.linkOf)
 		if p.Isolates() {
 			expectError(t, err, types.ErrInvalidNetworkConfig, `chain "firewall" after "bridge"`)
 		} else if err != nil {
@@ -100,11 +120,12 @@ func TestParseIsolation(t *testing.T) {
 		keys string
 		want policy.Attachment
 	}{
-		"nothing":    {``, policy.Attachment{IngressPolicy: policy.SameBridge}},
-		"isolated":   {`"ingressPolicy":"isolated"`, policy.Attachment{IngressPolicy: policy.Isolated}},
-		"one family": {one, policy.Attachment{Bridge: "br0", IngressPolicy: policy.SameBridge, IsolatedIn: ipv4}},
+		"nothing":  {``, policy.Attachment{IngressPolicy: policy.SameBridge}},
+		"isolated": {`"ingressPolicy":"isolated"`, policy.Attachment{IngressPolicy: policy.Isolated}},
+		"one family": {one,
+			policy.Attachment{Bridge: "br0", BridgeIndex: 3, IngressPolicy: policy.SameBridge, IsolatedIn: ipv4}},
 		"two families": {strings.Replace(one, `}]}`, `},{"address":"fd00::2/64"}]}`, 1),
-			policy.Attachment{Bridge: "br0", IngressPolicy: policy.SameBridge}},
+			policy.Attachment{Bridge: "br0", BridgeIndex: 3, IngressPolicy: policy.SameBridge}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -112,7 +133,7 @@ func TestParseIsolation(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := conf.Attachment("c", "eth0", links{"br0": BridgeLink}.kindOf)
+			got, err := conf.Attachment("c", "eth0", links{"br0": BridgeLink}.linkOf)
 			if err != nil {
 				t.Fatal(err)
 			}

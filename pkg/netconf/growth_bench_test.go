@@ -35,11 +35,11 @@ func addressed(n int) []byte {
 func attach(tb testing.TB, text []byte) {
 	conf, err := Parse(text)
 	if err == nil {
-		_, err = conf.Attachment("container", "eth0", func(name string) (LinkKind, error) {
+		_, err = conf.Attachment("container", "eth0", func(name string) (HostLink, error) {
 			if name == "veth0" {
-				return BridgeLink, nil
+				return HostLink{BridgeLink, name, 1}, nil
 			}
-			return OtherLink, nil
+			return HostLink{OtherLink, name, 2}, nil
 		})
 	}
 	if err != nil {

@@ -4,10 +4,8 @@ package store
 
 import (
 	"cmp"
-	"encoding/hex"
 	"errors"
-	"net"
-	"net/netip"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -17,26 +15,37 @@ import (
 )
 
 // Entry is what the name of a record says. A call needs no more about other
-// attachments: which bridges to isolate, how, and which addresses are in use. So
-// it reads the directory, and of the files only its own.
+// attachments: which interfaces to isolate, how, which addresses are in use, and on
+// isolated bridges by which port. So it reads the directory, and of the files only its
+// own.
 //
-//	1,KEY,NETWORK,iptables,cni0,same-bridge,allow,0a040002+fd00….json
+//	2,KEY,NETWORK,iptables,cni0,7,,,same-bridge,allow,0a040002+fd00….json
+//
+// After the bridge come its index, the network's other interfaces, and the port with the
+// container's key.
 type Entry struct {
-	Key        string            // see Key
-	NetworkKey string            // see NetworkKey
-	Attachment policy.Attachment // without Network, ContainerID, IfName, Port, AdminChain and Zone
+	Key        string // see Key
+	NetworkKey string // see NetworkKey
+
+	// Attachment has no Network, ContainerID, IfName, PortIndex, AdminChain and Zone,
+	// and a Port and a ContainerKey only if its policy is Isolated.
+	Attachment policy.Attachment
 
 	file string
 }
 
 const (
 	recordSuffix = ".json"
-	fieldCount   = 8
+	fieldCount   = 11
 
-	// elsewhere replaces addresses that do not fit into the name; they are in the
-	// file. NAME_MAX is 255 bytes, and the other fields need at most 131.
-	elsewhere       = "elsewhere"
-	maxAddressField = 90 // bytes: two addresses of each family
+	// firstFieldCount is of version 1, which had neither indices nor Interfaces, Port
+	// and Stated.
+	firstFieldCount = 8
+
+	// elsewhere replaces what does not fit into the name: addresses, interfaces and the
+	// port. They are in the file.
+	elsewhere = "elsewhere"
+	maxName   = 255 // bytes (NAME_MAX)
 )
 
 // isolatedIn has what replaces the addresses where nothing is forwarded: the one
@@ -50,71 +59,157 @@ var isolatedIn = map[string]policy.Families{
 // NewEntry returns the entry of an attachment's record.
 func NewEntry(a policy.Attachment) Entry {
 	e := Entry{Key: Key(a.Network, a.ContainerID, a.IfName), NetworkKey: NetworkKey(a.Network), Attachment: brief(a)}
-	e.file = strings.Join([]string{
-		formatName, e.Key, e.NetworkKey, string(a.Backend), url.QueryEscape(a.Bridge),
-		string(a.IngressPolicy), string(a.PublishedPorts), cmp.Or(a.IsolatedIn.String(), addressField(a.Addresses)),
-	}, ",") + recordSuffix
+	b := e.Attachment
+	addresses := cmp.Or(a.IsolatedIn.String(), addressField(a.Addresses))
+	e.file = e.name(listField(b.Interfaces), portField(b), addresses)
+	if len(e.file) > maxName {
+		e.file = e.name("", "", elsewhere)
+	}
 	return e
+}
+
+func (e Entry) name(interfaces, port, addresses string) string {
+	b := &e.Attachment
+	policies := []string{string(b.IngressPolicy)}
+	for _, p := range b.Stated {
+		policies = append(policies, string(p))
+	}
+	return strings.Join([]string{
+		formatName, e.Key, e.NetworkKey, string(b.Backend), url.QueryEscape(b.Bridge), strconv.Itoa(b.BridgeIndex),
+		interfaces, port, strings.Join(policies, "+"), string(b.PublishedPorts), addresses,
+	}, ",") + recordSuffix
 }
 
 // File returns the record's name.
 func (e Entry) File() string { return e.file }
 
-// brief returns the part of an attachment that is in the record's name.
-func brief(a policy.Attachment) policy.Attachment {
-	return policy.Attachment{
-		Backend: a.Backend, Bridge: a.Bridge, Addresses: a.Addresses, IsolatedIn: a.IsolatedIn,
-		IngressPolicy: a.IngressPolicy, PublishedPorts: a.PublishedPorts,
-	}
+// isOf reports whether an attachment is what the name says.
+func (e Entry) isOf(a policy.Attachment) bool {
+	return e.file == NewEntry(a).file || e.file == firstName(a)
 }
 
-func addressField(addresses []netip.Prefix) string {
-	words := make([]string, len(addresses))
-	for i, p := range addresses {
-		words[i] = hex.EncodeToString(p.Addr().AsSlice())
+// lacksPort reports whether the name is of version 1, and should say the port.
+func (e Entry) lacksPort() bool {
+	return !strings.HasPrefix(e.file, formatName+",") && e.Attachment.IngressPolicy == policy.Isolated
+}
+
+// firstName returns the name that version 1 gave to an attachment's record.
+func firstName(a policy.Attachment) string {
+	const maxAddresses = 90 // bytes
+	addresses := addressField(a.Addresses)
+	if len(addresses) > maxAddresses {
+		addresses = elsewhere
 	}
-	if field := strings.Join(words, "+"); len(field) <= maxAddressField {
-		return field
+	return strings.Join([]string{
+		"1", Key(a.Network, a.ContainerID, a.IfName), NetworkKey(a.Network), string(a.Backend), url.QueryEscape(a.Bridge),
+		string(a.IngressPolicy), string(a.PublishedPorts), cmp.Or(a.IsolatedIn.String(), addresses),
+	}, ",") + recordSuffix
+}
+
+// brief returns the part of an attachment that is in the record's name.
+func brief(a policy.Attachment) policy.Attachment {
+	b := policy.Attachment{
+		Backend: a.Backend, Bridge: a.Bridge, BridgeIndex: a.BridgeIndex, Interfaces: a.Interfaces,
+		Addresses: a.Addresses, IsolatedIn: a.IsolatedIn,
+		IngressPolicy: a.IngressPolicy, Stated: a.Stated, PublishedPorts: a.PublishedPorts,
 	}
-	return elsewhere
+	if a.IngressPolicy == policy.Isolated {
+		b.Port = a.Port
+		b.ContainerKey = cmp.Or(a.ContainerKey, policy.ContainerKey(a.ContainerID))
+	}
+	return b
 }
 
 // errForeign says that a file is no record.
 var errForeign = errors.New("it is not a record of this plugin")
 
-// parse parses a record's name. It returns false for a name without its
-// addresses: they are in the file.
+// parse parses a record's name. It returns false for a name that lacks what did not
+// fit: that is in the file.
 func (e *Entry) parse(file string) (whole bool, err error) {
 	name, isRecord := strings.CutSuffix(file, recordSuffix)
 	f, n := split(name)
-	if version, err := strconv.Atoi(f[0]); isRecord && err == nil && version > formatVersion {
+	version, err := strconv.Atoi(f[0])
+	if isRecord && err == nil && version > formatVersion {
 		return false, ErrNewer
 	}
-	if !isRecord || n != fieldCount || f[0] != formatName || !isHex(f[1], 32) || !isHex(f[2], 16) {
+	if isRecord && f[0] == "1" && n == firstFieldCount {
+		f = [fieldCount]string{f[0], f[1], f[2], f[3], f[4], "0", "", "", f[5], f[6], f[7]}
+	} else if !isRecord || f[0] != formatName || n != fieldCount {
+		return false, errForeign
+	}
+	if !isHex(f[1], 32) || !isHex(f[2], 16) {
 		return false, errForeign
 	}
 	*e = Entry{Key: f[1], NetworkKey: f[2], file: file, Attachment: policy.Attachment{
-		Backend:       policy.Backend(f[3]),
-		IngressPolicy: policy.IngressPolicy(f[5]), PublishedPorts: policy.PublishedPorts(f[6]),
+		Backend: policy.Backend(f[3]), PublishedPorts: policy.PublishedPorts(f[9]),
 	}}
-	if !e.setBridge(f[4]) || !e.hasKnownPolicy() {
+	if !e.setInterfaces(f[4], f[5], f[6], f[7]) || !e.setPolicies(f[8]) {
 		return false, errForeign
 	}
-	if f[7] == elsewhere {
+	if f[10] == elsewhere {
 		return false, nil
 	}
-	return true, e.setAddresses(f[7])
+	return true, e.setAddresses(f[10])
 }
 
-func (e *Entry) setBridge(field string) bool {
-	bridge, err := url.QueryUnescape(field)
-	e.Attachment.Bridge = bridge
-	return err == nil && (bridge == "" || policy.CheckInterface(bridge) == nil)
+// setInterfaces sets what stands on the host: the bridge, its index, the network's
+// other interfaces and the port.
+func (e *Entry) setInterfaces(bridge, index, interfaces, port string) bool {
+	a := &e.Attachment
+	var known [2]bool
+	a.Bridge, known[0] = parseName(bridge)
+	a.Port, a.ContainerKey, known[1] = parsePort(port)
+	number, err := strconv.Atoi(index)
+	a.BridgeIndex = number
+	if !known[0] || !known[1] || err != nil || number < 0 {
+		return false
+	}
+	if interfaces == "" {
+		return true
+	}
+	for word := range strings.SplitSeq(interfaces, "+") {
+		name, known := parseName(word)
+		if !known || name == "" {
+			return false
+		}
+		a.Interfaces = append(a.Interfaces, name)
+	}
+	return true
 }
 
-func (e *Entry) hasKnownPolicy() bool {
-	return slices.Contains(policy.IngressPolicies, e.Attachment.IngressPolicy) &&
-		slices.Contains(policy.PublishedPortsValues, e.Attachment.PublishedPorts)
+// setPolicies sets the policy, and those that the entries of the conflist state.
+func (e *Entry) setPolicies(field string) bool {
+	first, rest, several := strings.Cut(field, "+")
+	e.Attachment.IngressPolicy = policy.IngressPolicy(first)
+	if several {
+		for word := range strings.SplitSeq(rest, "+") {
+			e.Attachment.Stated = append(e.Attachment.Stated, policy.IngressPolicy(word))
+		}
+	}
+	return checkPolicies(e.Attachment) == nil
+}
+
+// checkPolicies returns an error that names the first value which is none, or the
+// policies that do not add up: they are stated from the most open on, and the strictest
+// holds.
+func checkPolicies(a policy.Attachment) error {
+	least := 0
+	for _, p := range a.Stated {
+		n := slices.Index(policy.IngressPolicies[least:], p)
+		if n < 0 {
+			return fmt.Errorf("stated %q are no policies from the most open on", a.Stated)
+		}
+		least += n + 1
+	}
+	switch {
+	case !slices.Contains(policy.IngressPolicies, a.IngressPolicy):
+		return fmt.Errorf("ingressPolicy %q is unknown", a.IngressPolicy)
+	case !slices.Contains(policy.PublishedPortsValues, a.PublishedPorts):
+		return fmt.Errorf("publishedPorts %q is unknown", a.PublishedPorts)
+	case len(a.Stated) > 0 && a.Stated[len(a.Stated)-1] != a.IngressPolicy:
+		return fmt.Errorf("ingressPolicy %q is not the strictest of the stated %q", a.IngressPolicy, a.Stated)
+	}
+	return nil
 }
 
 func (e *Entry) setAddresses(field string) (err error) {
@@ -124,51 +219,4 @@ func (e *Entry) setAddresses(field string) (err error) {
 	}
 	e.Attachment.Addresses, err = parseAddresses(field)
 	return err
-}
-
-// split splits a name at its commas, and returns the number of fields. It
-// allocates nothing, because a call splits as many names as there are containers.
-func split(name string) (f [fieldCount]string, n int) {
-	for more := true; more; n++ {
-		var field string
-		field, name, more = strings.Cut(name, ",")
-		if n < len(f) {
-			f[n] = field
-		}
-	}
-	return f, n
-}
-
-func parseAddresses(field string) ([]netip.Prefix, error) {
-	list := make([]netip.Prefix, 0, 1+strings.Count(field, "+"))
-	for word := range strings.SplitSeq(field, "+") {
-		addr, ok := parseAddress(word)
-		if !ok {
-			return nil, errForeign
-		}
-		list = append(list, netip.PrefixFrom(addr, addr.BitLen()))
-	}
-	return list, nil
-}
-
-func parseAddress(word string) (addr netip.Addr, ok bool) {
-	var b [net.IPv6len]byte
-	if len(word) > 2*len(b) {
-		return addr, false
-	}
-	n, err := hex.Decode(b[:], []byte(word))
-	if err != nil {
-		return addr, false
-	}
-	addr, ok = netip.AddrFromSlice(b[:n])
-	return addr, ok && !addr.Is4In6()
-}
-
-func isHex(s string, length int) bool {
-	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return len(s) == length
 }

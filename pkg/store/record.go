@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
@@ -16,7 +15,7 @@ import (
 
 // formatVersion is the version of the records that are written. Records of older
 // versions are read; the first version is 1.
-const formatVersion = 1
+const formatVersion = 2
 
 // formatName is the version in the name of a file.
 var formatName = strconv.Itoa(formatVersion)
@@ -35,9 +34,13 @@ type record struct {
 	Bridge         string   `json:"bridge,omitempty"`
 	Unseen         bool     `json:"bridgeUnseen,omitempty"`
 	Port           string   `json:"port,omitempty"`
+	Interfaces     []string `json:"interfaces,omitempty"`
+	BridgeIndex    int      `json:"bridgeIndex,omitempty"`
+	PortIndex      int      `json:"portIndex,omitempty"`
 	Addresses      []string `json:"addresses,omitempty"`
 	IsolatedIn     string   `json:"isolatedIn,omitempty"`
 	IngressPolicy  string   `json:"ingressPolicy"`
+	Stated         []string `json:"stated,omitempty"`
 	PublishedPorts string   `json:"publishedPorts"`
 	AdminChain     string   `json:"iptablesAdminChainName"`
 	Zone           string   `json:"firewalldZone"`
@@ -49,8 +52,12 @@ func encode(a policy.Attachment) ([]byte, error) {
 		Version: formatVersion,
 		Network: a.Network, ContainerID: a.ContainerID, IfName: a.IfName,
 		Backend: string(a.Backend), Bridge: a.Bridge, Unseen: a.Unseen, Port: a.Port,
+		Interfaces: a.Interfaces, BridgeIndex: a.BridgeIndex, PortIndex: a.PortIndex,
 		IngressPolicy: string(a.IngressPolicy), PublishedPorts: string(a.PublishedPorts),
 		AdminChain: a.AdminChain, Zone: a.Zone, IsolatedIn: a.IsolatedIn.String(),
+	}
+	for _, p := range a.Stated {
+		r.Stated = append(r.Stated, string(p))
 	}
 	for _, p := range a.Addresses {
 		r.Addresses = append(r.Addresses, p.Addr().String())
@@ -82,12 +89,16 @@ func (r record) attachment() (policy.Attachment, error) {
 	a := policy.Attachment{
 		Network: r.Network, ContainerID: r.ContainerID, IfName: r.IfName,
 		Backend: policy.Backend(r.Backend), Bridge: r.Bridge, Unseen: r.Unseen, Port: r.Port,
+		Interfaces: r.Interfaces, BridgeIndex: r.BridgeIndex, PortIndex: r.PortIndex,
 		IngressPolicy: policy.IngressPolicy(r.IngressPolicy), PublishedPorts: policy.PublishedPorts(r.PublishedPorts),
 		AdminChain: r.AdminChain, Zone: r.Zone,
 	}
 	var known bool
 	if a.IsolatedIn, known = isolatedIn[r.IsolatedIn]; !known {
 		return a, fmt.Errorf("isolatedIn %q is unknown", r.IsolatedIn)
+	}
+	for _, p := range r.Stated {
+		a.Stated = append(a.Stated, policy.IngressPolicy(p))
 	}
 	for _, text := range r.Addresses {
 		addr, err := netip.ParseAddr(text)
@@ -103,10 +114,11 @@ func validate(a policy.Attachment) error {
 	switch {
 	case a.Network == "" || a.ContainerID == "" || a.IfName == "":
 		return errors.New("network, containerID or ifName is missing")
-	case !slices.Contains(policy.IngressPolicies, a.IngressPolicy):
-		return fmt.Errorf("ingressPolicy %q is unknown", a.IngressPolicy)
-	case !slices.Contains(policy.PublishedPortsValues, a.PublishedPorts):
-		return fmt.Errorf("publishedPorts %q is unknown", a.PublishedPorts)
+	case a.BridgeIndex < 0 || a.PortIndex < 0:
+		return errors.New("an interface index is negative")
+	}
+	if err := checkPolicies(a); err != nil {
+		return err
 	}
 	return a.CheckNames()
 }
@@ -118,7 +130,7 @@ func (s *Store) Read(e Entry) (policy.Attachment, error) {
 		return policy.Attachment{}, s.fileError(e.file, err)
 	}
 	a, err := decode(content)
-	if err == nil && NewEntry(a).file != e.file {
+	if err == nil && !e.isOf(a) {
 		err = errors.New("its content does not match its name")
 	}
 	if err != nil {

@@ -56,7 +56,7 @@ func TestPutAndRead(t *testing.T) {
 func TestFormat(t *testing.T) {
 	t.Parallel()
 	a := attachment("c1", "10.0.0.2", "fd00::2")
-	name := "1,0280816d2a2e448b7e89919aeff60783,7bfa4dfcc23fa9b6,iptables,br-x%40%2C%25.1,same-bridge,deny," +
+	name := "2,0280816d2a2e448b7e89919aeff60783,7bfa4dfcc23fa9b6,iptables,br-x%40%2C%25.1,0,,,same-bridge,deny," +
 		"0a000002+fd000000000000000000000000000002.json"
 	if got := NewEntry(a).File(); got != name {
 		t.Errorf("name: got %s, want %s", got, name)
@@ -64,7 +64,15 @@ func TestFormat(t *testing.T) {
 	if got := pendingName("ADD", a); got != "waiting,ADD,0280816d2a2e448b7e89919aeff60783" {
 		t.Errorf("waiting call: got %s", got)
 	}
-	if got := leavingName(7); got != "leaving,7" {
+	b := a
+	b.BridgeIndex, b.PortIndex, b.Interfaces, b.IngressPolicy = 7, 8, []string{"br+5", "vrf"}, policy.Isolated
+	b.Stated = []policy.IngressPolicy{policy.Open, policy.Isolated}
+	name = "2,0280816d2a2e448b7e89919aeff60783,7bfa4dfcc23fa9b6,iptables,br-x%40%2C%25.1,7,br%2B5+vrf,veth0+d0f631ca1ddb," +
+		"isolated+open+isolated,deny,0a000002+fd000000000000000000000000000002.json"
+	if got := NewEntry(b).File(); got != name {
+		t.Errorf("name: got %s, want %s", got, name)
+	}
+	if got := markName(leaving, "7"); got != "leaving,7" {
 		t.Errorf("leaving port: got %s", got)
 	}
 	one := attachment("c1")
@@ -74,10 +82,16 @@ func TestFormat(t *testing.T) {
 		want string
 	}{
 		{a, `"port":"veth0","addresses":["10.0.0.2","fd00::2"],`},
+		{b, `"port":"veth0","interfaces":["br+5","vrf"],"bridgeIndex":7,"portIndex":8,` +
+			`"addresses":["10.0.0.2","fd00::2"],"ingressPolicy":"isolated","stated":["open","isolated"],`},
 		{one, `"bridgeUnseen":true,"port":"veth0","isolatedIn":"IPv4",`},
 	} {
-		want := `{"version":1,"network":"blue","containerID":"c1","ifName":"eth0","backend":"iptables",` +
-			`"bridge":"br-x@,%.1",` + test.want + `"ingressPolicy":"same-bridge","publishedPorts":"deny",` +
+		rest := `"ingressPolicy":"same-bridge",`
+		if test.a.IngressPolicy == policy.Isolated {
+			rest = ""
+		}
+		want := `{"version":2,"network":"blue","containerID":"c1","ifName":"eth0","backend":"iptables",` +
+			`"bridge":"br-x@,%.1",` + test.want + rest + `"publishedPorts":"deny",` +
 			`"iptablesAdminChainName":"CNI-ADMIN","firewalldZone":"trusted"}`
 		if got, err := encode(test.a); err != nil || string(got) != want {
 			t.Errorf("content: got %s, error %v, want %s", got, err, want)

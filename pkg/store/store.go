@@ -12,12 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
-
-	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
 // Store is the directory of one network namespace.
@@ -92,8 +91,10 @@ func checkOwnDirectory(dir string) error {
 // Listing is what a store holds.
 type Listing struct {
 	Entries  []Entry
-	Leaving  []int   // interface indices, see MarkLeaving
-	Problems []error // files that are left alone, see FileError; or why not all could be listed
+	Leaving  []int        // interface indices, see MarkLeaving
+	Flagged  []int        // interface indices, see MarkFlagged
+	Freed    []netip.Addr // see MarkFreed
+	Problems []error      // files that are left alone, see FileError; or why not all could be listed
 
 	pending []string // files of waiting calls, see Pending
 }
@@ -132,8 +133,7 @@ func (s *Store) addTo(l *Listing, name string) {
 		l.pending = append(l.pending, name)
 		return
 	}
-	if index, ok := parseLeaving(name); ok {
-		l.Leaving = append(l.Leaving, index)
+	if l.addMark(name) {
 		return
 	}
 	l.Entries = append(l.Entries, Entry{})
@@ -143,17 +143,22 @@ func (s *Store) addTo(l *Listing, name string) {
 	}
 }
 
-// fill parses a record's name. It reads the record only where the addresses do
-// not fit into the name.
+// fill parses a record's name. It reads the record only where the name lacks what did
+// not fit.
 func (s *Store) fill(e *Entry, name string) error {
 	whole, err := e.parse(name)
 	if err != nil {
 		return s.fileError(name, err)
 	}
-	if !whole {
-		var a policy.Attachment
-		a, err = s.Read(*e)
-		e.Attachment.Addresses = a.Addresses
+	if whole && !e.lacksPort() {
+		return nil
+	}
+	a, err := s.Read(*e)
+	if err == nil {
+		e.Attachment = brief(a)
+	}
+	if whole {
+		return nil // the name says enough to isolate; whoever needs the record finds the error
 	}
 	return err
 }

@@ -26,22 +26,23 @@ func attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) 
 		return nil, policy.Attachment{}, types.NewError(types.ErrInvalidNetworkConfig,
 			"prevResult is missing: chain \"firewall\" after the plugin that makes the interface", "")
 	}
-	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
+	a, err := conf.Attachment(args.ContainerID, args.IfName, linkOf)
 	return conf, a, err
 }
 
-// kindOf asks the kernel what kind of interface has a name.
-func kindOf(name string) (netconf.LinkKind, error) {
+// linkOf asks the kernel which interface has a name.
+func linkOf(name string) (netconf.HostLink, error) {
 	l, err := link.Kernel{}.ByName(name)
+	kind := netconf.OtherLink
 	switch {
 	case errors.Is(err, link.ErrNotFound):
-		return netconf.NoLink, nil
+		return netconf.HostLink{Kind: netconf.NoLink}, nil
 	case err != nil:
-		return netconf.NoLink, err
+		return netconf.HostLink{}, err
 	case l.IsBridge():
-		return netconf.BridgeLink, nil
+		kind = netconf.BridgeLink
 	}
-	return netconf.OtherLink, nil
+	return netconf.HostLink{Kind: kind, Name: l.Name, Index: l.Index}, nil
 }
 
 // checkSandbox refuses the host's own network namespace before anything is done. skel

@@ -40,7 +40,7 @@ func (p plugin) del(args *skel.CmdArgs) error {
 		return err
 	}
 	p.warn(err)
-	a, err := conf.Attachment(args.ContainerID, args.IfName, kindOf)
+	a, err := conf.Attachment(args.ContainerID, args.IfName, linkOf)
 	p.warn(err)
 	return p.engine(conf.DataDir).Del(a)
 }

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// A connection that the kernel tracks outlives the container that it led to, and the
+// policy that let it in. See package conntrack.
+
+// forgetFlows deletes the connections of addresses that become free. It works beside
+// the programs of the removal; wait returns its error.
+func (fw *Engine) forgetFlows(r records, d *removal) (wait func() error) {
+	free := unusedBy(d.flows, r.remainingAddresses(d))
+	done := make(chan error, 1)
+	go func() { done <- fw.forget(r, free) }()
+	return func() error { return <-done }
+}
+
+// forget deletes the connections of addresses, and remembers those that are still
+// redirected to.
+func (fw *Engine) forget(r records, free []netip.Addr) error {
+	if len(free) == 0 {
+		return nil
+	}
+	redirected, err := fw.flows.Forget(free)
+	errs := []error{err}
+	for _, address := range free {
+		if redirected && r.store != nil {
+			errs = append(errs, r.store.MarkFreed(address))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r records) remainingAddresses(d *removal) map[netip.Prefix]bool {
+	taken := map[netip.Prefix]bool{}
+	for _, e := range r.remaining(d) {
+		for _, p := range e.Attachment.Addresses {
+			taken[p] = true
+		}
+	}
+	return taken
+}
+
+func unusedBy(all []netip.Prefix, taken map[netip.Prefix]bool) []netip.Addr {
+	var free []netip.Addr
+	for _, p := range all {
+		if !taken[p] && !slices.Contains(free, p.Addr()) {
+			free = append(free, p.Addr())
+		}
+	}
+	return free
+}
+
+// forgetOutdated deletes the connections of the past that added attachments must not
+// inherit, and those that a stricter policy would not have let in.
+func (fw *Engine) forgetOutdated(r records, added []policy.Attachment, before policy.RuleSet) error {
+	var addresses []netip.Addr
+	for _, a := range added {
+		if len(r.of(a)) > 0 {
+			continue // its connections are its own
+		}
+		for _, p := range a.Addresses {
+			if slices.Contains(r.Freed, p.Addr()) {
+				addresses = append(addresses, p.Addr())
+			}
+		}
+	}
+	inherited := len(addresses)
+	for _, a := range added {
+		if isStricter(a, bridgeBefore(a, before)) {
+			addresses = append(addresses, r.addressesOn(a.Bridge)...)
+		}
+	}
+	if len(addresses) == 0 {
+		return nil
+	}
+	_, err := fw.flows.Forget(addresses)
+	errs := []error{err}
+	for _, address := range addresses[:inherited] {
+		errs = append(errs, r.store.ForgetFreed(address))
+	}
+	return errors.Join(errs...)
+}
+
+// isStricter reports whether an attachment makes its bridge stricter than it was.
+func isStricter(a policy.Attachment, before policy.Bridge) bool {
+	rank := func(p policy.IngressPolicy) int { return slices.Index(policy.IngressPolicies, p) }
+	return rank(a.IngressPolicy) > rank(before.IngressPolicy) ||
+		a.PublishedPorts == policy.Deny && before.PublishedPorts == policy.Allow
+}
+
+// addressesOn returns the recorded addresses on a bridge.
+func (r records) addressesOn(bridge string) []netip.Addr {
+	var addresses []netip.Addr
+	for i := range r.Entries {
+		if a := &r.Entries[i].Attachment; a.Bridge == bridge {
+			for _, p := range a.Addresses {
+				addresses = append(addresses, p.Addr())
+			}
+		}
+	}
+	return addresses
+}
+
+// forgetWaiting drops the packets to added containers that passed the forward hook before
+// their bridge was isolated, and still wait for the address to be resolved. That another
+// container's ADD has isolated the bridge since tells nothing of these addresses.
+func (fw *Engine) forgetWaiting(r records, added []policy.Attachment, before policy.RuleSet) error {
+	var errs []error
+	for _, a := range added {
+		wasIsolated := len(r.of(a)) > 0 && bridgeBefore(a, before).IngressPolicy.Isolates()
+		if !a.IngressPolicy.Isolates() || wasIsolated {
+			continue
+		}
+		found, err := fw.ports.links.Existing(a.Inbound())
+		errs = append(errs, err)
+		for _, index := range found {
+			for _, p := range a.Addresses {
+				errs = append(errs, fw.ports.links.ForgetNeighbor(index, p.Addr()))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// TestFlowsForgotten deletes the connections of a container that goes, and once more
+// ahead of the next one with its address: they may have come again in between.
+func TestFlowsForgotten(t *testing.T) {
+	t.Parallel()
+	h, a := twoBridges(t, policy.NFTables)
+	h.add(a)
+	address, other := a.Addresses[0].Addr(), netip.MustParseAddr("10.1.0.2")
+	flow := map[netip.Addr]bool{address: true, other: true}
+	h.flows.to = flow
+	ok(t, h.engine().Del(a))
+	if _, left := flow[address]; left || len(flow) != 1 {
+		t.Errorf("DEL left %v", flow)
+	}
+	flow[address] = true
+	next := a
+	next.ContainerID = "next"
+	h.add(next)
+	if _, left := flow[address]; left || len(flow) != 1 {
+		t.Errorf("ADD left %v", flow)
+	}
+	flow[address] = true
+	h.add(next)
+	if _, own := flow[address]; !own {
+		t.Error("an ADD that repeats took a container's own connections")
+	}
+}
+
+// TestFlowsOfStricterPolicy deletes what a stricter policy would not have let in.
+func TestFlowsOfStricterPolicy(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*policy.Attachment){
+		"":         func(*policy.Attachment) {},
+		"isolated": func(a *policy.Attachment) { a.IngressPolicy = policy.Isolated },
+		"deny":     func(a *policy.Attachment) { a.PublishedPorts = policy.Deny },
+	} {
+		h, _ := twoBridges(t, policy.NFTables)
+		h.plug("br1", "c3")
+		flow := map[netip.Addr]bool{netip.MustParseAddr("10.1.0.2"): true}
+		h.flows.to = flow
+		a := attached(policy.NFTables, "br1", "c3", policy.SameBridge, "10.1.0.3")
+		change(&a)
+		h.add(a)
+		if (len(flow) == 0) != (name != "") {
+			t.Errorf("%q: left %v", name, flow)
+		}
+	}
+}
+
+// TestFlowsFail lets no call fail where connections cannot be deleted.
+func TestFlowsFail(t *testing.T) {
+	t.Parallel()
+	h, a := twoBridges(t, policy.NFTables)
+	h.add(a)
+	h.flows.err = errors.New("no such luck")
+	ok(t, h.engine().Del(a))
+	if !strings.Contains(strings.Join(h.warned, " "), "no such luck") {
+		t.Errorf("warned %q", h.warned)
+	}
+}
+
+// TestWaitingForgotten drops what passed before a bridge was isolated.
+func TestWaitingForgotten(t *testing.T) {
+	t.Parallel()
+	h, a := twoBridges(t, policy.NFTables)
+	h.queued = []netip.Addr{a.Addresses[0].Addr()}
+	h.add(a)
+	if len(h.queued) > 0 {
+		t.Errorf("%v wait", h.queued)
+	}
+	h.queued = []netip.Addr{a.Addresses[0].Addr()}
+	h.add(a) // its bridge is isolated by now: nothing can have passed
+	if len(h.queued) == 0 {
+		t.Error("a container that is there has its neighbors forgotten")
+	}
+	// Another one may have been detached while nothing isolated the bridge.
+	next := a
+	next.ContainerID, next.Addresses = "next", []netip.Prefix{netip.MustParsePrefix("10.4.0.99/32")}
+	h.queued = []netip.Addr{next.Addresses[0].Addr()}
+	h.add(next)
+	if len(h.queued) > 0 {
+		t.Errorf("on a bridge that is isolated again, %v wait", h.queued)
+	}
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/policy"
+)
+
+// vlan makes an interface of the host that stands on a bridge, and routes to an address.
+func (h *fakeHost) vlan(bridge, name, address string) {
+	h.next++
+	h.links.links[name] = link.Link{Index: h.next, Name: name, Kind: "vlan", LowerIndex: h.links.links[bridge].Index}
+	h.links.routes[netip.MustParseAddr(address)] = name
+}
+
+// TestLocated has every kind of interface that can lead to a container.
+func TestLocated(t *testing.T) {
+	t.Parallel()
+	const address = "10.1.0.2"
+	at := netip.MustParseAddr(address)
+	for name, test := range map[string]struct {
+		host   func(*fakeHost)
+		listed []string
+		want   policy.Attachment // Bridge and Interfaces
+		strays []string
+	}{
+		"the bridge": {
+			host: func(h *fakeHost) { h.links.routes[at] = "br1" },
+			want: policy.Attachment{Bridge: "br1"},
+		},
+		"no route": {want: policy.Attachment{Bridge: "br1"}},
+		"a VLAN on the bridge": {
+			host: func(h *fakeHost) { h.vlan("br1", "br1.5", address) },
+			want: policy.Attachment{Bridge: "br1", Interfaces: []string{"br1.5"}},
+		},
+		"a veth on a port of the bridge": {
+			host: func(h *fakeHost) {
+				h.plug("br1", "gw")
+				h.vlan("br1", "br1.6", address)
+				gateway := h.links.links["br1.6"]
+				gateway.LowerIndex = h.port("br1", "gw").Index
+				h.links.links["br1.6"] = gateway
+			},
+			want: policy.Attachment{Bridge: "br1", Interfaces: []string{"br1.6"}},
+		},
+		"one that prevResult names": {
+			host:   func(h *fakeHost) { h.plug("gate", "x"); h.links.routes[at] = "gate" },
+			listed: []string{"gate", "other"},
+			want:   policy.Attachment{Bridge: "br1", Interfaces: []string{"gate"}},
+		},
+		"one that prevResult names, and that does not route": {
+			listed: []string{"gate"},
+			want:   policy.Attachment{Bridge: "br1"},
+		},
+		"somebody else's": {
+			host:   func(h *fakeHost) { h.plug("eth0", "x"); h.links.routes[at] = "eth0" },
+			want:   policy.Attachment{Bridge: "br1"},
+			strays: []string{"eth0"},
+		},
+		"a VRF": {
+			host: func(h *fakeHost) {
+				h.links.links["red"] = link.Link{Index: 99, Name: "red", Kind: "vrf"}
+				bridge := h.links.links["br1"]
+				bridge.MasterIndex = 99
+				h.links.links["br1"] = bridge
+			},
+			want: policy.Attachment{Bridge: "br1", Interfaces: []string{"red"}},
+		},
+		"a renamed bridge": {
+			host: func(h *fakeHost) { h.rename("br1", "new") },
+			want: policy.Attachment{Bridge: "new"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.plug("br1", "c1")
+			if test.host != nil {
+				test.host(h)
+			}
+			a := attached(policy.IPTables, "br1", "c1", policy.SameBridge, address)
+			a.Interfaces = test.listed
+			got, strays, err := h.engine().located(a)
+			ok(t, err)
+			got = policy.Attachment{Bridge: got.Bridge, Interfaces: got.Interfaces}
+			if diff := cmp.Diff(test.want, got); diff != "" || !slices.Equal(test.strays, strays) {
+				t.Errorf("strays %v (-want +got):\n%s", strays, diff)
+			}
+		})
+	}
+}
+
+// TestGroups has two VLANs on one bridge: they are two networks, and one's end leaves
+// the other.
+func TestGroups(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.plug("br", "c5")
+	h.plug("br", "c6")
+	h.vlan("br", "br.5", "10.5.0.2")
+	h.vlan("br", "br.6", "10.6.0.2")
+	five := attached(policy.NFTables, "br", "c5", policy.SameBridge, "10.5.0.2")
+	six := attached(policy.NFTables, "br", "c6", policy.SameBridge, "10.6.0.2")
+	six.Network = "six"
+	h.add(five)
+	h.add(six)
+	if got, want := h.rules(), "nftables: br same-bridge, br.5 same-bridge, br.6 same-bridge, 10.5.0.2, 10.6.0.2"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	ok(t, h.engine().Check(five))
+	ok(t, h.engine().Del(six))
+	if got, want := h.rules(), "nftables: br same-bridge, br.5 same-bridge, 10.5.0.2"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if h.port("br", "c6").Up || !h.port("br", "c5").Up {
+		t.Error("the port that lost its isolation is up, or the other one is down")
+	}
+	ok(t, h.engine().Del(five))
+	if got := h.rules(); got != "" {
+		t.Errorf("left %s", got)
+	}
+}
+
+// TestOverlap refuses a network whose addresses lead into another one.
+func TestOverlap(t *testing.T) {
+	t.Parallel()
+	h, a := twoBridges(t, policy.NFTables)
+	h.links.routes[a.Addresses[0].Addr()] = "br1"
+	wrong(t, "ADD", h.engine().Add(a, h.delivered), `the host routes to this container by "br1"`)
+	if got := h.rules(); got != "nftables: br1 same-bridge, 10.1.0.2" || len(h.records()) != 1 {
+		t.Errorf("got %s, records %v", got, h.records())
+	}
+}
+
+// TestEntriesAddUp has two entries of one conflist, in both orders: the stricter holds,
+// whoever else is added, and each one's CHECK passes.
+func TestEntriesAddUp(t *testing.T) {
+	t.Parallel()
+	for name, order := range map[string][]policy.IngressPolicy{
+		"the strict one first": {policy.SameBridge, policy.Open},
+		"the open one first":   {policy.Open, policy.SameBridge},
+		"three":                {policy.SameBridge, policy.Isolated, policy.Open},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			strictest := order[0]
+			for _, p := range order {
+				if p == policy.Isolated || strictest == policy.Open {
+					strictest = p
+				}
+			}
+			for i, container := range []string{"c1", "c2"} {
+				h.plug("br1", container)
+				for n, p := range order {
+					a := attached(policy.NFTables, "br1", container, p, "10.1.0."+string(rune('2'+i)))
+					h.add(a)
+					got := h.drivers[policy.Table].holds.isolated["br1"]
+					if (i > 0 || n == len(order)-1) && got != strictest {
+						t.Errorf("after %s's entry %q: br1 is %q, want %q", container, p, got, strictest)
+					}
+				}
+			}
+			for _, p := range order {
+				ok(t, h.engine().Check(attached(policy.NFTables, "br1", "c1", p, "10.1.0.2")))
+			}
+			ok(t, h.engine().Status(policy.NFTables))
+			for range order {
+				ok(t, h.engine().Del(attached(policy.NFTables, "br1", "c1", order[0], "10.1.0.2")))
+				ok(t, h.engine().Del(attached(policy.NFTables, "br1", "c2", order[0], "10.1.0.3")))
+			}
+			if got := h.rules(); got != "" || len(h.records()) > 0 {
+				t.Errorf("left %s, %v", got, h.records())
+			}
+		})
+	}
+}
