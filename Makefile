@@ -187,7 +187,8 @@ install: ## install bin/firewall, keeping upstream's, and what belongs to it; IS
 	install -Dm 0644 -t '$(DESTDIR)$(SHARE_DIR)/fish/vendor_completions.d' $(DOOR)/completions/cni-firewall.fish
 
 .PHONY: uninstall
-uninstall: ## remove our plugin and bring upstream's back
+uninstall: ## remove our plugin and bring upstream's back, with its isolation
+	[ -n '$(DESTDIR)' ] || [ ! -x '$(SBIN_DIR)/cni-firewall' ] || '$(SBIN_DIR)/cni-firewall' retire
 	rm -f '$(DESTDIR)$(UNIT_DIR)/$(UNIT)' '$(DESTDIR)$(SBIN_DIR)/cni-firewall' \
 		'$(DESTDIR)$(SHARE_DIR)/man/man8/cni-firewall.8' \
 		'$(DESTDIR)$(SHARE_DIR)/bash-completion/completions/cni-firewall' \

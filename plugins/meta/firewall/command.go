@@ -23,7 +23,10 @@ const usage = `firewall is a CNI plugin that container runtimes call. Its operat
         put all rules back after a flush, isolation first; with --adopt, first
         take over the bridges that another plugin isolates by iptables
   cni-firewall watch
-        restore whenever firewalld reloads or restarts
+        restore whenever firewalld reloads or restarts, or a bridge is renamed
+  cni-firewall retire [--force]
+        leave the host to upstream's plugin: its isolation, and nothing of ours;
+        refused where that would open something, unless forced
 
 All take --data-dir DIRECTORY, for networks that set dataDir in their conflist.
 `
@@ -61,6 +64,13 @@ func (p plugin) command(args []string) error {
 		return p.restore(*dataDir, *adopting)
 	case "watch":
 		return p.commandWatch(args[1:])
+	case "retire":
+		flags, dataDir := p.flags("retire")
+		forced := flags.Bool("force", false, "go on where upstream's plugin cannot isolate what now is isolated")
+		if err := parseFlags(flags, args[1:]); err != nil {
+			return err
+		}
+		return p.engine(*dataDir).Retire(*forced)
 	case "help", "-h", "--help":
 		_, err := io.WriteString(p.stdout, usage)
 		return err

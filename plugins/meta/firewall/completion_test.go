@@ -78,7 +78,8 @@ func TestOffered(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	for typed, want := range map[string]string{
-		"re":                     "restore",
+		"res":                    "restore",
+		"ret":                    "retire",
 		"status -o ":             "json table",
 		"status -o t":            "table",
 		"status --graph ":        "dot mermaid",
@@ -98,7 +99,8 @@ func TestCompletion(t *testing.T) {
 func TestZsh(t *testing.T) {
 	t.Parallel()
 	lines := [][2]string{
-		{"cni-firewall re", "cni-firewall restore "},
+		{"cni-firewall res", "cni-firewall restore "},
+		{"cni-firewall ret", "cni-firewall retire "},
 		{"cni-firewall wa", "cni-firewall watch "},
 		{"cni-firewall st", "cni-firewall status "},
 		{"cni-firewall he", "cni-firewall help "},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cni-isolation/firewall/pkg/firewalld"
+	"github.com/cni-isolation/firewall/pkg/link"
 )
 
 // Waits of the watcher.
@@ -25,8 +26,8 @@ const (
 	retryMost = 30 * time.Second
 )
 
-// commandWatch restores what firewalld forgets, whenever it does, until a signal ends
-// it.
+// commandWatch restores what firewalld forgets, and follows bridges to new names, until
+// a signal ends it.
 func (p plugin) commandWatch(args []string) error {
 	flags, dataDir := p.flags("watch")
 	if err := parseFlags(flags, args); err != nil {
@@ -45,6 +46,7 @@ func (p plugin) commandWatch(args []string) error {
 		return cmp.Or(said, fmt.Sprint(err)), err
 	}}
 	go w.listen(ctx)
+	go w.listenToLinks(ctx, p.engine(*dataDir).Moved)
 	w.run(ctx)
 	return nil
 }
@@ -68,10 +70,7 @@ func (w watcher) listen(ctx context.Context) {
 			w.happened(text)
 			state = text
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(reconnect):
-		}
+		pause(ctx, reconnect)
 	}
 }
 
@@ -82,6 +81,44 @@ func (w watcher) listenOnce(ctx context.Context, ready func()) error {
 	}
 	defer func() { _ = c.Close() }()
 	return c.Watch(ctx, ready, func(e firewalld.Event) { w.happened(string(e)) })
+}
+
+// listenToLinks reports that a bridge was renamed, or made anew, until the context is
+// done. Containers come and go far more often: what is asked is cheap.
+func (w watcher) listenToLinks(ctx context.Context, moved func() (bool, error)) {
+	changed := make(chan struct{}, 1)
+	happened := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	go func() {
+		for ctx.Err() == nil {
+			// Bridges that moved while nobody listened count, too.
+			if err := link.Watch(ctx, happened, happened); err != nil {
+				w.happened(err.Error())
+			}
+			pause(ctx, reconnect)
+		}
+	}()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-changed:
+			pause(ctx, quiet)
+			if found, err := moved(); found || err != nil {
+				w.happened("a bridge has another name")
+			}
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 // happened never waits. It may drop an event: all events mean the same.

@@ -11,10 +11,11 @@ _cni_firewall() {
       ;;
     *)
       case ${COMP_CWORD}:${COMP_WORDS[1]} in
-        1:*) words='status restore watch help' ;;
+        1:*) words='status restore watch retire help' ;;
         *:status) words='-o --graph --data-dir' ;;
         *:restore) words='--adopt --data-dir' ;;
         *:watch) words='--data-dir' ;;
+        *:retire) words='--force --data-dir' ;;
       esac
       ;;
   esac
