@@ -214,7 +214,7 @@ func TestCompanionsDisagree(t *testing.T) {
 		}
 		said := map[string]bool{}
 		for _, path := range records(t, dataDir) {
-			said[strings.Split(filepath.Base(path), ",")[5]] = true // Entry in pkg/store
+			said[strings.Split(filepath.Base(path), ",")[8]] = true // Entry in pkg/store
 		}
 		if len(said) != 1 {
 			t.Errorf("what the records of one network say: %v", said)

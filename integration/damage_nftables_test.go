@@ -11,8 +11,11 @@ const nftSpoil = `
 		nft flush table $t
 		for s in isolated_bridges same_bridge blocked_within published_ports containers_ipv4 containers_ipv6; do nft flush set $t $s; done
 	}
-	wipe() { nft delete table $t; }
-	unrule() { nft delete rule $t "$1" handle "$(nft -a list chain $t "$1" | grep -F -- "$(printf '\t')$2 # handle" | sed 's/.* //')"; }
+	wipe() { nft delete table $t; nft delete table bridge cni_firewall 2>/dev/null || :; }
+	unrule() {
+		case $1 in speakers | frames) t="bridge cni_firewall" ;; esac
+		nft delete rule $t "$1" handle "$(nft -a list chain $t "$1" | grep -F -- "$(printf '\t')$2 # handle" | sed 's/.* //')"
+	}
 `
 
 const nftForbidden = "nft add rule inet cni_firewall CNI-ADMIN tcp dport 7 drop"
@@ -100,10 +103,10 @@ var nftDamages = []damage{
 		name: "not in published_ports", script: "nft delete element $t published_ports { br1 }",
 		names: "published_ports br1", probe: fromOtherToPort, becomes: host.Blocked,
 	}, {
-		name: "the address accepted no more", script: "nft delete element $t containers_ipv4 { ADDRESS4 }",
+		name: "the address accepted no more", script: "nft delete element $t containers_ipv4 { br1 . ADDRESS4 }",
 		names: "containers_ipv4 ADDRESS4",
 	}, {
-		name: "the IPv6 address accepted no more", script: "nft delete element $t containers_ipv6 { ADDRESS6 }",
+		name: "the IPv6 address accepted no more", script: "nft delete element $t containers_ipv6 { br1 . ADDRESS6 }",
 		names: "containers_ipv6 ADDRESS6",
 	}, {
 		name: "accept at the head of isolation", script: "nft insert rule $t isolation accept",
@@ -162,8 +165,19 @@ var nftPurposes = []struct {
 	{"isolation_stage_2", "drop", fromOther, host.Open},
 	{"forward", "jump CNI-ADMIN", toForbidden, host.Open},
 	{"forward", "ct direction original ct status dnat oifname @published_ports accept", "", ""},
-	{"forward", "ip saddr @containers_ipv4 accept", "", ""},
-	{"forward", "ip daddr @containers_ipv4 ct state established,related accept", "", ""},
-	{"forward", "ip6 saddr @containers_ipv6 accept", "", ""},
-	{"forward", "ip6 daddr @containers_ipv6 ct state established,related accept", "", ""},
+	{"forward", "iifname . ip saddr @containers_ipv4 accept", "", ""},
+	{"forward", "oifname . ip daddr @containers_ipv4 ct state established,related accept", "", ""},
+	{"forward", "iifname . ip6 saddr @containers_ipv6 accept", "", ""},
+	{"forward", "oifname . ip6 daddr @containers_ipv6 ct state established,related accept", "", ""},
+
+	// What forged packets meet: TestForgeries.
+	{"isolation", "ct direction original ct state related,new fib saddr . iif oif missing jump forged_source", "", ""},
+	{"isolation_stage_2", "ct original ip daddr 127.0.0.0/8 drop", "", ""},
+	{"forged_source", `fib saddr oifname "br1" drop`, "", ""},
+	{"forged_source", `fib saddr oifname "br2" drop`, "", ""},
+	{"speakers", "iifname @isolated_ports meta protocol 8021q drop", "", ""},
+	{"speakers", "iifname @isolated_ports meta protocol 8021ad drop", "", ""},
+	{"speakers", "ip saddr @guarded_ipv4 iifname . ip saddr != @speakers_ipv4 drop", "", ""},
+	{"speakers", "ip6 saddr @guarded_ipv6 iifname . ip6 saddr != @speakers_ipv6 drop", "", ""},
+	{"frames", "iifname @isolated_ports oifname @isolated_ports ether type != ip ether type != ip6 drop", "", ""},
 }

@@ -113,7 +113,7 @@ var damages = []damage{
 		names: "out of place CNI-PUBLISHED br1", probe: abroadToPort, becomes: host.Blocked, undo: "$i -D CNI-PUBLISHED -j RETURN",
 	}, {
 		name: "ACCEPT at the head of CNI-PUBLISHED-ACCEPT", script: "$i -I CNI-PUBLISHED-ACCEPT -j ACCEPT",
-		names: "out of place CNI-PUBLISHED-ACCEPT CNI-ADMIN", probe: abroadToForbidden, undo: "$i -D CNI-PUBLISHED-ACCEPT -j ACCEPT",
+		names: "out of place CNI-PUBLISHED-ACCEPT", probe: abroadToForbidden, undo: "$i -D CNI-PUBLISHED-ACCEPT -j ACCEPT",
 	}, {
 		name: "the operator's chain behind the accept of published ports", script: toEnd("CNI-PUBLISHED-ACCEPT" + toAdmin),
 		names: "out of place CNI-PUBLISHED-ACCEPT CNI-ADMIN", probe: abroadToForbidden,
@@ -133,6 +133,7 @@ var purposes = []struct {
 	{"CNI-PUBLISHED -o br1 -m conntrack --ctstate DNAT --ctdir ORIGINAL -j CNI-PUBLISHED-ACCEPT", abroadToPort, host.Blocked},
 	{"CNI-PUBLISHED -i br1 -m conntrack --ctstate DNAT --ctdir REPLY -j CNI-PUBLISHED-ACCEPT", fromOtherToPort, host.Blocked},
 	{"CNI-PUBLISHED-ACCEPT -j CNI-ADMIN", abroadToForbidden, host.Open},
+	{"CNI-PUBLISHED-ACCEPT -m conntrack --ctorigdst 127.0.0.0/8 -j RETURN", "", ""}, // TestForgeries
 	{"CNI-PUBLISHED-ACCEPT -j ACCEPT", abroadToPort, host.Blocked},
 	{"CNI-ISOLATION-STAGE-1 -i br1 -o br1 -j DROP", fromPeer, host.Open},
 	{"CNI-ISOLATION-STAGE-1 -i br1 ! -o br1 -j CNI-ISOLATION-STAGE-2", toOtherOneWay, host.Open},

@@ -34,6 +34,9 @@ func TestEveryRuleOfTable(t *testing.T) {
 				continue
 			}
 			delete(rules, rule)
+			if strings.Contains(rule, `"br2"`) {
+				continue // it is for the CHECK of others
+			}
 			p.heal(t, damage{
 				name: "without " + rule, script: fmt.Sprintf("unrule %s '%s'", purpose.chain, purpose.rule),
 				names: purpose.chain, probe: purpose.probe, becomes: purpose.becomes,

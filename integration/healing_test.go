@@ -33,6 +33,9 @@ func TestEveryRule(t *testing.T) {
 		rules := p.ownRules()
 		for _, purpose := range purposes {
 			rule, found := rules[purpose.rule]
+			if p.family == "ip6" && strings.Contains(purpose.rule, "127.0.0.0/8") {
+				continue
+			}
 			if !found {
 				t.Errorf("there is no %s", purpose.rule)
 				continue
@@ -164,8 +167,13 @@ func (p *patient) heal(t *testing.T, d damage) {
 	if d.becomes == "" {
 		d.becomes = host.Open
 	}
+	harmless := p.opensNothing(d)
 	p.shell(t, d.script)
-	p.expect(t, d, d.becomes, "damaged")
+	if harmless {
+		p.expect(t, d, host.Blocked, "damaged, with the table beside it")
+	} else {
+		p.expect(t, d, d.becomes, "damaged")
+	}
 
 	damaged := state(t, p.h)
 	message := complaint(t, container, p.h.Firewall)
@@ -195,6 +203,13 @@ func (p *patient) heal(t *testing.T, d damage) {
 	p.shell(t, d.undo)
 	same(t, canonical(p.golden), canonical(state(t, p.h)), d.name+": ADD")
 	p.expect(t, d, healed, "healed")
+}
+
+// opensNothing reports whether what a damage opens, as rules of iptables that isolate are
+// concerned, stays closed: the table isolates, too.
+func (p *patient) opensNothing(d damage) bool {
+	isolating := []string{fromPeer, fromOther, fromOtherOneWay, toOtherOneWay}
+	return !p.h.Backend.HasTable() && d.becomes == host.Open && slices.Contains(isolating, d.probe)
 }
 
 // isolation returns the rules that drop, and what leads to them.

@@ -97,35 +97,46 @@ func nameOf(where, line string) string {
 			return ""
 		}
 		return where + ": " + line
-	case line == "table inet cni_firewall":
-		return nftables + "table"
+	case line == "table inet cni_firewall", line == "table bridge cni_firewall":
+		return line + ": table"
 	case !more:
-		return nftables + block
+		return tableOf(block) + block
 	case strings.HasPrefix(rest, "element "):
 		element, _, _ := strings.Cut(strings.TrimPrefix(rest, "element "), " comment ")
-		return nftables + "element " + strings.TrimPrefix(block, "set ") + " " + withoutLength.ReplaceAllString(element, "")
+		return tableOf(block) + "element " + strings.TrimPrefix(block, "set ") + " " + withoutLength.ReplaceAllString(element, "")
 	case strings.HasPrefix(block, "chain ") && !strings.HasPrefix(rest, "comment ") && !strings.HasPrefix(rest, "type "):
-		return nftables + "rule of " + block + ": " + rest
+		return tableOf(block) + "rule of " + block + ": " + rest
 	}
 	return ""
 }
 
-const nftables = "table inet cni_firewall: "
+// tableOf returns the table that has a chain or a set.
+func tableOf(block string) string {
+	for _, name := range []string{"isolated_ports", "guarded_", "speakers", "frames"} {
+		if strings.Contains(block, " "+name) {
+			return "table bridge cni_firewall: "
+		}
+	}
+	return "table inet cni_firewall: "
+}
 
 var withoutLength = regexp.MustCompile(`/(32|128)$`)
 
 // replay does to what was held what lines tell.
 func replay(held map[string]bool, lines []logged) {
 	for _, l := range lines {
+		if strings.HasPrefix(l.Where, "interface ") {
+			continue // a port that was cut off, or brought back, which is not part of a state
+		}
 		for _, what := range l.Removed {
 			if strings.HasPrefix(what, "-") {
 				what = map[string]string{"-D": "-A", "-X": "-N"}[what[:2]] + what[2:]
 			}
 			switch chain, rules := strings.CutPrefix(what, "rules of "); {
 			case what == "table":
-				maps.DeleteFunc(held, func(thing string, _ bool) bool { return strings.HasPrefix(thing, nftables) })
+				maps.DeleteFunc(held, func(thing string, _ bool) bool { return strings.HasPrefix(thing, l.Where+": ") })
 			case rules:
-				maps.DeleteFunc(held, func(thing string, _ bool) bool { return strings.HasPrefix(thing, nftables+"rule of "+chain+":") })
+				maps.DeleteFunc(held, func(thing string, _ bool) bool { return strings.HasPrefix(thing, l.Where+": rule of "+chain+":") })
 			default:
 				delete(held, l.Where+": "+what)
 			}
@@ -215,7 +226,7 @@ func TestLog(t *testing.T) {
 		restore := func() { must(h.Run(h.Firewall, "restore"))(t) }
 
 		first := c.tells(t, "ADD", one, add)
-		if !toldOf(first, "records", "1,") {
+		if !toldOf(first, "records", "2,") {
 			t.Errorf("ADD logs no record: %+v", first)
 		}
 		c.silent(t, "the second ADD", add)

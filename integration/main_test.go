@@ -16,6 +16,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if program := os.Getenv(withoutVariable); program != "" {
+		panic(hideNFTables(program)) // it does not come back
+	}
 	flag.Parse()
 	// Hosts spend most of their time waiting for packets that do not come, so
 	// there can be more of them at once than the machine has processors.

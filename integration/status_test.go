@@ -49,7 +49,7 @@ var ailments = []ailment{
 		name: "br_netfilter on", befall: "sysctl -qw net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1",
 		says: []string{"br_netfilter was switched on or off", "has the flag isolated true, and it must be false"}, cure: "cni-firewall restore",
 	}, {
-		name: "bridge gone", befall: "ip link del br1", crippled: true,
+		name: "bridge gone", befall: "for c in $(ip netns list | cut -d' ' -f1); do ! ip -n $c -4 addr show eth0 2>/dev/null | grep -q 'inet 10.1.' || ip -n $c link del eth0; done; ip link del br1", crippled: true,
 		says: []string{"a bridge is gone", `bridge "br1" is gone`}, cure: "cni-firewall restore",
 	},
 }

@@ -21,7 +21,7 @@ func TestUpgrade(t *testing.T) {
 		upstreams := state(t, h)
 
 		// Upstream's rules are those of "deny", in its order.
-		handles := written(t, h)
+		handles := writtenByPrograms(t, h)
 		for _, e := range w.networks {
 			if e.PublishedPorts == "deny" {
 				for _, c := range []*host.Container{e.server, e.peer} {
@@ -30,7 +30,7 @@ func TestUpgrade(t *testing.T) {
 				}
 			}
 		}
-		same(t, handles, written(t, h), "ADD over the same rules of upstream")
+		same(t, handles, writtenByPrograms(t, h), "ADD over the same rules of upstream")
 
 		w.protect(t, h)
 		keeps(t, upstreams, state(t, h), "our ADD")
@@ -65,7 +65,7 @@ func TestDowngrade(t *testing.T) {
 
 		w.call(t, h.Upstream(), "DEL")
 		for _, e := range w.networks {
-			if lines := linesWith(state(t, h), e.server.IPv4+"/", e.server.IPv6+"/", e.peer.IPv4+"/", e.peer.IPv6+"/"); lines != nil {
+			if lines := rulesWith(state(t, h), e.server.IPv4+"/", e.server.IPv6+"/", e.peer.IPv4+"/", e.peer.IPv6+"/"); lines != nil {
 				t.Errorf("upstream's DEL leaves\n%s", strings.Join(lines, "\n"))
 			}
 		}

@@ -115,9 +115,9 @@ func undisturbed(get, protocol int, header nl.NetlinkRequestData) ([][]byte, err
 	}
 }
 
-// hasTable reports whether there is an nftables table of the family inet.
-func hasTable(name string) (bool, error) {
-	tables, err := dump(unix.NFT_MSG_GETTABLE, unix.NFPROTO_INET)
+// hasTable reports whether there is an nftables table of a family.
+func hasTable(family uint8, name string) (bool, error) {
+	tables, err := dump(unix.NFT_MSG_GETTABLE, family)
 	return slices.ContainsFunc(tables, func(table []byte) bool {
 		return nl.BytesToString(attribute(table, unix.NFTA_TABLE_NAME)) == name
 	}), err

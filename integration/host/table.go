@@ -10,23 +10,46 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// Table returns the plugin's nftables table, without counters, or nothing if
+// Table returns the plugin's nftables tables, without counters, or nothing if
 // there is none. Each rule, each element of a set and whatever else stands in a
 // line of its own, behind the name of its chain or set, in whose order, and not
 // that of their making, the lines are. An address has the length of its prefix,
 // as iptables writes it. A bridge comes without its comment: it names the network,
 // which whoever isolates all bridges again may not know.
 func (h *Host) Table() (string, error) {
-	if has, err := hasTable("cni_firewall"); err != nil || !has {
-		return "", err
+	tables := map[string]bool{}
+	for family, number := range map[string]uint8{"inet": unix.NFPROTO_INET, "bridge": unix.NFPROTO_BRIDGE} {
+		has, err := hasTable(number, "cni_firewall")
+		if err != nil {
+			return "", err
+		}
+		tables[family] = has
+	}
+	if !tables["inet"] && !tables["bridge"] {
+		return "", nil
 	}
 	held := func() ([]byte, error) {
 		generation, err := h.Generation()
 		return binary.NativeEndian.AppendUint32(nil, generation), err
 	}
-	return h.listed("cni_firewall", held, func() (string, error) { return h.TableIn() })
+	return h.listed("cni_firewall", held, func() (string, error) {
+		var text string
+		for _, family := range []string{"inet", "bridge"} {
+			if !tables[family] {
+				continue
+			}
+			listing, err := h.Run("nft", "-s", "list", "table", family, "cni_firewall")
+			if err != nil {
+				return "", err
+			}
+			text += lines(listing)
+		}
+		return text, nil
+	})
 }
 
 // TableIn does so with words in front of the command, such as "ip netns exec".
@@ -104,6 +127,9 @@ func blocks(listing string) [][]string {
 	}
 	var all [][]string
 	for _, name := range slices.Sorted(maps.Keys(found)) {
+		if name == "chain forged_source" { // whose rules have no order
+			slices.Sort(found[name][1:])
+		}
 		all = append(all, found[name])
 	}
 	return all
@@ -135,6 +161,9 @@ func split(text string) []string {
 var bridgeComment = regexp.MustCompile(` comment "[^"]*"$`)
 
 func withLength(element string) string {
+	if name, address, pair := strings.Cut(element, `" . `); pair && !strings.HasPrefix(address, `"`) {
+		return name + `" . ` + withLength(address)
+	}
 	value, rest, _ := strings.Cut(element, " ")
 	address, err := netip.ParseAddr(value)
 	if err != nil {
