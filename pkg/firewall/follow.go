@@ -4,6 +4,7 @@ package firewall
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
@@ -30,6 +31,8 @@ func (fw *Engine) follow(r records) records {
 		return r
 	}
 	var gone []string
+	var followed []policy.Attachment
+	old := policy.RuleSet{Inbound: map[netip.Prefix][]string{}} // what the table accepts by the old name
 	for _, m := range all {
 		whole, err := r.store.Read(m.entry)
 		if err == nil {
@@ -41,9 +44,14 @@ func (fw *Engine) follow(r records) records {
 			continue
 		}
 		r.Entries[m.at] = store.NewEntry(whole)
-		gone = append(gone, m.entry.Attachment.Bridge)
+		gone, followed = append(gone, m.entry.Attachment.Bridge), append(followed, whole)
+		if was := m.entry.Attachment; was.Bridge != whole.Bridge && was.Backend.AcceptsIn(policy.Table) {
+			for _, p := range was.Addresses {
+				old.Addresses, old.Inbound[p] = append(old.Addresses, p), []string{was.Bridge}
+			}
+		}
 	}
-	desired := fw.desired(r, nil, nil)
+	desired := fw.desired(r, nil, followed)
 	actual, err := fw.drivers.readAll(desired, needsAll(desired))
 	if err = errors.Join(err, fw.apply(&r, actual, desired, policy.Desired(r.briefs()...), nil)); err != nil {
 		fw.warn(err) // the call's own work tells whether it is in the way
@@ -54,6 +62,10 @@ func (fw *Engine) follow(r records) records {
 		d.add(policy.Attachment{Bridge: bridge})
 	}
 	fw.warn(fw.remove(r, d))
+	if len(old.Addresses) > 0 {
+		missing, err := fw.drivers.remove(policy.Table, old)
+		fw.warn(missing, err)
+	}
 	return r
 }
 
