@@ -147,7 +147,7 @@ func ruleDamages(l chainLayout) []damage {
 
 // forgedDamages are those of the chain whose rules come and go with bridges.
 func forgedDamages() []damage {
-	first := "chain " + chainForged + ": rule 1 is missing or differs: " + forgedRule("br1").text
+	first := "chain " + chainForged + ": rule 1 is missing or differs: " + forgedRule(interfaceKey("br1")).text
 	atEnd := "chain " + chainForged + " ends with a foreign rule"
 	rules := func(change func(rules [][]byte) [][]byte) func(*hostTable) {
 		return func(t *hostTable) { t.chain(chainForged).rules = change(t.chain(chainForged).rules) }

@@ -14,7 +14,7 @@ import (
 )
 
 // element is an element of a set, and whether the set must have it. A rule of
-// chainForged is one, too: the name of the chain stands for a set, the interface for
+// chainForged is one, too: the name of the chain stands for a set; see forgedRule for
 // the key.
 type element struct {
 	set, key string // key as the kernel compares it
@@ -34,6 +34,11 @@ func (e element) isForged() bool { return e.set == chainForged }
 // IFNAMSIZ bytes.
 func interfaceKey(name string) string { return (name + zeroes)[:unix.IFNAMSIZ] }
 
+// interfaceName returns the name that a key begins with; of an empty key, an empty one.
+func interfaceName(key string) string {
+	return strings.TrimRight(key[:min(unix.IFNAMSIZ, len(key))], "\x00")
+}
+
 var zeroes = strings.Repeat("\x00", unix.IFNAMSIZ)
 
 func addressKey(p netip.Prefix) string { return string(p.Addr().AsSlice()) }
@@ -42,7 +47,7 @@ func addressKey(p netip.Prefix) string { return string(p.Addr().AsSlice()) }
 func (e element) String() string {
 	key, words := e.key, []string(nil)
 	for range e.names() {
-		words = append(words, `"`+strings.TrimRight(key[:unix.IFNAMSIZ], "\x00")+`"`)
+		words = append(words, `"`+interfaceName(key)+`"`)
 		key = key[unix.IFNAMSIZ:]
 	}
 	if addr, ok := netip.AddrFromSlice([]byte(key)); ok {
@@ -64,7 +69,7 @@ func (e element) names() int {
 	switch e.set {
 	case setGuardedIPv4, setGuardedIPv6:
 		return 0
-	case setSameBridge, setBlockedWithin:
+	case setSameBridge, setBlockedWithin, chainForged:
 		return min(2, len(e.key)/unix.IFNAMSIZ)
 	}
 	return min(1, len(e.key)/unix.IFNAMSIZ)
@@ -72,13 +77,10 @@ func (e element) names() int {
 
 func (e element) create() (request, error) {
 	if e.isForged() {
-		return forgedRule(e.interfaceName()).create(chainForged)
+		return forgedRule(e.key).create(chainForged)
 	}
 	return e.request(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, e.encodeWithComment()), nil
 }
-
-// interfaceName returns the name that the key begins with.
-func (e element) interfaceName() string { return strings.TrimRight(e.key[:unix.IFNAMSIZ], "\x00") }
 
 func (e element) delete() request { return e.request(unix.NFT_MSG_DELSETELEM, 0, e.encode()) }
 

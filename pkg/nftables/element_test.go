@@ -51,6 +51,7 @@ func TestElementString(t *testing.T) {
 		{setIPv4, name + "\x0a\x01\x00\x02", `"br1" . 10.1.0.2`},
 		{setSpeakersIPv6, name + "\xfd\x01" + strings.Repeat("\x00", 13) + "\x02", `"br1" . fd01::2`},
 		{chainForged, name, `"br1"`},
+		{chainForged, interfaceKey("br1.5") + name, `"br1.5" . "br1"`},
 		{setIsolated, name, `"br1"`},
 		{setIsolated, interfaceKey("123456789012345"), `"123456789012345"`},
 		{setPublished, interfaceKey("a:b.c"), `"a:b.c"`},

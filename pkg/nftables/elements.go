@@ -53,7 +53,7 @@ func bridgeElements(b policy.Bridge) []element {
 				element{setBlockedWithin, pair, blockedByRule(b, name, other), owner})
 		}
 		all = append(all,
-			element{chainForged, key, isolates, owner},
+			element{chainForged, forgedKeyOf(b, name), isolates, owner},
 			element{setPublished, key, publishes(b), owner})
 	}
 	return all
@@ -112,7 +112,7 @@ func appendBlocking(all []element, b policy.Bridge) []element {
 	for _, name := range b.Group() {
 		key := interfaceKey(name)
 		if b.IngressPolicy.Isolates() {
-			all = append(all, element{setIsolated, key, true, owner}, element{chainForged, key, true, owner})
+			all = append(all, element{setIsolated, key, true, owner}, element{chainForged, forgedKeyOf(b, name), true, owner})
 		}
 		if !publishes(b) {
 			all = append(all, element{setPublished, key, false, owner})
@@ -138,6 +138,15 @@ func publishes(b policy.Bridge) bool {
 // keep the containers apart.
 func blockedByRule(b policy.Bridge, from, to string) bool {
 	return b.IngressPolicy == policy.Isolated && (len(b.Interfaces) == 0 || from != b.Name || to != b.Name)
+}
+
+// forgedKeyOf returns the key of the rule for sources that an interface of a network is
+// routed by.
+func forgedKeyOf(b policy.Bridge, name string) string {
+	if name == b.Name {
+		return interfaceKey(name)
+	}
+	return interfaceKey(name) + interfaceKey(b.Name)
 }
 
 // stricter changes elements where others block, and returns which must be present.

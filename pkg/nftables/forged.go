@@ -83,7 +83,7 @@ func (t *table) needsForged(elements []element) bool {
 	}))
 }
 
-// forged returns the handles of the rules in chainForged, by the key of the interface.
+// forged returns the handles of the rules in chainForged, by their key.
 func (t *table) forged() map[string][]uint64 {
 	if t.forgedHandles != nil {
 		return t.forgedHandles
@@ -99,17 +99,17 @@ func (t *table) forged() map[string][]uint64 {
 	return t.forgedHandles
 }
 
-// forgedKey returns the interface of a rule of chainForged.
+// forgedKey returns the key of a rule of chainForged.
 func forgedKey(exprs []expr.Any) (key string, is bool) {
-	if len(exprs) < 2 {
+	for _, e := range exprs {
+		if compared, is := e.(*expr.Cmp); is {
+			key = string(compared.Data) + key // the interface of the route comes last
+		}
+	}
+	if len(key) != unix.IFNAMSIZ && len(key) != 2*unix.IFNAMSIZ {
 		return "", false
 	}
-	compared, is := exprs[1].(*expr.Cmp)
-	if !is || len(compared.Data) != unix.IFNAMSIZ {
-		return "", false
-	}
-	key = string(compared.Data)
-	return key, forgedRule(element{key: key}.interfaceName()).equals(exprs)
+	return key, forgedRule(key).equals(exprs)
 }
 
 // forgedRules returns the rules that chainForged has, each once, without those that must
@@ -119,7 +119,7 @@ func (t *table) forgedRules(elements []element) []rule {
 	for _, key := range slices.Sorted(maps.Keys(t.forged())) {
 		absent := slices.ContainsFunc(elements, func(e element) bool { return e.isForged() && e.key == key && !e.present })
 		if !absent {
-			rules = append(rules, forgedRule(element{key: key}.interfaceName()))
+			rules = append(rules, forgedRule(key))
 		}
 	}
 	return rules

@@ -123,7 +123,7 @@ func TestForgedCrowdedCheck(t *testing.T) {
 	k := holding(t, policy.Desired(all...))
 	k.otherProgram(func(h *host) {
 		h.table().lose(element{set: chainForged, key: interfaceKey("br3")})
-		h.table().chain(chainForged).rules = append(h.table().chain(chainForged).rules, ruleOf(forgedRule("other").exprs...))
+		h.table().chain(chainForged).rules = append(h.table().chain(chainForged).rules, ruleOf(forgedRule(interfaceKey("other")).exprs...))
 	})
 	wantDifference(t, k, policy.Desired(all...), `chain forged_source lacks "br3"`)
 	apply(t, k, policy.Desired(all...))

@@ -31,7 +31,7 @@ func listedTable(tb testing.TB, rs policy.RuleSet) *table {
 	for _, e := range desiredElements(rs).packets {
 		if e.isForged() {
 			if e.present {
-				forged.rules = append(forged.rules, forgedRule(e.interfaceName()).exprs)
+				forged.rules = append(forged.rules, forgedRule(e.key).exprs)
 				forged.handles = append(forged.handles, 1)
 			}
 			continue

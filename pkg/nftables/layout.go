@@ -210,11 +210,19 @@ var frameChains = []chainLayout{
 	}},
 }
 
-// forgedRule drops a source to which the host routes by an interface. See chainForged.
-func forgedRule(name string) rule {
-	return newRule(`fib saddr oifname "`+name+`" drop`,
-		fibInterface(), []expr.Any{&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte(interfaceKey(name))}},
-		verdict(expr.VerdictDrop))
+// forgedRule drops a source to which the host routes by the interface that a key begins
+// with. See chainForged. From the bridge in the rest of the key, if any, it may come: to
+// br_netfilter, what a container sends to a gateway on a port comes in by the bridge.
+func forgedRule(key string) rule {
+	name, bridge := interfaceName(key), interfaceName(key[unix.IFNAMSIZ:])
+	text, exprs := `fib saddr oifname "`+name+`" drop`, [][]expr.Any{
+		fibInterface(), is(name), verdict(expr.VerdictDrop),
+	}
+	if bridge != "" {
+		text = `iifname != "` + bridge + `" ` + text
+		exprs = append([][]expr.Any{iifname(), isNot(bridge)}, exprs...)
+	}
+	return newRule(text, exprs...)
 }
 
 func jumpTo(chain string) rule { return newRule("jump "+chain, jump(chain)) }

@@ -233,7 +233,7 @@ func (tx *transaction) deleteElement(t *table, e element) {
 		return
 	}
 	for _, handle := range t.forged()[e.key] {
-		r := deleteRule(chainForged, handle, forgedRule(e.interfaceName()).text)
+		r := deleteRule(chainForged, handle, forgedRule(e.key).text)
 		tx.changes = append(tx.changes, change{why: why, request: r, element: e})
 	}
 }

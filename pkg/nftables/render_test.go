@@ -93,7 +93,7 @@ func textOf(r []byte) string {
 		}
 	}
 	if key, is := forgedKey(mustExprs(r)); is {
-		return forgedRule(element{key: key}.interfaceName()).text
+		return forgedRule(key).text
 	}
 	if _, chains := references(r); len(chains) == 1 && jumpTo(chains[0]).equals(mustExprs(r)) {
 		return jumpTo(chains[0]).text

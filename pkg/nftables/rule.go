@@ -28,6 +28,15 @@ func oifname(register uint32) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: register}}
 }
 
+// is compares the name of an interface.
+func is(name string) []expr.Any { return cmpName(expr.CmpOpEq, name) }
+
+func isNot(name string) []expr.Any { return cmpName(expr.CmpOpNeq, name) }
+
+func cmpName(op expr.CmpOp, name string) []expr.Any {
+	return []expr.Any{&expr.Cmp{Op: op, Register: 1, Data: []byte(interfaceKey(name))}}
+}
+
 // lookup looks up the key that begins in register 1.
 func lookup(set string) []expr.Any { return []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: set}} }
 

@@ -186,7 +186,7 @@ func (t *table) has(e element) bool {
 		return len(t.forged()[e.key]) > 0
 	}
 	if e.isForged() {
-		e.set = setIsolated
+		e.set, e.key = setIsolated, e.key[:unix.IFNAMSIZ]
 	}
 	s := t.sets[e.set]
 	return s != nil && s.elements[e.key]
