@@ -115,7 +115,8 @@ func (f *forgers) datagram(t *testing.T, by *host.Container, from, to netip.Addr
 }
 
 // reply forges a connection from a victim to the attacker's published port, by anybody,
-// and has the attacker answer it.
+// and has the attacker answer it. On its own bridge portmap makes the host the source of
+// such a connection: there the answer goes to the host.
 func (f *forgers) reply(t *testing.T, by, victim *host.Container, family string) host.Verdict {
 	t.Helper()
 	port := f.nextPort()
@@ -125,9 +126,24 @@ func (f *forgers) reply(t *testing.T, by, victim *host.Container, family string)
 		if err := f.datagram(t, by, source, at(hostAddress, publishedPort), "knock"); err != nil {
 			return err
 		}
-		return f.datagram(t, f.attacker, at(addressOf(f.attacker, family), attackerPort), source, text)
+		from := at(addressOf(f.attacker, family), attackerPort)
+		if victim == f.neighbour {
+			gateway := map[string]string{"IPv4": "10.1.0.1", "IPv6": "fd00:1::1"}[family]
+			if err := f.datagram(t, f.attacker, from, at(gateway, port), text); err != nil {
+				return err
+			}
+		}
+		return f.datagram(t, f.attacker, from, source, text)
 	}))(t)
 }
+
+// repliesOnly lets nothing from the attacker's bridge to its victims but what conntrack
+// takes for part of a redirected connection. So a trick that gets through has worked.
+const repliesOnly = `table inet replies { chain forward {
+	type filter hook forward priority 5
+	ct status dnat accept
+	iifname red0 oifname { red0, blue0 } drop
+}; }`
 
 // forgeries are the tricks. blocked says for which policies, and other circumstances, the
 // plugin stops them: none where the policy lets the packet pass anyhow.
@@ -138,6 +154,7 @@ type forgery struct {
 	only    string // family; empty: both
 
 	byOutsider bool // with a source that no host outside has
+	isReply    bool
 }
 
 func always(string, bool) bool { return true }
@@ -147,22 +164,22 @@ func ifIsolated(policy string, _ bool) bool { return policy == "isolated" }
 var forgeries = []forgery{
 	{"a reply to another bridge, of a connection forged by the attacker", func(t *testing.T, f *forgers, family string) host.Verdict {
 		return f.reply(t, f.attacker, f.victim, family)
-	}, always, "", false},
+	}, always, "", false, true},
 	{"a reply to another bridge, of a connection forged from an open bridge", func(t *testing.T, f *forgers, family string) host.Verdict {
 		return f.reply(t, f.open, f.victim, family)
-	}, always, "", false},
+	}, always, "", false, true},
 	{"a reply to another bridge, of a connection forged from outside", func(t *testing.T, f *forgers, family string) host.Verdict {
 		return f.reply(t, f.outside, f.victim, family)
-	}, always, "", false},
+	}, always, "", false, true},
 	{"a reply to the same bridge, of a connection forged by the attacker", func(t *testing.T, f *forgers, family string) host.Verdict {
 		return f.reply(t, f.attacker, f.neighbour, family)
-	}, ifIsolated, "", false},
+	}, ifIsolated, "", false, true},
 	{"a datagram from outside with the address of a container", func(t *testing.T, f *forgers, family string) host.Verdict {
 		port := f.nextPort()
 		return must(f.victim.Arrives(host.Patience, func(text string) error {
 			return f.datagram(t, f.outside, at(addressOf(f.attacker, family), port), at(addressOf(f.victim, family), port), text)
 		}))(t)
-	}, always, "", true},
+	}, always, "", true, false},
 	{"a raw frame to a port that is published on loopback", func(t *testing.T, f *forgers, _ string) host.Verdict {
 		port := f.nextPort()
 		must(f.h.Run("nft", fmt.Sprintf("table ip loopback { chain pre { type nat hook prerouting priority -100; "+
@@ -170,7 +187,7 @@ var forgeries = []forgery{
 		return must(f.victim.Arrives(host.Patience, func(text string) error {
 			return f.datagram(t, f.attacker, at(f.attacker.IPv4, port), at("127.0.0.1", port), text)
 		}))(t)
-	}, always, "IPv4", false},
+	}, always, "IPv4", false, false},
 	{"a tagged frame to the neighbour", func(t *testing.T, f *forgers, family string) host.Verdict {
 		port := f.nextPort()
 		return must(f.neighbour.Arrives(host.Patience, func(text string) error {
@@ -180,9 +197,9 @@ var forgeries = []forgery{
 				To: must(f.neighbour.Hardware("eth0"))(t), Tagged: true, Protocol: protocol, Payload: packet,
 			})
 		}))(t)
-	}, ifIsolated, "", false},
-	{"PPPoE to the neighbour", func(t *testing.T, f *forgers, _ string) host.Verdict { return f.frame(t, host.EtherPPPoE) }, ifIsolated, "IPv4", false},
-	{"another protocol to the neighbour", func(t *testing.T, f *forgers, _ string) host.Verdict { return f.frame(t, host.EtherOwn) }, ifIsolated, "IPv4", false},
+	}, ifIsolated, "", false, false},
+	{"PPPoE to the neighbour", func(t *testing.T, f *forgers, _ string) host.Verdict { return f.frame(t, host.EtherPPPoE) }, ifIsolated, "IPv4", false, false},
+	{"another protocol to the neighbour", func(t *testing.T, f *forgers, _ string) host.Verdict { return f.frame(t, host.EtherOwn) }, ifIsolated, "IPv4", false, false},
 }
 
 // frame sends a frame of a protocol from the attacker to its neighbour.
@@ -219,6 +236,15 @@ func forge(t *testing.T, h *host.Host, policy string) {
 			}
 		}
 	}
+	must(h.Feed(repliesOnly, "nft", "-f", "-"))(t)
+	for _, trick := range forgeries {
+		for _, family := range []string{"IPv4", "IPv6"} {
+			if trick.isReply && trick.try(t, f, family) != host.Open {
+				t.Errorf("without the plugin, replies only, %s: %s: blocked", family, trick.name)
+			}
+		}
+	}
+	must(h.Run("nft", "delete", "table", "inet", "replies"))(t)
 	each("without the plugin", func(trick forgery, family string) host.Verdict {
 		if h.Backend.Key == host.FirewalldZones && family == "IPv6" && trick.byOutsider {
 			return host.Blocked // by IPv6_rpfilter of firewalld
