@@ -52,7 +52,7 @@ func (l layout) changes(t *table) plan {
 func (l layout) deleteForbidden(t *table) plan {
 	var p plan
 	for _, r := range l.forbidden() {
-		if n := t.count(l.chain, r); n > 0 {
+		if _, n := t.find(l.chain, r); n.all > 0 {
 			p = append(p, change{deleteRule, l.chain, r, n, contradicts})
 		}
 	}
@@ -89,13 +89,13 @@ func (l layout) orderBlock(t *table, block []rule, limit int) (p plan, known int
 	for _, r := range slices.Backward(block) {
 		at, n := t.find(l.chain, r)
 		certain, possible := l.guard.limits(r, limit)
-		known += n
+		known += n.all
 		switch {
-		case n == 0:
-			p = append(p, change{insertRule, l.chain, r, 0, ruleMissing})
+		case n.all == 0:
+			p = append(p, change{insertRule, l.chain, r, n, ruleMissing})
 		case at > certain:
 			p = append(p, change{insertRule, l.chain, r, n, outOfPlace})
-		case at > possible || len(p) > 0:
+		case at > possible || len(p) > 0 || n.old > 0:
 			p = append(p, change{insertRule, l.chain, r, n, ""})
 		default:
 			limit = at
@@ -109,9 +109,9 @@ func (l layout) orderBlock(t *table, block []rule, limit int) (p plan, known int
 // them the chain has.
 func (l layout) appendRest(t *table) (p plan, known int) {
 	for _, r := range l.unordered {
-		n := t.count(l.chain, r)
-		if known += n; n == 0 {
-			p = append(p, change{appendRule, l.chain, r, 0, ruleMissing})
+		_, n := t.find(l.chain, r)
+		if known += n.all; n.all == 0 {
+			p = append(p, change{appendRule, l.chain, r, n, ruleMissing})
 		}
 	}
 	for _, r := range l.last {
@@ -124,11 +124,13 @@ func (l layout) appendRest(t *table) (p plan, known int) {
 // orderLast returns what puts a verdict on all packets at the end of its chain.
 func (l layout) orderLast(t *table, r rule) plan {
 	at, n := t.find(l.chain, r)
-	if n == 0 {
-		return plan{{appendRule, l.chain, r, 0, ruleMissing}}
-	}
-	if slices.ContainsFunc(t.rules[l.chain].list[at:], func(o rule) bool { return !o.letsAllOut() }) {
+	switch {
+	case n.all == 0:
+		return plan{{appendRule, l.chain, r, n, ruleMissing}}
+	case slices.ContainsFunc(t.rules[l.chain].list[at:], func(o rule) bool { return !o.letsAllOut() }):
 		return plan{{appendRule, l.chain, r, n, outOfPlace}}
+	case n.old > 0:
+		return plan{{appendRule, l.chain, r, n, ""}}
 	}
 	return nil
 }

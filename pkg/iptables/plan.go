@@ -16,7 +16,7 @@ type change struct {
 	chain string
 	rule  rule
 
-	copies int    // of the rule in the chain; they are deleted first
+	copies copies // of the rule in the chain; they are deleted first
 	reason string // what is wrong; empty where a rule moves along with others, or to be safe
 }
 
@@ -60,7 +60,7 @@ type plan []change
 // deleteRules adds the deletion of rules, as far as the chain has them.
 func (p *plan) deleteRules(t *table, chain string, rules ...rule) {
 	for _, r := range rules {
-		if n := t.count(chain, r); n > 0 {
+		if _, n := t.find(chain, r); n.all > 0 {
 			*p = append(*p, change{deleteRule, chain, r, n, ""})
 		}
 	}
@@ -95,8 +95,11 @@ func (p plan) lines() []string {
 		}
 	}
 	for _, c := range p {
-		for range c.copies {
+		for range c.copies.all - c.copies.old {
 			lines = append(lines, "-D "+c.chain+" "+string(c.rule))
+		}
+		for range c.copies.old {
+			lines = append(lines, "-D "+c.chain+" "+string(c.rule.withOldComment()))
 		}
 	}
 	for _, c := range slices.Backward(p) {

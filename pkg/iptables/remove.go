@@ -115,7 +115,7 @@ func (p plan) uses(t *table, pair chainPair) int {
 	}
 	for _, c := range p {
 		if pair.isUsedBy(c.chain, c.rule) {
-			n += c.adds() - c.copies
+			n += c.adds() - c.copies.all
 		}
 	}
 	return n

@@ -4,6 +4,7 @@ package iptables
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -25,6 +26,25 @@ const (
 	commentAdmin     = "CNI firewall plugin admin overrides"
 	commentIsolation = "CNI firewall plugin rules (ingressPolicy: same-bridge|isolated)"
 )
+
+// commentOld stands in the place of commentIsolation in the rules of upstream's plugin
+// 1.1 to 1.6, which knew no policy isolated. From 1.7 on, only a bridge's jump to stage 2
+// has it.
+const commentOld = "CNI firewall plugin rules (ingressPolicy: same-bridge)"
+
+// withoutOldComment returns the rule as upstream's plugin has written it since 1.7. To
+// whatever compares rules, both are one.
+func (r rule) withoutOldComment() (today rule, isOld bool) {
+	if !strings.Contains(string(r), commentOld) || r.target() == chainStage2 {
+		return r, false
+	}
+	return rule(strings.Replace(string(r), commentOld, commentIsolation, 1)), true
+}
+
+// withOldComment returns the rule as upstream's plugin 1.1 to 1.6 wrote it.
+func (r rule) withOldComment() rule {
+	return rule(strings.Replace(string(r), commentIsolation, commentOld, 1))
+}
 
 // commentPublished marks the rules that upstream does not have.
 const commentPublished = "CNI firewall plugin rules (publishedPorts: allow)"

@@ -26,8 +26,12 @@ type ruleList struct {
 
 // position is where the first of equal rules stands, and how many there are.
 type position struct {
-	first, copies int
+	first int
+	copies
 }
+
+// copies are equal rules, of which some have the old comment.
+type copies struct{ all, old int }
 
 // writtenChains are the chains that the plugin writes to. It compares their rules.
 var writtenChains = append([]string{chainForward}, policy.PluginChains...)
@@ -64,7 +68,7 @@ func parseTable(output string) (*table, error) {
 
 func (t *table) addRule(chain, text string) {
 	if rules, ok := t.rules[chain]; ok {
-		rules.add(rule(text))
+		rules.add(rule(text).withoutOldComment())
 		return
 	}
 	// Most rules of other programs name no chain of the plugin's: the search is quick.
@@ -86,28 +90,31 @@ func (t *table) allRules() map[string][]rule {
 	return rules
 }
 
-func (rl *ruleList) add(r rule) {
+func (rl *ruleList) add(r rule, isOld bool) {
 	key := r.key()
 	at, known := rl.positions[key]
 	if !known {
 		at.first = len(rl.list)
 	}
-	at.copies++
+	at.all++
+	if isOld {
+		at.old++
+	}
 	rl.positions[key] = at
 	rl.list = append(rl.list, r)
 }
 
 // find returns the position of a rule's first copy in a chain, and how many copies
 // there are.
-func (t *table) find(chain string, r rule) (first, copies int) {
+func (t *table) find(chain string, r rule) (first int, n copies) {
 	at := t.rules[chain].positions[r.key()]
 	return at.first, at.copies
 }
 
 // count returns how many copies of a rule a chain has.
 func (t *table) count(chain string, r rule) int {
-	_, copies := t.find(chain, r)
-	return copies
+	_, n := t.find(chain, r)
+	return n.all
 }
 
 // present returns those of some rules that a chain has, each once, in the kernel's
