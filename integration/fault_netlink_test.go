@@ -15,7 +15,7 @@ import (
 
 // netfault is what becomes of calls to the kernel about links and nftables.
 type netfault struct {
-	calls string // of the system: asking or hearing
+	calls string // of the system: some of asking or hearing
 	what  string // noBuffers or killing
 	first int    // that it befalls, counted from 1
 	goes  string // "+" if it goes on
@@ -88,7 +88,8 @@ func eachNetfault(t *testing.T, h *host.Host, e extent, do func(what string, try
 		return
 	}
 	const rounds = 3
-	for _, calls := range []string{asking, hearing} {
+	seen := 0
+	for _, calls := range strings.Split(asking+","+hearing, ",") { // drivers that are read at once use different ones
 		covered := map[int]bool{}
 		most, clean := 0, 0 // calls of any run, and of one without a fault
 		for n, round := 1, 1; n <= most+1; n++ {
@@ -122,6 +123,10 @@ func eachNetfault(t *testing.T, h *host.Host, e extent, do func(what string, try
 		if !enough(covered, clean) {
 			t.Errorf("%s: too few of %d befallen: %v", calls, clean, covered)
 		}
+		seen += clean
+	}
+	if seen == 0 {
+		t.Error("no call to the kernel was seen")
 	}
 }
 
@@ -135,7 +140,7 @@ func enough(covered map[int]bool, clean int) bool {
 			n++
 		}
 	}
-	return clean > 0 && n >= clean/2
+	return n >= clean/2
 }
 
 // tried calls a verb, and wants one error object, or all that a success prints.
