@@ -149,31 +149,3 @@ func (r records) addUnusedAdopted(d *removal) error {
 	}
 	return errors.Join(errs...)
 }
-
-// removeReplaced removes what an added attachment has in other backends, now that it
-// is in the one of its configuration, and what was adopted of its bridge.
-func (fw *Engine) removeReplaced(r records, a policy.Attachment) error {
-	key := keyOf(a)
-	d := newRemoval()
-	for _, e := range r.Entries {
-		isOld := e.Key == key && e.Attachment.Backend != a.Backend
-		if !isOld && !supersedes(a, &e) {
-			continue
-		}
-		if err := removable(e); err != nil {
-			fw.warn(err)
-			continue
-		}
-		previous, err := r.store.Read(e)
-		fw.warn(err)
-		d.add(policy.Attachment{
-			Backend: e.Attachment.Backend, Addresses: e.Attachment.Addresses, Zone: previous.Zone,
-		})
-		d.records[e.File()] = e
-	}
-	if len(d.records) == 0 {
-		return nil
-	}
-	r.Entries = append(r.Entries, store.NewEntry(a))
-	return fw.remove(r, d)
-}

@@ -49,6 +49,6 @@ func (fw *Engine) detach(r records, all ...policy.Attachment) error {
 		}
 		d.unrecorded = d.unrecorded || len(own) == 0 && (len(d.addresses) > 0 || len(d.bridges) > 0)
 	}
-	fw.warn(r.addStale(d))
+	fw.warn(r.addStale(d), r.addGone(d))
 	return fw.remove(r, d)
 }

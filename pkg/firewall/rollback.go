@@ -116,10 +116,10 @@ func (fw *Engine) record(r records, added []policy.Attachment) (forget undo, err
 	return forget, nil
 }
 
-// write writes one record. One of another backend stays until that one's rules
-// are gone.
+// write writes one record. An earlier one that tells of rules which the attachment has
+// no more stays until these are gone.
 func (r records) write(a policy.Attachment) (undo, error) {
-	own := slices.DeleteFunc(r.of(a), func(e store.Entry) bool { return e.Attachment.Backend != a.Backend })
+	own := slices.DeleteFunc(r.of(a), func(e store.Entry) bool { return outdates(a, e.Attachment) })
 	back := func() error { return r.store.Remove(store.NewEntry(a)) }
 	if len(own) > 0 {
 		if before, err := r.store.Read(own[0]); err == nil {

@@ -89,18 +89,46 @@ func (r records) addStale(d *removal) error {
 	return errors.Join(errs...)
 }
 
+// isGone reports whether the port of an entry no longer exists. What cannot be read is
+// told of where it is restored.
+func (r records) isGone(e store.Entry) (bool, error) {
+	a, err := r.store.Read(e)
+	if err != nil || isAdopted(&e) || a.Port == "" && a.PortIndex == 0 {
+		return false, nil
+	}
+	lives, err := r.portLives(a)
+	return err == nil && !lives, err
+}
+
+// addGone adds to a removal the attachments on its bridges whose port no longer exists:
+// another plugin deleted their containers, or nobody did. It stops at the first one that
+// lives: then the bridge stays anyway.
+func (r records) addGone(d *removal) error {
+	var errs []error
+	for _, b := range slices.Clone(d.bridges) {
+		for _, e := range r.remaining(d) {
+			if e.Attachment.Bridge != b.Name {
+				continue
+			}
+			gone, err := r.isGone(e)
+			errs = append(errs, err)
+			if !gone {
+				break
+			}
+			errs = append(errs, r.addTo(d, e))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // removeStale removes the attachments whose bridge or port no longer exists: those of
 // a host's past, and of a DEL that died after the rules were gone.
 func (fw *Engine) removeStale(r records) (records, error) {
 	d := newRemoval()
 	err := r.addStale(d)
 	for _, e := range r.Entries {
-		a, readErr := r.store.Read(e)
-		if readErr != nil || a.Port == "" {
-			continue // told of when it is restored
-		}
-		lives, portErr := r.portLives(a)
-		if portErr == nil && !lives {
+		gone, portErr := r.isGone(e)
+		if gone {
 			portErr = r.addTo(d, e)
 		}
 		err = errors.Join(err, portErr)
