@@ -22,7 +22,7 @@ func outdates(a, earlier policy.Attachment) bool {
 // gone.
 func (r records) isSucceededBy(a policy.Attachment, e *store.Entry) bool {
 	has := func(p netip.Prefix) bool { return slices.Contains(a.Addresses, p) }
-	if e.Key == keyOf(a) || !slices.ContainsFunc(e.Attachment.Addresses, has) {
+	if !slices.ContainsFunc(e.Attachment.Addresses, has) || e.Key == keyOf(a) { // a hash, asked last
 		return false
 	}
 	gone, err := r.isGone(*e)

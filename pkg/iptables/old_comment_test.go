@@ -19,21 +19,8 @@ func TestOldComment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	today := strings.ReplaceAll(string(text), commentPolicy(policy.Isolated), commentPolicy(policy.SameBridge))
-	today = strings.Replace(today, "-A "+chainStage1+" "+string(within("br1", "br1", commentPolicy(policy.SameBridge), "DROP"))+"\n", "", 1)
-	old := strings.ReplaceAll(today, commentIsolation, commentOld)
-	both := newFakeTable(today)
-	for line := range strings.Lines(old) { // a downgrade, and rules that another ADD doubled
-		if strings.HasPrefix(line, "-A ") && strings.Contains(line, commentOld) && !strings.Contains(line, "-j "+chainStage2) {
-			if !strings.Contains(line, "-j RETURN") {
-				line = "-I" + strings.TrimPrefix(line, "-A")
-			}
-			if err := both.command(strings.TrimSpace(line)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for name, listing := range map[string]string{"the old comment": old, "both comments": both.list()} {
+	today, old, both := commented(t, string(text))
+	for name, listing := range map[string]string{"the old comment": old, "both comments": both} {
 		host := newFakeTable(listing)
 		if !strings.Contains(host.list(), `same-bridge)" -j CNI-ISOLATION-STAGE-1`) {
 			t.Fatalf("%s: the sample has none", name)
@@ -62,6 +49,28 @@ func TestOldComment(t *testing.T) {
 			t.Errorf("%s: the removal leaves\n%s", name, host.list())
 		}
 	}
+}
+
+// commented returns the rules of a listing under today's comment, under the old one, and
+// under both: after a downgrade, or where another ADD doubled them.
+func commented(t *testing.T, text string) (today, old, both string) {
+	t.Helper()
+	today = strings.ReplaceAll(text, commentPolicy(policy.Isolated), commentPolicy(policy.SameBridge))
+	today = strings.Replace(today, "-A "+chainStage1+" "+string(within("br1", "br1", commentPolicy(policy.SameBridge), "DROP"))+"\n", "", 1)
+	old = strings.ReplaceAll(today, commentIsolation, commentOld)
+	host := newFakeTable(today)
+	for line := range strings.Lines(old) {
+		if !strings.HasPrefix(line, "-A ") || !strings.Contains(line, commentOld) || strings.Contains(line, "-j "+chainStage2) {
+			continue
+		}
+		if !strings.Contains(line, "-j RETURN") {
+			line = "-I" + strings.TrimPrefix(line, "-A")
+		}
+		if err := host.command(strings.TrimSpace(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return today, old, host.list()
 }
 
 func carryOut(t *testing.T, host *fakeTable, p plan) {

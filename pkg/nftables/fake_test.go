@@ -70,6 +70,8 @@ func (s *fakeSocket) send(b []byte) error {
 
 // receive returns one datagram. If there is none, it fails at once; the real socket
 // waits for its timeout first.
+func (s *fakeSocket) renew() {}
+
 func (s *fakeSocket) receive(buffer []byte) (int, error) {
 	if len(s.replies) == 0 {
 		return 0, fmt.Errorf("no answer: %w", os.ErrDeadlineExceeded)

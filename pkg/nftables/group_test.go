@@ -11,9 +11,9 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// vlan returns a container of a VLAN on a bridge.
-func vlan(bridge, gateway string, p policy.IngressPolicy, ports policy.PublishedPorts, address string) policy.Attachment {
-	a := container(bridge, p, ports, address)
+// vlan returns a container of a VLAN on the bridge br.
+func vlan(gateway string, p policy.IngressPolicy, ports policy.PublishedPorts, address string) policy.Attachment {
+	a := container("br", p, ports, address)
 	a.Network, a.Interfaces = gateway, []string{gateway}
 	return a
 }
@@ -21,8 +21,8 @@ func vlan(bridge, gateway string, p policy.IngressPolicy, ports policy.Published
 // TestGroups has two VLANs on one bridge: two networks, which share the bridge.
 func TestGroups(t *testing.T) {
 	t.Parallel()
-	five := vlan("br", "br.5", policy.Isolated, policy.Allow, "10.5.0.2")
-	six := vlan("br", "br.6", policy.SameBridge, policy.Deny, "10.6.0.2")
+	five := vlan("br.5", policy.Isolated, policy.Allow, "10.5.0.2")
+	six := vlan("br.6", policy.SameBridge, policy.Deny, "10.6.0.2")
 	k := holding(t, policy.Desired(five, six))
 	want := map[string][]string{
 		setIsolated:      {`"br"`, `"br.5"`, `"br.6"`},
@@ -81,7 +81,7 @@ func TestGroups(t *testing.T) {
 // TestUnknownInterfaces removes addresses whose interfaces nobody remembers.
 func TestUnknownInterfaces(t *testing.T) {
 	t.Parallel()
-	a := vlan("br", "br.5", policy.SameBridge, policy.Allow, "10.5.0.2")
+	a := vlan("br.5", policy.SameBridge, policy.Allow, "10.5.0.2")
 	k := holding(t, policy.Desired(a, container("br1", policy.SameBridge, policy.Allow, "10.1.0.2")))
 	remove(t, k, policy.RuleSet{Addresses: a.Addresses})
 	if got := k.elements(setIPv4); !slices.Equal(got, []string{`"br1" . 10.1.0.2`}) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 type socket interface {
 	send([]byte) error
 	receive(buffer []byte) (int, error)
+	renew()
 }
 
 // replyTimeout bounds the wait for a reply. The kernel holds the lock of
@@ -24,12 +26,12 @@ type socket interface {
 const replyTimeout = 10 * time.Second
 
 // netlinkSocket is a socket to nf_tables in the process's network namespace.
-type netlinkSocket int
+type netlinkSocket struct{ fd int }
 
-func openSocket() (netlinkSocket, error) {
+func openSocket() (*netlinkSocket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	timeout := unix.NsecToTimeval(replyTimeout.Nanoseconds())
 	err = errors.Join(
@@ -38,25 +40,25 @@ func openSocket() (netlinkSocket, error) {
 		// Without it, an error brings back the whole message that it is about.
 		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1),
 	)
-	return netlinkSocket(fd), err
+	return &netlinkSocket{fd}, err
 }
 
 // send first enlarges the send buffer if the message would not fit. A restore of
 // a thousand containers is larger than the default.
-func (n netlinkSocket) send(b []byte) error {
+func (n *netlinkSocket) send(b []byte) error {
 	const usual = 64 << 10 // well below net.core.wmem_default
 	if len(b) > usual {
 		size := 2 * len(b)
-		if unix.SetsockoptInt(int(n), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, size) != nil {
-			_ = unix.SetsockoptInt(int(n), unix.SOL_SOCKET, unix.SO_SNDBUF, size)
+		if unix.SetsockoptInt(n.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, size) != nil {
+			_ = unix.SetsockoptInt(n.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size)
 		}
 	}
-	return unix.Sendto(int(n), b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	return unix.Sendto(n.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
-func (n netlinkSocket) receive(buffer []byte) (int, error) {
+func (n *netlinkSocket) receive(buffer []byte) (int, error) {
 	for {
-		length, _, flags, _, err := unix.Recvmsg(int(n), buffer, nil, 0)
+		length, _, flags, _, err := unix.Recvmsg(n.fd, buffer, nil, 0)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -67,6 +69,18 @@ func (n netlinkSocket) receive(buffer []byte) (int, error) {
 		}
 		return length, err
 	}
+}
+
+// renew opens another socket, and closes this one beside whatever the call does next:
+// after a deletion, closing takes an RCU grace period (nft_rcv_nl_event), some 10 ms.
+func (n *netlinkSocket) renew() {
+	next, err := openSocket()
+	if err != nil {
+		return // then the end of the process waits
+	}
+	old := n.fd
+	n.fd = next.fd
+	go func() { _ = unix.Close(old) }()
 }
 
 // conn queries nf_tables, and commits transactions.
@@ -148,6 +162,9 @@ func (c *conn) commit(generation uint32, requests []request) error {
 	})
 	if err != nil {
 		return err
+	}
+	if refused == nil && slices.ContainsFunc(requests, request.deletes) {
+		c.renew()
 	}
 	return refused
 }
