@@ -5,6 +5,7 @@ package diagnosis
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/store"
@@ -14,6 +15,9 @@ import (
 var (
 	ErrGone    = errors.New("gone")
 	ErrAdrift  = errors.New("left without a network")
+	ErrDeleted = errors.New("deleted without this plugin")
+	ErrUnowned = errors.New("without an owner")
+	ErrForeign = errors.New("isolated by another plugin alone")
 	ErrDiffers = errors.New("the kernel does not hold what it should")
 	ErrCutOff  = errors.New("cut off")
 	ErrAlone   = errors.New("no table isolates beside iptables")
@@ -43,6 +47,25 @@ func BridgeGone(name string) error { return fmt.Errorf("bridge %q is %w", name, 
 // does.
 func Unplugged(bridge, containerID string) error {
 	return fmt.Errorf("bridge %q is gone, and container %q is %w", bridge, containerID, ErrAdrift)
+}
+
+// Deleted returns the error that a container's port no longer exists.
+func Deleted(network, containerID string) error {
+	return fmt.Errorf("container %q of network %q was %w", containerID, network, ErrDeleted)
+}
+
+// Foreign returns the error that no record isolates a bridge.
+func Foreign(bridge string) error { return fmt.Errorf("bridge %q is %w", bridge, ErrForeign) }
+
+// Unowned returns the error that a driver holds rules of bridges, ports or addresses that
+// no container has. It names the first of many.
+func Unowned(driver string, names []string) error {
+	const most = 5
+	text := strings.Join(names[:min(most, len(names))], ", ")
+	if len(names) > most {
+		text += fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return fmt.Errorf("%s holds rules %w: %s", driver, ErrUnowned, text)
 }
 
 // CutOff picks, from errors about what blocks forwarding, the chains FORWARD of

@@ -94,6 +94,19 @@ var explanations = []explanation{
 			"add them again, or delete them: DETAIL",
 		cureReload,
 	}, {
+		is(ErrDeleted),
+		"a container was deleted by another plugin, or by nobody; restore removes what is left of it: DETAIL",
+		cureRestore,
+	}, {
+		is(ErrUnowned),
+		"rules are left that belong to no container: of the last boot, of another plugin or backend; " +
+			"restore removes them: DETAIL",
+		cureRestore,
+	}, {
+		is(ErrForeign),
+		"another plugin isolated a bridge, so that a flush of iptables opens it; restore takes it over: DETAIL",
+		cureRestore,
+	}, {
 		is(link.ErrFlag),
 		"br_netfilter was switched on or off, so containers of an isolated bridge reach each other, " +
 			"or cannot reach its published ports; restore sets the port flags: DETAIL",

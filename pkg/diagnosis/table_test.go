@@ -37,6 +37,9 @@ var common = []error{
 	&nftables.ForwardBlocker{Family: "inet", Table: "guard", Chain: "passing"},
 	BridgeGone("br0"),
 	Unplugged("br0", "c1"),
+	Deleted("net", "c1"),
+	Unowned("iptables", []string{"br0", "10.1.0.2"}),
+	Foreign("br0"),
 	fmt.Errorf("port has %w", link.ErrFlag),
 	notForwarding("net.ipv4.ip_forward"),
 	fmt.Errorf("record: %w", store.ErrNewer),
@@ -77,8 +80,8 @@ func TestCures(t *testing.T) {
 		{common[13], "", "nft chain inet guard passing '{ policy accept; }'"},
 		{common[14], "/run/cni/firewall", "cni-firewall restore"},
 		{common[14], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
-		{common[17], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
-		{common[19], "", "rm '/run/x y'"},
+		{common[20], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
+		{common[22], "", "rm '/run/x y'"},
 		{errors.New("something else"), "", ""},
 	} {
 		if got := explainOne(test.err, test.dataDir).Cure; got != test.want {

@@ -4,6 +4,7 @@ package firewall
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -41,8 +42,19 @@ func (fw *Engine) Add(a policy.Attachment, deliver func() error) error {
 	if err := r.checkGroups(a, strays); err != nil {
 		return err
 	}
+	h, err := fw.foreign(r, a)
+	fw.warn(err, fw.adopt(&r, h, func() (policy.Backend, error) { return a.Backend, nil }))
 	a = r.asStated(a)
-	return r.pendingAdds(a).run(a, func(all ...policy.Attachment) error { return fw.add(r, deliver, all) })
+	return r.pendingAdds(a).run(a, func(all ...policy.Attachment) error { return fw.add(r, h, deliver, all) })
+}
+
+// foreign returns what iptables holds where neither a record nor the attachment is of it:
+// rules of an earlier plugin.
+func (fw *Engine) foreign(r records, a policy.Attachment) (held, error) {
+	if slices.Contains(append(driversOf(r.Entries), a.Backend.Drivers()...), policy.Filter) {
+		return nil, nil
+	}
+	return fw.drivers.held(policy.Filter)
 }
 
 // withBackend returns an attachment with the backend that its network uses.

@@ -42,96 +42,82 @@ func supersedes(a policy.Attachment, e *store.Entry) bool {
 	return e.Attachment.Bridge == a.Bridge && a.IngressPolicy.Isolates() && isAdopted(e)
 }
 
-// foreign is what the filter tables hold of other plugins.
-type foreign struct {
-	families policy.Families // none: not asked for, or no iptables
-	unused   []string        // bridges that are isolated, and nobody is on them
+// held is what the drivers hold that isolate, whoever wrote it.
+type held map[policy.DriverName]policy.RuleSet
+
+// held reads what some drivers hold. One that cannot be read is left out.
+func (d drivers) held(names ...policy.DriverName) (held, error) {
+	all := held{}
+	var errs []error
+	for _, name := range names {
+		if !d.all[name].MayIsolate() {
+			continue
+		}
+		installed, _ := d.all[name].Installed(policy.BothFamilies)
+		actual, err := d.all[name].Read(installed)
+		var rs policy.RuleSet
+		if err == nil {
+			rs, err = actual.Held()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("looking for rules that no record tells of: %w", err))
+			continue
+		}
+		all[name] = rs
+	}
+	return all, errors.Join(errs...)
 }
 
-// adopt records the bridges that only rules of another plugin isolate, so that every
-// driver in use isolates them. Their backend is the one that the host has for a
-// network which names none. Published ports were closed between bridges, and stay so
-// until an ADD says otherwise.
-func (fw *Engine) adopt(r *records) (foreign, error) {
-	installed, _ := fw.drivers.all[policy.Filter].Installed(policy.BothFamilies)
-	if installed == 0 {
-		return foreign{}, nil
-	}
-	actual, err := fw.drivers.all[policy.Filter].Read(installed)
-	if err != nil {
-		return foreign{}, fmt.Errorf("adopting what iptables holds: %w", err)
-	}
-	backend, err := fw.drivers.choose()
-	if err != nil {
-		return foreign{}, err
-	}
-	found := foreign{families: installed}
+// isolated returns the bridges that are isolated and that somebody is on, but for those
+// that records isolate already.
+func (h held) isolated(r records) ([]policy.Bridge, error) {
+	var found []policy.Bridge
 	var errs []error
-	for _, b := range actual.Isolated() {
-		a := adopted(b.Name)
-		a.IngressPolicy, a.PublishedPorts, a.Backend = b.IngressPolicy, policy.Deny, backend
-		if b.Families != policy.BothFamilies {
-			a.IsolatedIn = b.Families
+	for _, rs := range h {
+		for _, b := range rs.Bridges {
+			if !b.IngressPolicy.Isolates() || len(r.isolatedOn(b.Name)) > 0 {
+				continue
+			}
+			used, err := r.inUse(b.Name, nil, portSet{})
+			errs = append(errs, err)
+			if used {
+				found = append(found, b)
+			}
 		}
-		errs = append(errs, found.adopt(r, a))
 	}
 	return found, errors.Join(errs...)
 }
 
-// adopt records one bridge, in the families in which no record isolates it.
-func (f *foreign) adopt(r *records, a policy.Attachment) error {
-	all, left := a.Families(), a.Families()
-	for _, e := range r.Entries {
-		if e.Attachment.Bridge == a.Bridge && e.Attachment.IngressPolicy.Isolates() {
-			left &^= e.Attachment.Families()
-			a.PublishedPorts = e.Attachment.PublishedPorts // which is for both families
-		}
-	}
-	if left == 0 {
-		return nil
-	}
-	if left != all {
-		a.IsolatedIn = left
-	}
-	used, err := r.inUse(a.Bridge, nil, portSet{})
-	if err != nil {
-		return err
-	}
-	if !used {
-		f.unused = append(f.unused, a.Bridge)
-		return nil
-	}
-	if err := r.store.Put(a, nil); err != nil {
-		return err
-	}
-	r.Entries = append(r.Entries, store.NewEntry(a))
-	return nil
+// isolatedOn returns the entries that isolate a bridge.
+func (r records) isolatedOn(bridge string) []store.Entry {
+	return slices.DeleteFunc(slices.Clone(r.Entries), func(e store.Entry) bool {
+		return e.Attachment.Bridge != bridge || !e.Attachment.IngressPolicy.Isolates()
+	})
 }
 
-// removeForeign removes what other plugins left: all rules of the standalone one,
-// those of bridges on which nobody is, and, where no record is of iptables, those of
-// bridges whose containers all have records. It comes when the kernel holds all that
-// the records say.
-func (fw *Engine) removeForeign(found foreign, r records) error {
-	if found.families == 0 {
-		return nil
-	}
-	actual, err := fw.drivers.all[policy.Filter].Read(found.families)
-	if err != nil {
+// adopt records the bridges that only rules of another plugin isolate, so that every
+// driver in use isolates them. Where published ports were closed between bridges, they
+// stay so until an ADD says otherwise.
+func (fw *Engine) adopt(r *records, h held, choose func() (policy.Backend, error)) error {
+	found, err := h.isolated(*r)
+	if len(found) == 0 {
 		return err
 	}
-	errs := []error{actual.RemoveForeign()}
-	empty := found.unused
-	if !slices.Contains(driversOf(r.Entries), policy.Filter) {
-		recorded, err := r.withoutUnrecorded(r.Entries, portSet{})
-		errs = append(errs, err)
-		empty = append(empty, recorded...)
+	backend, chooseErr := choose()
+	if chooseErr != nil {
+		return errors.Join(err, chooseErr)
 	}
-	var bridges []policy.Bridge
-	for _, name := range empty {
-		bridges = append(bridges, policy.Bridge{Name: name, Families: policy.BothFamilies})
+	errs := []error{err}
+	for _, b := range found {
+		a := adopted(b.Name)
+		a.Interfaces, a.IngressPolicy, a.PublishedPorts, a.Backend = b.Interfaces, b.IngressPolicy, b.PublishedPorts, backend
+		if err := r.store.Put(a, nil); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		r.Entries = append(r.Entries, store.NewEntry(a))
 	}
-	return errors.Join(append(errs, actual.Remove(policy.RuleSet{Bridges: bridges}))...)
+	return errors.Join(errs...)
 }
 
 // addUnusedAdopted adds to a removal the adopted bridges on which nobody is any more.

@@ -28,7 +28,7 @@ func adopting(t *testing.T) *fakeHost {
 func TestAdopt(t *testing.T) {
 	t.Parallel()
 	h := adopting(t)
-	r, err := h.engine().Restore(true)
+	r, err := h.engine().Restore()
 	ok(t, err)
 	if want := (Restored{0, 1, 1}); r != want {
 		t.Errorf("restored %+v", r)
@@ -65,7 +65,7 @@ func TestAdoptFails(t *testing.T) {
 	} {
 		h := adopting(t)
 		fail(h)
-		if _, err := h.engine().Restore(true); err == nil {
+		if _, err := h.engine().Restore(); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 		if got := h.drivers[policy.Filter].holds.String(); got != "foreign br1, foreign br2" {
@@ -80,29 +80,58 @@ func TestAdoptNothing(t *testing.T) {
 	h, _ := twoBridges(t, policy.NFTables)
 	h.drivers[policy.Filter].families = 0
 	h.drivers[policy.Filter].lacks = errors.New("no iptables")
-	if r, err := h.engine().Restore(true); err != nil || r != (Restored{1, 1, 0}) {
+	if r, err := h.engine().Restore(); err != nil || r != (Restored{1, 1, 0}) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
-// TestAdoptOneFamily has a record isolate the bridge in IPv4 only.
-func TestAdoptOneFamily(t *testing.T) {
+// TestAdoptedUnused has nobody on an adopted bridge any more.
+func TestAdoptedUnused(t *testing.T) {
 	t.Parallel()
 	h := adopting(t)
-	h.add(attached(policy.NFTables, "br1", "c1", policy.SameBridge, "10.1.0.2"))
-	_, err := h.engine().Restore(true)
+	_, err := h.engine().Restore()
 	ok(t, err)
 	v, err := h.engine().Survey()
 	ok(t, err)
-	if len(v.Networks) != 2 || v.Networks[0].Name != AdoptedNetwork || len(v.Networks[0].Containers) > 0 {
+	if len(v.Networks) != 1 || v.Networks[0].Name != AdoptedNetwork || len(v.Networks[0].Containers) > 0 {
 		t.Fatalf("got %+v", v.Networks)
 	}
-	// Nobody is on the bridge any more: what was adopted goes, too.
 	h.unplug(portOf("br1", "c1"))
-	_, err = h.engine().Restore(false)
+	_, err = h.engine().Restore()
 	ok(t, err)
-	if got := h.records(); len(got) > 0 {
-		t.Errorf("records %v", got)
+	if got := h.rules(); got != "" || len(h.records()) > 0 {
+		t.Errorf("left %s, records %v", got, h.records())
+	}
+}
+
+// TestAddAdopts adds a container on a host whose bridges upstream's plugin isolates by
+// iptables, and ours does not.
+func TestAddAdopts(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		added policy.Attachment
+		want  []string
+	}{
+		"on another bridge": {attached(policy.NFTables, "br3", "c3", policy.SameBridge, "10.3.0.2"), []string{
+			"apply nftables: br1 same-bridge, br3 same-bridge, 10.3.0.2", "deliver", "remove iptables: foreign br1",
+		}},
+		"open": {attached(policy.NFTables, "br3", "c3", policy.Open, "10.3.0.2"), []string{
+			"apply nftables: br1 same-bridge, 10.3.0.2", "deliver", "remove iptables: foreign br1",
+		}},
+		"on its bridge": {attached(policy.NFTables, "br1", "c3", policy.SameBridge, "10.1.0.3"), []string{
+			"apply nftables: br1 same-bridge, 10.1.0.3", "deliver", "remove iptables: ",
+		}},
+		"by iptables": {attached(policy.IPTables, "br1", "c3", policy.SameBridge, "10.1.0.3"), []string{
+			"apply nftables: br1 same-bridge", "apply iptables: br1 same-bridge, 10.1.0.3, foreign br1, foreign br2",
+			"deliver", "remove iptables: br1 same-bridge, 10.1.0.3, foreign br1",
+		}},
+	} {
+		h := adopting(t)
+		h.plug(test.added.Bridge, "c3")
+		h.add(test.added)
+		if diff := cmp.Diff(test.want, h.took()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
@@ -110,7 +139,7 @@ func TestAdoptOneFamily(t *testing.T) {
 func TestAdoptedCheck(t *testing.T) {
 	t.Parallel()
 	h := adopting(t)
-	_, err := h.engine().Restore(true)
+	_, err := h.engine().Restore()
 	ok(t, err)
 	a := policy.Attachment{
 		Network: "br1/isolation", ContainerID: "c1", IfName: "eth0", Bridge: "br1",

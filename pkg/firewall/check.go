@@ -34,14 +34,19 @@ func (fw *Engine) Check(a policy.Attachment) error {
 		own, a = on, on[0].Attachment // all that there is of it
 	}
 	foreign := len(own) == 0 && a.Backend != policy.NFTables
-	if foreign { // upstream's plugin has no rules for published ports
+	known := r.isolatedOn(a.Bridge)
+	takenOver := a.Backend == policy.Firewalld && len(known) > 0
+	switch {
+	case foreign && takenOver:
+		a.PublishedPorts = known[0].Attachment.PublishedPorts
+	case foreign: // upstream's plugin has no rules for published ports
 		a.PublishedPorts = policy.Deny
 	}
 	a.Backend = backendOf(own, a.Backend)
 	desired := fw.desiredOn(r, a)
 	with := snapshots.check
 	if foreign {
-		with, desired = snapshots.checkForeign, asUpstream(desired, a)
+		with, desired = snapshots.checkForeign, asUpstream(desired, a, takenOver)
 	}
 	_, difference, err := fw.drivers.settled(desired, with)
 	if err := errors.Join(err, difference); err != nil {
@@ -63,13 +68,16 @@ func (fw *Engine) desiredOn(r records, a policy.Attachment) policy.RuleSets {
 }
 
 // asUpstream returns where upstream's plugin keeps an attachment's rules: with
-// firewalld too, it isolates by iptables.
-func asUpstream(desired policy.RuleSets, a policy.Attachment) policy.RuleSets {
+// firewalld too, it isolates by iptables, until that is taken over.
+func asUpstream(desired policy.RuleSets, a policy.Attachment, takenOver bool) policy.RuleSets {
 	if a.Backend == policy.IPTables {
 		return policy.RuleSets{policy.Filter: desired[policy.Filter]}
 	}
 	upstreams := policy.RuleSets{policy.Zones: desired[policy.Zones]}
-	if a.IngressPolicy.Isolates() {
+	switch {
+	case takenOver:
+		upstreams[policy.Table] = desired[policy.Table]
+	case a.IngressPolicy.Isolates():
 		upstreams[policy.Filter] = desired[policy.Table].With(policy.RuleSet{})
 	}
 	return upstreams

@@ -4,6 +4,7 @@ package firewall
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -54,6 +55,8 @@ func (l fakeLinks) ByName(name string) (link.Link, error) {
 	}
 	return found, l.err
 }
+
+func (l fakeLinks) All() ([]link.Link, error) { return slices.Collect(maps.Values(l.links)), l.err }
 
 func (l fakeLinks) Ports(bridge link.Link) ([]link.Link, error) {
 	var ports []link.Link

@@ -194,6 +194,8 @@ func (d *fakeDriver) Installed(f policy.Families) (policy.Families, error) {
 	return f, nil
 }
 
+func (d *fakeDriver) MayIsolate() bool { return d.families != 0 && !d.name.Opens() }
+
 func (d *fakeDriver) Read(f policy.Families) (policy.Snapshot, error) {
 	if d.unread != nil || f == 0 {
 		return &fakeSnapshot{driver: d}, d.unread
@@ -340,12 +342,23 @@ func (s *fakeSnapshot) Remove(rs policy.RuleSet) error {
 
 func (s *fakeSnapshot) Leftovers() error { return nil }
 
-func (s *fakeSnapshot) Isolated() []policy.Bridge {
-	var all []policy.Bridge
-	for name := range s.driver.holds.foreign {
-		all = append(all, policy.Bridge{Name: name, IngressPolicy: policy.SameBridge, Families: policy.BothFamilies})
+func (s *fakeSnapshot) Held() (policy.RuleSet, error) {
+	if s.driver.name.Opens() {
+		return policy.RuleSet{}, nil
 	}
-	return all
+	now := s.driver.now()
+	rs := policy.RuleSet{Addresses: slices.Collect(maps.Keys(now.accepted))}
+	for name, p := range now.isolated {
+		rs.Bridges = append(rs.Bridges, policy.Bridge{
+			Name: name, IngressPolicy: p, PublishedPorts: policy.Allow, Families: policy.BothFamilies,
+		})
+	}
+	for name := range now.foreign {
+		rs.Bridges = append(rs.Bridges, policy.Bridge{
+			Name: name, IngressPolicy: policy.SameBridge, PublishedPorts: policy.Deny, Families: policy.BothFamilies,
+		})
+	}
+	return rs, nil
 }
 
 func (s *fakeSnapshot) RemoveForeign() error { return nil }

@@ -62,7 +62,7 @@ func scenarios(backend policy.Backend) []scenario {
 		{"DEL of one", both, func(h *fakeHost) error { return h.engine().Del(two) }},
 		{"DEL of the last", func(h *fakeHost) { h.add(one) }, func(h *fakeHost) error { return h.engine().Del(one) }},
 		{"GC", both, func(h *fakeHost) error { return h.engine().GC("br2", nil) }},
-		{"restore", flush, func(h *fakeHost) error { _, err := h.engine().Restore(false); return err }},
+		{"restore", flush, func(h *fakeHost) error { _, err := h.engine().Restore(); return err }},
 	}
 }
 

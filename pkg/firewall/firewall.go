@@ -55,6 +55,7 @@ type Flows interface {
 // Links is what the kernel says of interfaces. See link.Kernel.
 type Links interface {
 	ByName(name string) (link.Link, error)
+	All() ([]link.Link, error)
 	Ports(bridge link.Link) ([]link.Link, error)
 	ByIndex(index int) (link.Link, error)
 	Existing(names []string) (map[string]int, error)

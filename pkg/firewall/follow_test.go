@@ -18,7 +18,7 @@ func TestRenamed(t *testing.T) {
 		"DEL of another": func(h *fakeHost) error {
 			return h.engine().Del(policy.Attachment{Network: "n", ContainerID: "c", IfName: "i"})
 		},
-		"restore":       func(h *fakeHost) error { _, err := h.engine().Restore(false); return err },
+		"restore":       func(h *fakeHost) error { _, err := h.engine().Restore(); return err },
 		"GC of another": func(h *fakeHost) error { return h.engine().GC("n", nil) },
 		"ADD of another one": func(h *fakeHost) error {
 			return h.engine().Add(attached(policy.NFTables, "br2", "c2", policy.Open, "10.2.0.2"), h.delivered)
@@ -62,7 +62,7 @@ func TestMadeAnew(t *testing.T) {
 	port := h.port("br1", "c1")
 	port.MasterIndex = 0
 	h.links.links[port.Name] = port
-	r, err := h.engine().Restore(false)
+	r, err := h.engine().Restore()
 	ok(t, err)
 	if r.Attachments != 1 || h.rules() != "nftables: br1 same-bridge, 10.1.0.2" {
 		t.Errorf("without a bridge: restored %+v, %s", r, h.rules())
@@ -72,7 +72,7 @@ func TestMadeAnew(t *testing.T) {
 	port.MasterIndex = h.links.links["anew"].Index
 	h.links.links[port.Name] = port
 	wrong(t, "CHECK", h.engine().Check(one), "anew")
-	if _, err := h.engine().Restore(false); err != nil {
+	if _, err := h.engine().Restore(); err != nil {
 		t.Fatal(err)
 	}
 	if got := h.drivers[policy.Table].holds.isolated["anew"]; got != policy.SameBridge {

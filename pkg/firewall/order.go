@@ -26,8 +26,8 @@ import (
 var closing = []policy.DriverName{policy.Table, policy.Filter, policy.Zones}
 
 // add records attachments, isolates every bridge, and accepts what the attachments
-// send. If anything fails, it rolls back.
-func (fw *Engine) add(r records, deliver func() error, added []policy.Attachment) error {
+// send. If anything fails, it rolls back. What earlier plugins and boots left goes last.
+func (fw *Engine) add(r records, h held, deliver func() error, added []policy.Attachment) error {
 	desired, before := fw.desired(r, added, nil), r.before(added)
 	forget, err := fw.record(r, added)
 	if err != nil {
@@ -51,6 +51,10 @@ func (fw *Engine) add(r records, deliver func() error, added []policy.Attachment
 	for _, a := range added {
 		fw.warn(r.convert(a), fw.removeReplaced(r, a))
 	}
+	if len(r.Entries) == 0 {
+		h = actual.held(h)
+	}
+	fw.warn(fw.removeUnowned(r.with(added), h, bridgesOf(added)))
 	fw.warn(fw.explained(actual.obstacles(added[0].Backend).All()))
 	return nil
 }

@@ -104,7 +104,7 @@ func TestMixedOrder(t *testing.T) {
 		d.holds = newHolding()
 	}
 	h.took()
-	if r, err := h.engine().Restore(false); err != nil || r != (Restored{3, 3, 0}) {
+	if r, err := h.engine().Restore(); err != nil || r != (Restored{3, 3, 0}) {
 		t.Errorf("restored %+v, %v", r, err)
 	}
 	if got := h.rules(); got != want {

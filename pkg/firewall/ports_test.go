@@ -25,7 +25,7 @@ func TestPortFlags(t *testing.T) {
 	restore := func(filtered policy.Families) func() error {
 		return func() error {
 			h.links.filtered = filtered
-			_, err := h.engine().Restore(false)
+			_, err := h.engine().Restore()
 			return err
 		}
 	}

@@ -131,6 +131,16 @@ func (r records) convert(a policy.Attachment) error {
 	return errors.Join(errs...)
 }
 
+// with returns the records with those of added attachments.
+func (r records) with(added []policy.Attachment) records {
+	keys := keysOf(added)
+	r.Entries = slices.DeleteFunc(slices.Clone(r.Entries), func(e store.Entry) bool { return slices.Contains(keys, e.Key) })
+	for _, a := range added {
+		r.Entries = append(r.Entries, store.NewEntry(a))
+	}
+	return r
+}
+
 // inUse reports whether anybody is left on a bridge: an attachment among the
 // entries, or a container's port that is neither removed now nor remembered as
 // leaving. Containers of another plugin have no record. An uplink, a tap or the veth of

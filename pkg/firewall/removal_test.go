@@ -119,7 +119,7 @@ func TestStale(t *testing.T) {
 		if got := strings.Join(h.records(), " "); got != left {
 			t.Errorf("%s is gone: DEL leaves %q, want %q", gone, got, left)
 		}
-		_, err := h.engine().Restore(false)
+		_, err := h.engine().Restore()
 		ok(t, err)
 		if got := strings.Join(h.records(), " "); (got == "") != strings.Contains(gone, port) {
 			t.Errorf("%s is gone: restore leaves %q", gone, got)
@@ -148,7 +148,7 @@ func TestDamagedRecord(t *testing.T) {
 	if got := h.rules(); got != "nftables: br1 same-bridge" || len(h.warned) == 0 {
 		t.Errorf("left %s, warned %q", got, h.warned)
 	}
-	if _, err := h.engine().Restore(false); err == nil || !strings.Contains(err.Error(), h.file(t)) {
+	if _, err := h.engine().Restore(); err == nil || !strings.Contains(err.Error(), h.file(t)) {
 		t.Errorf("restore: %v", err)
 	}
 	if got := h.rules(); got != "nftables: br1 same-bridge" {
@@ -182,7 +182,7 @@ func TestUnknownBackend(t *testing.T) {
 	if diff := cmp.Diff([]string{"c1", "c3"}, h.records()); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
-	_, err = h.engine().Restore(false)
+	_, err = h.engine().Restore()
 	wrong(t, "restore", err, `backend "ebpf"`)
 
 	// Its own ADD, in a backend of this version, does not make it forgotten either.
@@ -214,7 +214,7 @@ func TestNoStore(t *testing.T) {
 	} {
 		wrong(t, what, err, "data directory")
 	}
-	_, err := h.engine().Restore(false)
+	_, err := h.engine().Restore()
 	wrong(t, "restore", err, "data directory")
 	_, err = h.engine().Survey()
 	wrong(t, "survey", err, "data directory")

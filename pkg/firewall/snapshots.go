@@ -192,6 +192,21 @@ func (s snapshots) foreignDrops(backend policy.Backend) (policy.Obstacles, error
 	return all, errors.Join(errs...)
 }
 
+// held returns what was read that isolates, beside what was read before. What cannot be
+// listed is left alone: an ADD does its own work.
+func (s snapshots) held(before held) held {
+	all := maps.Clone(before)
+	if all == nil {
+		all = held{}
+	}
+	for name, snapshot := range s {
+		if rs, err := snapshot.Held(); err == nil {
+			all[name] = rs
+		}
+	}
+	return all
+}
+
 // dropsSameBridge reports whether a bridge's policy was isolated until now, as its
 // rules tell.
 func (s snapshots) dropsSameBridge(bridge string) bool {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/cni-isolation/firewall/pkg/diagnosis"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -92,12 +93,35 @@ func (r records) addStale(d *removal) error {
 // isGone reports whether the port of an entry no longer exists. What cannot be read is
 // told of where it is restored.
 func (r records) isGone(e store.Entry) (bool, error) {
-	a, err := r.store.Read(e)
-	if err != nil || isAdopted(&e) || a.Port == "" && a.PortIndex == 0 {
-		return false, nil
+	if a, err := r.store.Read(e); err == nil && !isAdopted(&e) && (a.Port != "" || a.PortIndex != 0) {
+		lives, err := r.portLives(a)
+		return err == nil && !lives, err
 	}
-	lives, err := r.portLives(a)
-	return err == nil && !lives, err
+	return false, nil
+}
+
+// withoutGone returns the records without those whose port is gone while their bridge is
+// not, and an error that names these.
+func (r records) withoutGone() (records, error) {
+	var rest []store.Entry
+	var errs []error
+	for _, e := range r.Entries {
+		gone, err := r.isGone(e)
+		if gone {
+			found, existsErr := r.links.Existing([]string{e.Attachment.Bridge})
+			gone = len(found) > 0 // else what is wrong is the bridge
+			err = existsErr
+		}
+		if gone {
+			a, _ := r.store.Read(e)
+			err = errors.Join(err, diagnosis.Deleted(a.Network, a.ContainerID))
+		} else {
+			rest = append(rest, e)
+		}
+		errs = append(errs, err)
+	}
+	r.Entries = rest
+	return r, errors.Join(errs...)
 }
 
 // addGone adds to a removal the attachments on its bridges whose port no longer exists:

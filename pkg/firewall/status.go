@@ -36,6 +36,12 @@ func (fw *Engine) Status(backend policy.Backend) error {
 	}
 	desired := fw.desired(r, nil, r.briefs())
 	actual, difference, err := fw.drivers.settled(desired, fw.ports.inForce(&r))
+	if difference != nil { // of a container that was deleted without this plugin, it is none
+		if r, err = r.withoutGone(); err != nil {
+			fw.warn(err)
+			actual, difference, err = fw.drivers.settled(fw.desired(r, nil, r.briefs()), fw.ports.inForce(&r))
+		}
+	}
 	if err == nil && backend == "" {
 		backend, err = fw.drivers.choose()
 	}

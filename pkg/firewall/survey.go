@@ -48,10 +48,12 @@ func (fw *Engine) Survey() (Survey, error) {
 	}
 	r, moveErr := records{s, s.List(), fw.ports.links}.followed()
 	all, unreadable := r.attachments()
-	desired := fw.desired(r, nil, append(r.briefs(), all...)) // a damaged record's name tells something, too
+	owned, goneErr := r.withoutGone()
+	left, _ := owned.attachments()
+	desired := fw.desired(owned, nil, append(owned.briefs(), left...)) // a damaged record's name tells something, too
 	actual, difference, err := fw.drivers.settled(desired, fw.ports.inForce(&r))
 	backends := backendsOf(r.Entries)
-	wrong := []error{err, moveErr, r.checkBridges(all), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
+	wrong := []error{err, moveErr, r.checkBridges(all), goneErr, fw.strays(owned), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
 	if difference != nil && slices.Contains(backends, policy.IPTables) {
 		wrong = append(wrong, fw.drivers.forwardBlockers())
 	}

@@ -45,6 +45,9 @@ func (d *Driver) Installed(f policy.Families) (policy.Families, error) {
 	return f, nil
 }
 
+// MayIsolate returns false: zones accept, and isolate nothing.
+func (d *Driver) MayIsolate() bool { return false }
+
 // Read returns the sources of families. It asks only whether firewalld runs; all
 // other questions wait until they are needed.
 func (d *Driver) Read(f policy.Families) (policy.Snapshot, error) {

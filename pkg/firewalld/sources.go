@@ -173,8 +173,8 @@ func (s *Sources) strict() error {
 // CheckForeign is Check: upstream's plugin adds the same sources.
 func (s *Sources) CheckForeign(rs policy.RuleSet) error { return s.Check(rs) }
 
-// Isolated returns none: zones do not isolate.
-func (s *Sources) Isolated() []policy.Bridge { return nil }
+// Held returns none: a zone has sources of other programs, too.
+func (s *Sources) Held() (policy.RuleSet, error) { return policy.RuleSet{}, nil }
 
 // RemoveForeign removes nothing: the standalone plugin adds no sources.
 func (s *Sources) RemoveForeign() error { return nil }

@@ -32,6 +32,12 @@ func (Driver) Installed(f policy.Families) (policy.Families, error) { return Ins
 // Read calls the function of that name.
 func (Driver) Read(f policy.Families) (policy.Snapshot, error) { return Read(f) }
 
+// MayIsolate reports whether any family's programs are installed.
+func (Driver) MayIsolate() bool {
+	installed, _ := Installed(policy.BothFamilies)
+	return installed != 0
+}
+
 // Installed returns the families whose programs are in PATH, and an error that names
 // the programs of the others.
 func Installed(families policy.Families) (policy.Families, error) {

@@ -43,8 +43,8 @@ func snapshotIn(t *testing.T, families ...policy.Family) *Snapshot {
 	return s
 }
 
-// TestIsolated wants the bridges of all plugins, each with its policy and families.
-func TestIsolated(t *testing.T) {
+// TestHeld wants the bridges and addresses of all plugins, each with what the rules say.
+func TestHeld(t *testing.T) {
 	f := newFakeDual(t)
 	f.write("iptables", standaloneRules(t))
 	apply(t, policy.Desired(
@@ -59,14 +59,26 @@ func TestIsolated(t *testing.T) {
 		f.write("iptables", f.listing("iptables")+line+"\n")
 	}
 	s := snapshot(t)
-	got := s.Isolated()
+	held, err := s.Held()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := held.Bridges
 	slices.SortFunc(got, func(a, b policy.Bridge) int { return strings.Compare(a.Name, b.Name) })
 	want := []policy.Bridge{
-		{Name: "br1", IngressPolicy: policy.SameBridge, Families: policy.Families(policy.IPv4)},
-		{Name: "br2", IngressPolicy: policy.SameBridge, Families: policy.BothFamilies},
-		{Name: "br3", IngressPolicy: policy.Isolated, Families: policy.Families(policy.IPv6)},
+		{Name: "br1", IngressPolicy: policy.SameBridge, PublishedPorts: policy.Deny, Families: policy.Families(policy.IPv4)},
+		{Name: "br2", IngressPolicy: policy.SameBridge, PublishedPorts: policy.Allow, Families: policy.BothFamilies},
+		{Name: "br3", IngressPolicy: policy.Isolated, PublishedPorts: policy.Deny, Families: policy.Families(policy.IPv6)},
+		{Name: "br4", IngressPolicy: policy.Open, PublishedPorts: policy.Allow, Families: policy.Families(policy.IPv4)},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	var addresses []string
+	for _, p := range held.Addresses {
+		addresses = append(addresses, p.Addr().String())
+	}
+	if diff := cmp.Diff([]string{"10.2.0.2", "10.4.0.2", "fd02::2", "fd03::2"}, addresses); diff != "" {
 		t.Error(diff)
 	}
 	if s.DropsSameBridge("br2") || !s.DropsSameBridge("br3") {

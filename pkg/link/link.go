@@ -93,22 +93,38 @@ func executeOne(req *nl.NetlinkRequest) (Link, error) {
 	return links[0], nil
 }
 
+// All returns the interfaces of this network namespace.
+func (Kernel) All() ([]Link, error) {
+	all, err := dump()
+	if err != nil {
+		return nil, fmt.Errorf("listing the interfaces: %w", err)
+	}
+	return all, nil
+}
+
 // Ports returns the ports of a bridge.
 func (Kernel) Ports(bridge Link) ([]Link, error) {
-	// The kernel marks a dump as interrupted if any interface comes or goes meanwhile.
-	const attempts = 100
-	var ports []Link
-	err := error(nl.ErrDumpInterrupted)
-	for n := 0; n < attempts && errors.Is(err, nl.ErrDumpInterrupted); n++ {
-		req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
-		req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
-		req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge.Index))))
-		ports, err = execute(req)
-	}
+	ports, err := dump(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge.Index))))
 	if err != nil {
 		return nil, fmt.Errorf("listing the ports of bridge %q: %w", bridge.Name, err)
 	}
 	return ports, nil
+}
+
+// dump lists the interfaces that attributes select.
+func dump(attrs ...nl.NetlinkRequestData) (links []Link, err error) {
+	// The kernel marks a dump as interrupted if any interface comes or goes meanwhile.
+	const attempts = 100
+	err = nl.ErrDumpInterrupted
+	for n := 0; n < attempts && errors.Is(err, nl.ErrDumpInterrupted); n++ {
+		req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+		req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+		for _, a := range attrs {
+			req.AddData(a)
+		}
+		links, err = execute(req)
+	}
+	return links, err
 }
 
 // SetIsolated sets or clears the flag isolated of a bridge port.

@@ -68,10 +68,10 @@ func (s *fakeSocket) send(b []byte) error {
 	return nil
 }
 
-// receive returns one datagram. If there is none, it fails at once; the real socket
-// waits for its timeout first.
 func (s *fakeSocket) renew() {}
 
+// receive returns one datagram. If there is none, it fails at once; the real socket
+// waits for its timeout first.
 func (s *fakeSocket) receive(buffer []byte) (int, error) {
 	if len(s.replies) == 0 {
 		return 0, fmt.Errorf("no answer: %w", os.ErrDeadlineExceeded)

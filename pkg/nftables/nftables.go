@@ -89,6 +89,12 @@ func (d *Driver) Installed(f policy.Families) (policy.Families, error) {
 	return f, nil
 }
 
+// MayIsolate reports whether the kernel has nf_tables.
+func (d *Driver) MayIsolate() bool {
+	_, err := d.open()
+	return err == nil
+}
+
 // Read reads the table, which serves both families. For no family it reads
 // nothing.
 func (d *Driver) Read(f policy.Families) (policy.Snapshot, error) {
@@ -106,8 +112,7 @@ func (d *Driver) Read(f policy.Families) (policy.Snapshot, error) {
 type Conn struct{ conn *conn }
 
 // Open connects to the kernel. The error wraps ErrUnsupported if the kernel has
-// no nf_tables. The connection stays open until the process ends: after a
-// deletion, closing it waits for an RCU grace period.
+// no nf_tables. The connection stays open until the process ends.
 func Open() (*Conn, error) {
 	n, err := openSocket()
 	if err != nil {

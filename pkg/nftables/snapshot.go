@@ -147,9 +147,6 @@ func (s *Snapshot) CheckForeign(rs policy.RuleSet) error { return s.Check(rs) }
 // Leftovers returns nil: the plugin removes only what it made.
 func (s *Snapshot) Leftovers() error { return nil }
 
-// Isolated returns none: other plugins isolate by iptables.
-func (s *Snapshot) Isolated() []policy.Bridge { return nil }
-
 // RemoveOwn removes both tables, except one of another program, or with rules of the
 // operator's.
 func (s *Snapshot) RemoveOwn() error {

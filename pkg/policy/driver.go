@@ -14,6 +14,10 @@ type Driver interface {
 	// Read returns what is there for the families. After an error the Snapshot
 	// has the families that could be read; it is never nil.
 	Read(Families) (Snapshot, error)
+
+	// MayIsolate reports whether the driver may hold isolation of bridges. It asks the
+	// kernel and starts no program.
+	MayIsolate() bool
 }
 
 // A Snapshot is what a Driver held when it was read. Its methods write to what
@@ -57,9 +61,9 @@ type Snapshot interface {
 	// is somebody else's by now.
 	Leftovers() error
 
-	// Isolated returns the bridges that rules of any plugin isolate, where the
-	// rules of other plugins are kept too.
-	Isolated() []Bridge
+	// Held returns the bridges, ports and addresses that there are rules of, whoever
+	// wrote them. It may read more than Read did, and is not for ordinary calls.
+	Held() (RuleSet, error)
 
 	// RemoveForeign removes all rules of the standalone plugin "isolation". What
 	// they isolate must be isolated by other rules.

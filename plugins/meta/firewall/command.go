@@ -19,9 +19,9 @@ const usage = `firewall is a CNI plugin that container runtimes call. Its operat
 
   cni-firewall status [-o table|json] [--graph mermaid|dot]
         list networks and containers, and compare the kernel with the records
-  cni-firewall restore [--adopt]
-        put all rules back after a flush, isolation first; with --adopt, first
-        take over the bridges that another plugin isolates by iptables
+  cni-firewall restore
+        put all rules back after a flush, isolation first; take over the bridges
+        that another plugin isolates, and remove rules that nobody owns
   cni-firewall watch
         restore whenever firewalld reloads or restarts, or a bridge is renamed
   cni-firewall retire [--force]
@@ -56,12 +56,11 @@ func (p plugin) command(args []string) error {
 		return p.commandStatus(args[1:])
 	case "restore":
 		flags, dataDir := p.flags("restore")
-		adopting := flags.Bool("adopt", false,
-			"take over the bridges that another plugin isolates by iptables, and clean up after it")
+		flags.Bool("adopt", false, "for scripts of version 2.0: restore adopts without it, too")
 		if err := parseFlags(flags, args[1:]); err != nil {
 			return err
 		}
-		return p.restore(*dataDir, *adopting)
+		return p.restore(*dataDir)
 	case "watch":
 		return p.commandWatch(args[1:])
 	case "retire":
@@ -79,8 +78,8 @@ func (p plugin) command(args []string) error {
 	return errUsage
 }
 
-func (p plugin) restore(dataDir string, adopting bool) error {
-	r, err := p.engine(dataDir).Restore(adopting)
+func (p plugin) restore(dataDir string) error {
+	r, err := p.engine(dataDir).Restore()
 	if err != nil {
 		return err
 	}

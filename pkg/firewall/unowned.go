@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/cni-isolation/firewall/pkg/diagnosis"
+	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
+)
+
+// Rules may outlive their owners: a host saves them and brings them back at the next
+// boot, an earlier plugin never removes its isolation, a network moves to another
+// backend. What a driver holds and no record has there is removed, unless a container
+// without a record may need it: upstream's plugin keeps none.
+
+// owners tells whether what a driver holds has an owner.
+type owners struct {
+	records
+	driver policy.DriverName
+	about  []string // bridges whose rules in other drivers are enough
+	alone  []string // bridges on which every container has a record
+
+	unrecorded bool // there is a container's port without a record on the host
+}
+
+// removeUnowned removes what nobody owns. Of the bridges that a call is about, other
+// drivers hold enough by now.
+func (fw *Engine) removeUnowned(r records, h held, about []string) error {
+	var errs []error
+	for name := range h {
+		unowned, err := fw.unowned(r, h, name, about)
+		errs = append(errs, err)
+		if unowned.IsEmpty() {
+			continue
+		}
+		missing, err := fw.drivers.remove(name, unowned)
+		errs = append(errs, missing, err)
+	}
+	return errors.Join(errs...)
+}
+
+// unowned returns what one driver holds and nobody owns. With a record whose name is
+// unknown, that cannot be told, and it is nothing.
+func (fw *Engine) unowned(r records, h held, name policy.DriverName, about []string) (policy.RuleSet, error) {
+	if len(r.Problems) > 0 || h[name].IsEmpty() {
+		return policy.RuleSet{}, nil
+	}
+	o, err := r.ownersIn(name, about)
+	if err != nil {
+		return policy.RuleSet{}, err
+	}
+	rs := policy.RuleSet{Inbound: map[netip.Prefix][]string{}}
+	var errs []error
+	for _, b := range h[name].Bridges {
+		owned, err := o.ownBridge(b.Name)
+		errs = append(errs, err)
+		if err == nil && !owned {
+			rs.Bridges = append(rs.Bridges, b)
+		}
+	}
+	for _, p := range h[name].Addresses {
+		from, unowned, err := o.unownedInterfaces(p, h[name].Inbound[p])
+		errs = append(errs, err)
+		if err == nil && unowned {
+			rs.Addresses, rs.Inbound[p] = append(rs.Addresses, p), from
+		}
+	}
+	rs.Ports, err = o.unownedPorts(h[name].Ports)
+	rs.KeptPorts = policy.Desired(r.briefs()...).Ports
+	rs.Bridges = inBothFamilies(rs.Bridges)
+	return rs, errors.Join(append(errs, err)...)
+}
+
+// strays returns an error that names what drivers hold without a record.
+func (fw *Engine) strays(r records) error {
+	h, _ := fw.drivers.held(policy.Filter, policy.Table) // what is in use is read, and told of, anyway
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		unowned, err := fw.unowned(r, h, name, nil)
+		errs = append(errs, err)
+		if names := namesIn(unowned); len(names) > 0 {
+			errs = append(errs, diagnosis.Unowned(string(name), names))
+		}
+	}
+	foreign, err := h.isolated(r)
+	errs = append(errs, err)
+	for _, b := range foreign {
+		errs = append(errs, diagnosis.Foreign(b.Name))
+	}
+	return errors.Join(errs...)
+}
+
+// namesIn returns what a rule set is about, sorted.
+func namesIn(rs policy.RuleSet) []string {
+	var names []string
+	for _, b := range rs.Bridges {
+		names = append(names, "bridge "+b.Name)
+	}
+	for _, p := range rs.Addresses {
+		names = append(names, "address "+p.Addr().String())
+	}
+	for _, p := range rs.Ports {
+		names = append(names, "port "+p.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// ownersIn returns who may own what a driver holds.
+func (r records) ownersIn(driver policy.DriverName, about []string) (owners, error) {
+	o := owners{records: r, driver: driver, about: about}
+	var known portSet
+	for _, e := range r.Entries {
+		if a, err := r.store.Read(e); err == nil {
+			known.add(a)
+		}
+	}
+	links, err := r.links.All()
+	if err != nil {
+		return o, err
+	}
+	isUnrecorded := func(l link.Link) bool {
+		return l.IsContainerPort() && !known.has(l) && !slices.Contains(r.Leaving, l.Index)
+	}
+	o.unrecorded = slices.ContainsFunc(links, isUnrecorded)
+	for _, bridge := range links {
+		isOnIt := func(l link.Link) bool { return l.MasterIndex == bridge.Index && isUnrecorded(l) }
+		if bridge.IsBridge() && !slices.ContainsFunc(links, isOnIt) {
+			o.alone = append(o.alone, bridge.Name)
+		}
+	}
+	return o, nil
+}
+
+// ownBridge reports whether a bridge has an owner: a record whose backend is in the
+// driver, or a container that has none.
+func (o owners) ownBridge(name string) (bool, error) {
+	isOwner := func(e store.Entry) bool { return o.holds(e) && e.Attachment.Bridge == name }
+	if slices.ContainsFunc(o.Entries, isOwner) {
+		return true, nil
+	}
+	if slices.Contains(o.about, name) {
+		return false, nil
+	}
+	return o.mayUse(name)
+}
+
+// mayUse reports whether a container without a record may be on an interface.
+func (o owners) mayUse(name string) (bool, error) {
+	found, err := o.links.Existing([]string{name})
+	return len(found) > 0 && !slices.Contains(o.alone, name), err
+}
+
+// holds reports whether the driver holds rules of an entry.
+func (o owners) holds(e store.Entry) bool {
+	return slices.Contains(e.Attachment.Backend.Drivers(), o.driver)
+}
+
+// unownedInterfaces returns those of the interfaces by which an address may come in that
+// nobody has who owns it, and whether the address is without an owner there. A driver
+// that compares no interface names none.
+func (o owners) unownedInterfaces(p netip.Prefix, from []string) (without []string, unowned bool, err error) {
+	recorded, accepted := false, false
+	var own []string
+	for _, e := range o.Entries {
+		if slices.Contains(e.Attachment.Addresses, p) {
+			recorded = true
+			if e.Attachment.Backend.AcceptsIn(o.driver) {
+				accepted = true
+				own = append(own, e.Attachment.Inbound()...)
+			}
+		}
+	}
+	if len(from) == 0 {
+		if recorded {
+			return nil, !accepted, nil
+		}
+		lives, err := o.mayLive(p.Addr())
+		return nil, !lives, err
+	}
+	var errs []error
+	for _, name := range from {
+		used, err := o.mayUse(name)
+		errs = append(errs, err)
+		if !slices.Contains(own, name) && !used {
+			without = append(without, name)
+		}
+	}
+	return without, len(without) > 0, errors.Join(errs...)
+}
+
+// mayLive reports whether a container without a record may have an address.
+func (o owners) mayLive(address netip.Addr) (bool, error) {
+	index, err := o.links.RouteTo(address)
+	if err != nil {
+		return false, err
+	}
+	l, err := byIndex(o.links, index)
+	if l.Index == 0 {
+		return o.unrecorded, err
+	}
+	return !slices.Contains(o.alone, l.Name), err
+}
+
+// unownedPorts returns the ports that no longer exist, and that no record has.
+func (o owners) unownedPorts(ports []policy.Port) ([]policy.Port, error) {
+	known := policy.Desired(o.briefs()...).Ports
+	var names []string
+	for _, p := range ports {
+		names = append(names, p.Name)
+	}
+	existing, err := o.links.Existing(names)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(ports), func(p policy.Port) bool {
+		isKnown := func(k policy.Port) bool { return k.Name == p.Name }
+		return existing[p.Name] != 0 || slices.ContainsFunc(known, isKnown)
+	}), nil
+}
