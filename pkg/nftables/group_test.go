@@ -3,6 +3,7 @@
 package nftables
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -106,6 +107,27 @@ func TestNothingToHold(t *testing.T) {
 		t.Error(err)
 	}
 	remove(t, k, open)
+	k.wantHost(t, "")
+}
+
+// TestNothingRead has containers without addresses: no family is needed, so that nothing
+// is read, and nothing is missing. What needs the table is not content with that.
+func TestNothingRead(t *testing.T) {
+	t.Parallel()
+	k := newKernel()
+	d := &Driver{func() (*Conn, error) { return &Conn{k.connect()}, nil }}
+	unread, err := d.Read(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothing := policy.Desired(container("br1", policy.Open, policy.Allow))
+	if err := errors.Join(unread.Apply(nothing, nil), unread.Check(nothing), unread.Remove(nothing)); err != nil {
+		t.Error(err)
+	}
+	something := policy.Desired(container("br1", policy.SameBridge, policy.Allow))
+	if unread.Apply(something, nil) == nil || unread.Check(something) == nil {
+		t.Error("the table was not read, and nothing was missing in it")
+	}
 	k.wantHost(t, "")
 }
 

@@ -42,11 +42,21 @@ func (s *Snapshot) Families() policy.Families {
 	return policy.BothFamilies
 }
 
+// needsRead returns an error where the table was not read, and a rule set needs it. One
+// that says nothing (of containers without addresses) has no family to read the table
+// for.
+func (s *Snapshot) needsRead(rs policy.RuleSet) error {
+	if s.state == nil && !rs.IsEmpty() {
+		return errNotRead
+	}
+	return nil
+}
+
 // Check returns an error that names the first difference between the table and
 // a rule set.
 func (s *Snapshot) Check(rs policy.RuleSet) error {
 	if s.state == nil {
-		return errNotRead
+		return s.needsRead(rs)
 	}
 	desired := desiredElements(rs)
 	if len(desired.all()) == 0 && !s.packets.isForeign() {
@@ -66,7 +76,7 @@ func (s *Snapshot) Check(rs policy.RuleSet) error {
 // Rollback undoes what was written.
 func (s *Snapshot) Apply(rs policy.RuleSet, about []string) error {
 	if s.state == nil {
-		return errNotRead
+		return s.needsRead(rs)
 	}
 	return s.commit(func() (transaction, error) {
 		desired, err := s.scope(rs, about)
