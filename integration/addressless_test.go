@@ -93,6 +93,28 @@ func (c addressless) live(t *testing.T, h *host.Host) {
 	ok(t, errors.Join(c.call(h, "CHECK"), c.call(h, "DEL"), c.call(h, "DEL")))
 }
 
+// TestBecomesOpen has a network without addresses become open with its second container:
+// what isolated it goes.
+func TestBecomesOpen(t *testing.T) {
+	t.Parallel()
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
+		before := operators(h, state(t, h))
+		first := newAddressless(t, h, "first", "br1", "isolated", `"ipam":{}`)
+		second := newAddressless(t, h, "second", "br1", "open", `"ipam":{}`)
+		ok(t, first.call(h, "ADD"))
+		if linesWith(state(t, h), "br1") == nil {
+			t.Fatal("the bridge is not isolated")
+		}
+		ok(t, second.call(h, "ADD"))
+		same(t, before, operators(h, state(t, h)), "open by now")
+		first.keys["ingressPolicy"] = "open"
+		for _, verb := range []string{"CHECK", "STATUS", "DEL"} {
+			ok(t, errors.Join(first.call(h, verb), second.call(h, verb)))
+		}
+		same(t, before, operators(h, state(t, h)), "after the last DEL")
+	})
+}
+
 // TestOwnAddress has a container without addresses give itself one. Its bridge is isolated
 // all the same.
 func TestOwnAddress(t *testing.T) {

@@ -195,6 +195,33 @@ func (r records) removed(d *removal, driver policy.DriverName, empty []policy.Br
 	return rs, err
 }
 
+// removeNeedless removes what added attachments' bridges needed until now, where nothing
+// of them is desired: their containers have no addresses, and their policy has become open.
+func (fw *Engine) removeNeedless(
+	r *records, added []policy.Attachment, before policy.RuleSet, desired policy.RuleSets,
+) error {
+	isDesired := func(b policy.Bridge) bool {
+		return slices.ContainsFunc(bridgesIn(desired), func(now policy.Bridge) bool { return now.Name == b.Name })
+	}
+	needless := slices.DeleteFunc(before.On(bridgesOf(added)...).Bridges, isDesired)
+	if len(needless) == 0 {
+		return nil
+	}
+	var errs []error
+	for _, b := range needless {
+		b.IngressPolicy = policy.Open
+		errs = append(errs, fw.ports.flagOf(r, b, fw.ports.links.Filtered))
+	}
+	rs := policy.RuleSet{Bridges: inBothFamilies(needless), Ports: before.Ports, KeptPorts: desired[policy.Table].Ports}
+	for _, name := range slices.Backward(fw.drivers.holding(*r, newRemoval())) {
+		if !name.Opens() {
+			missing, err := fw.drivers.remove(name, rs)
+			errs = append(errs, missing, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // guards returns the ports that were guarded until now, and those that stay so.
 func (r records) guards(d *removal, rest []store.Entry) (before, kept []policy.Port) {
 	if len(d.guarded) == 0 {

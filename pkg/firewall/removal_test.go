@@ -238,3 +238,41 @@ func TestLinksUnknown(t *testing.T) {
 		t.Errorf("records %v", h.records())
 	}
 }
+
+// TestNeedless has a network without addresses become open: nothing is desired of its
+// bridge any more, and what it needed until now goes, unless another network needs it.
+func TestNeedless(t *testing.T) {
+	t.Parallel()
+	for _, backend := range policy.Backends {
+		for _, shared := range []bool{false, true} {
+			h := newHost(t)
+			h.links.filtered = 0
+			a := attached(backend, "br1", "c1", policy.Isolated, "10.1.0.2")
+			b := attached(backend, "br1", "c2", policy.Isolated, "10.1.0.3")
+			a.Addresses, b.Addresses = nil, nil
+			if shared {
+				b.Network = "other"
+			}
+			for _, c := range []policy.Attachment{a, b} {
+				h.plug("br1", c.ContainerID)
+				h.add(c)
+			}
+			if !h.port("br1", "c1").Isolated || !strings.Contains(h.rules(), "br1 isolated") {
+				t.Fatalf("%s: not isolated: %s", backend, h.rules())
+			}
+			h.unplug(a.Port)
+			h.plug("br1", "c1") // with the same port, the stricter policy holds
+			a.IngressPolicy = policy.Open
+			h.add(a)
+			if isolated := strings.Contains(h.rules(), "br1"); isolated != shared || h.port("br1", "c2").Isolated != shared {
+				t.Errorf("%s, shared %t: %s, port %t", backend, shared, h.rules(), h.port("br1", "c2").Isolated)
+			}
+			ok(t, h.engine().Check(a))
+			ok(t, h.engine().Del(a))
+			ok(t, h.engine().Del(b))
+			if h.rules() != "" || len(h.records()) > 0 {
+				t.Errorf("%s, shared %t: left %s, %v", backend, shared, h.rules(), h.records())
+			}
+		}
+	}
+}
