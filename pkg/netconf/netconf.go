@@ -97,9 +97,9 @@ func (w *written) config(bad *problems) *Config {
 	return &Config{
 		Plugin:         plugin,
 		Name:           name,
-		Backend:        choice(bad, "backend", w.Backend, "", policy.Backends),
-		IngressPolicy:  choice(bad, "ingressPolicy", w.IngressPolicy, unset, policies),
-		PublishedPorts: choice(bad, "publishedPorts", w.PublishedPorts, policy.Allow, policy.PublishedPortsValues),
+		Backend:        choice(bad, "backend", w.Backend, "", policy.Backends, otherBackends),
+		IngressPolicy:  choice(bad, "ingressPolicy", w.IngressPolicy, unset, policies, nil),
+		PublishedPorts: choice(bad, "publishedPorts", w.PublishedPorts, policy.Allow, policy.PublishedPortsValues, nil),
 		AdminChain: checked(bad, "iptablesAdminChainName", w.IptablesAdminChainName,
 			DefaultAdminChain, policy.CheckChain),
 		FirewalldZone: checked(bad, "firewalldZone", w.FirewalldZone, DefaultFirewalldZone, policy.CheckZone),

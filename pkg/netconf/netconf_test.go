@@ -4,7 +4,10 @@ package netconf
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -141,6 +144,57 @@ func TestParseKeepsWhatIsValid(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestOtherValues wants the message about a value that other programs take, or that is
+// easily mistaken, to say what to write instead.
+func TestOtherValues(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ key, value, want string }{
+		{"backend", "auto", `leave "backend" out`},
+		{"backend", "None", `take the plugin's entry out`},
+		{"backend", "ip6tables", `write "iptables"`},
+		{"backend", "iptables-legacy", `write "iptables"`},
+		{"backend", "IPTables", `write "iptables"`},
+		{"backend", " iptables\n", `write "iptables"`},
+		{"backend", "nf_tables", `write "nftables"`},
+		{"backend", "NFT", `write "nftables"`},
+		{"backend", "firewall-cmd", `write "firewalld"`},
+		{"ingressPolicy", "Isolated", `write "isolated"`},
+		{"ingressPolicy", "same_bridge", `write "same-bridge"`},
+		{"ingressPolicy", "sameBridge", `write "same-bridge"`},
+		{"publishedPorts", " Deny", `write "deny"`},
+	} {
+		_, err := Parse([]byte(input(fmt.Sprintf("%q:%q", c.key, c.value))))
+		expectError(t, err, types.ErrInvalidNetworkConfig, fmt.Sprintf("%s %q is unknown: it must be", c.key, c.value))
+		expectError(t, err, types.ErrInvalidNetworkConfig, "; "+c.want)
+	}
+	for _, value := range []string{"ipchains", "-", "\n"} {
+		_, err := Parse([]byte(input(fmt.Sprintf(`"backend":%q`, value))))
+		expectError(t, err, types.ErrInvalidNetworkConfig, `or "nftables"`)
+		if strings.Contains(err.Error(), ";") {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}
+
+// TestOtherBackendsListed compares the values with the page about upstream.
+func TestOtherBackendsListed(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/UPSTREAM.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "## Values of `backend`")
+	listed := map[string]bool{}
+	for _, word := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(section, -1) {
+		listed[letters(word[1])] = true
+	}
+	for value := range otherBackends {
+		if !listed[value] {
+			t.Errorf("UPSTREAM.md does not list %q", value)
+		}
 	}
 }
 

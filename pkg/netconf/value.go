@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/containernetworking/cni/pkg/types"
 )
@@ -26,16 +27,40 @@ func (p problems) err() error {
 }
 
 // choice returns the value of a key that takes one of a few. Empty counts as
-// unset: Podman writes "backend":"".
-func choice[T ~string](bad *problems, key, value string, unset T, accepted []T) T {
+// unset: Podman writes "backend":"". advice has what to do instead of other values.
+func choice[T ~string](bad *problems, key, value string, unset T, accepted []T, advice map[string]string) T {
 	if value == "" {
 		return unset
 	}
 	if !slices.Contains(accepted, T(value)) {
-		bad.add("%s %q is unknown: it must be %s", key, value, alternatives(accepted))
+		bad.add("%s %q is unknown: it must be %s%s", key, value, alternatives(accepted), hint(value, accepted, advice))
 		return unset
 	}
 	return T(value)
+}
+
+// hint returns what to write instead of a value, or nothing where nobody can tell.
+func hint[T ~string](value string, accepted []T, advice map[string]string) string {
+	meant := letters(value)
+	for _, a := range accepted {
+		if letters(string(a)) == meant {
+			return fmt.Sprintf("; write %q", string(a))
+		}
+	}
+	if text := advice[meant]; text != "" {
+		return "; " + text
+	}
+	return ""
+}
+
+// letters returns a value without what is easily mistaken: case, spaces, hyphens.
+func letters(value string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsLetter(c) || unicode.IsDigit(c) {
+			return unicode.ToLower(c)
+		}
+		return -1
+	}, value)
 }
 
 // alternatives returns `"a", "b" or "c"`.
