@@ -139,3 +139,46 @@ func TestOwnAddress(t *testing.T) {
 		expectVerdicts(t, "after ADD", ways, host.Blocked)
 	})
 }
+
+// TestFirstAddress has a container with the first address of a network of two, and the
+// address of lo in its result, too.
+func TestFirstAddress(t *testing.T) {
+	t.Parallel()
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
+		outside := must(h.Outside())(t)
+		server := plain(t, h, host.Dual("net", "br1", 1, place{"same-bridge", "allow"}.firewall()), "server")
+		ok(t, errors.Join(server.Serve(containerPort), outside.Serve(containerPort)))
+		c := newAddressless(t, h, "client", "br2", "same-bridge", `"ipam":{}`)
+		shell(t, h, `
+			ip addr add 10.2.0.1/31 dev br2; ip -6 addr add fd00:2::1/127 dev br2 nodad
+			ip -n client addr add 10.2.0.0/31 dev eth0; ip -n client -6 addr add fd00:2::/127 dev eth0 nodad
+			ip -n client route add default via 10.2.0.1; ip -n client route add default via fd00:2::1`)
+		result := map[string]any{}
+		ok(t, json.Unmarshal(c.keys["prevResult"].(json.RawMessage), &result))
+		for _, address := range []string{"127.0.0.1/8", "10.2.0.0/31", "fd00:2::/127"} {
+			ips, _ := result["ips"].([]any)
+			result["ips"] = append(ips, map[string]any{"address": address})
+		}
+		c.keys["prevResult"] = result
+		client := must(h.Attach("client", c.netns))(t)
+		within := []probe{
+			{family: "IPv4", protocol: "TCP", client: client, server: server, address: server.IPv4, port: containerPort},
+			{family: "IPv6", protocol: "TCP", client: client, server: server, address: server.IPv6, port: containerPort},
+		}
+		beyond := []probe{
+			{family: "IPv4", protocol: "TCP", client: client, server: outside, address: outside.IPv4, port: containerPort},
+			{family: "IPv6", protocol: "TCP", client: client, server: outside, address: outside.IPv6, port: containerPort},
+		}
+		expectVerdicts(t, "before ADD", within, host.Open)
+		expectVerdicts(t, "before ADD", beyond, host.Open)
+		if !h.Backend.HasTable() {
+			shell(t, h, closeBoth)
+			expectVerdicts(t, "with FORWARD closed", beyond, host.Blocked)
+		}
+		must(server.Call(h.Firewall, "ADD"))(t)
+		ok(t, errors.Join(c.call(h, "ADD"), c.call(h, "CHECK")))
+		expectVerdicts(t, "after ADD", beyond, host.Open)
+		expectVerdicts(t, "after ADD", within, host.Blocked)
+		ok(t, c.call(h, "DEL"))
+	})
+}

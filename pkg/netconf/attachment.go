@@ -3,11 +3,8 @@
 package netconf
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
-
-	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -34,9 +31,9 @@ type HostLink struct {
 // name. The Interfaces are all that prevResult has on the host beside the bridge and
 // the port.
 //
-// An error is a *types.Error of code 7 if the network has no bridge and its policy
-// needs one; the Attachment is complete but for the bridge. Other errors are
-// linkOf's.
+// An error is a *types.Error of code 7 if the policy needs a bridge, and the network
+// has none, or interfaces that no rule can name; the Attachment is complete but for
+// these. Other errors are linkOf's.
 func (c *Config) Attachment(
 	containerID, ifName string, linkOf func(name string) (HostLink, error),
 ) (policy.Attachment, error) {
@@ -45,13 +42,20 @@ func (c *Config) Attachment(
 		return a, nil
 	}
 	c.setAddresses(&a)
-	err := setInterfaces(&a, c.PrevResult.Interfaces, linkOf)
-	if err == nil && a.Bridge == "" && c.IngressPolicy.Isolates() {
-		err = types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf(
-			"ingressPolicy %q needs a bridge and prevResult has none: chain %q after \"bridge\"",
-			c.IngressPolicy, c.Plugin), "")
+	found, err := onHost(c.PrevResult.Interfaces, linkOf)
+	if err != nil {
+		return a, err
 	}
-	return a, err
+	found, unnamed := named(found)
+	setInterfaces(&a, found)
+	if !c.IngressPolicy.Isolates() {
+		return a, nil // what cannot be named has no rule of its own
+	}
+	if len(unnamed) == 0 && a.Bridge == "" {
+		unnamed.add("ingressPolicy %q needs a bridge and prevResult has none: chain %q after \"bridge\"",
+			c.IngressPolicy, c.Plugin)
+	}
+	return a, unnamed.err()
 }
 
 func (c *Config) withoutResult(containerID, ifName string) policy.Attachment {
@@ -93,11 +97,7 @@ func onlyFamily(addresses []netip.Prefix) policy.Families {
 // the bridge may be gone. So if none is a bridge, the first interface that the host does
 // not have counts as the bridge, and Unseen is true. Without a bridge the port is one of
 // the rest.
-func setInterfaces(a *policy.Attachment, interfaces []Interface, linkOf func(string) (HostLink, error)) error {
-	rest, err := onHost(interfaces, linkOf)
-	if err != nil {
-		return err
-	}
+func setInterfaces(a *policy.Attachment, rest []HostLink) {
 	is := func(kind LinkKind) func(HostLink) bool { return func(l HostLink) bool { return l.Kind == kind } }
 	bridge := slices.IndexFunc(rest, is(BridgeLink))
 	if bridge < 0 {
@@ -118,16 +118,16 @@ func setInterfaces(a *policy.Attachment, interfaces []Interface, linkOf func(str
 	for _, l := range slices.DeleteFunc(rest, is(NoLink)) {
 		a.Interfaces = append(a.Interfaces, l.Name)
 	}
-	return nil
 }
 
 // onHost returns the host's interfaces, in order and each once: a result may name one
-// by two of its names.
+// by two of its names. What the kernel does not take for a name is no interface of its:
+// a PCI address, or nothing for vhost-user.
 func onHost(interfaces []Interface, linkOf func(string) (HostLink, error)) ([]HostLink, error) {
 	var found []HostLink
 	seen := map[string]bool{}
 	for _, i := range interfaces {
-		if i.Sandbox != "" {
+		if i.Sandbox != "" || !policy.IsInterface(i.Name) {
 			continue
 		}
 		l, err := linkOf(i.Name)
@@ -143,4 +143,16 @@ func onHost(interfaces []Interface, linkOf func(string) (HostLink, error)) ([]Ho
 		}
 	}
 	return found, nil
+}
+
+// named returns the interfaces that a rule can name, and why it cannot name the others.
+func named(all []HostLink) (valid []HostLink, unnamed problems) {
+	for _, l := range all {
+		if err := policy.CheckInterface(l.Name); err != nil {
+			unnamed.add("prevResult interface %q %w", l.Name, err)
+		} else {
+			valid = append(valid, l)
+		}
+	}
+	return valid, unnamed
 }

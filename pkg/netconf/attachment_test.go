@@ -68,7 +68,8 @@ func TestSetInterfaces(t *testing.T) {
 				list = append(list, i)
 			}
 			var got policy.Attachment
-			err := setInterfaces(&got, list, here.linkOf)
+			found, err := onHost(list, here.linkOf)
+			setInterfaces(&got, found)
 			want := policy.Attachment{
 				Bridge: test.bridge, Port: test.port, Interfaces: strings.Fields(test.others),
 				Unseen: strings.HasPrefix(test.bridge, "gone"),
@@ -84,8 +85,59 @@ func TestSetInterfaces(t *testing.T) {
 			}
 		})
 	}
-	if err := setInterfaces(&policy.Attachment{}, []Interface{{Name: "broken"}}, here.linkOf); err == nil {
+	if _, err := onHost([]Interface{{Name: "broken"}}, here.linkOf); err == nil {
 		t.Error("the error of netlink was lost")
+	}
+}
+
+// TestUnnamedInterfaces has names in a result that no rule can have. Those that are no
+// interface's, and those in a container, never matter. The others matter to a policy that
+// isolates: one of them could be the bridge.
+func TestUnnamedInterfaces(t *testing.T) {
+	t.Parallel()
+	host := links{"cni0": BridgeLink, "veth0": OtherLink, "br+": BridgeLink, "veth+": OtherLink}
+	aliases := func(name string) (HostLink, error) { // "wild" is another name of br+
+		if name == "wild" {
+			name = "br+"
+		}
+		return host.linkOf(name)
+	}
+	for name, c := range map[string]struct {
+		interfaces string // JSON, ahead of cni0 and veth0
+		bad        string // of a policy that isolates
+	}{
+		"none":                   {``, ""},
+		"null":                   {`null`, ""},
+		"empty, vhost-user":      {`{"name":"","sandbox":"/run/netns/x"},{"name":"","socketPath":"/run/x"}`, ""},
+		"a PCI address":          {`{"name":"0000:af:06.0","pciID":"0000:af:06.0"}`, ""},
+		"over 15 bytes":          {`{"name":"interface-in-a-vm","sandbox":"vm1"},{"name":"0123456789abcdef"}`, ""},
+		"a path, a space":        {`{"name":"/run/vhost0"},{"name":"a b"},{"name":"a\n-A FORWARD"}`, ""},
+		"in a container":         {`{"name":"-j","sandbox":"/x"},{"name":"br+","sandbox":"/x"}`, ""},
+		"a wildcard":             {`{"name":"veth+"}`, `prevResult interface "veth+" ends in '+'`},
+		"a wildcard, not there":  {`{"name":"gone+"}`, `prevResult interface "gone+" ends in '+'`},
+		"a bridge of such name":  {`{"name":"br+"}`, `prevResult interface "br+" ends in '+'`},
+		"by its other name":      {`{"name":"wild"}`, `prevResult interface "br+" ends in '+'`},
+		"an option, a quotation": {`{"name":"-j"},{"name":"a\"b"}`, `"-j" begins with '-' or '!'; prevResult interface "a\"b"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, p := range policy.IngressPolicies {
+				list := strings.TrimPrefix(c.interfaces+`,{"name":"cni0"},{"name":"veth0"}`, ",")
+				conf, err := Parse([]byte(input(fmt.Sprintf(`"ingressPolicy":%q,"prevResult":{"interfaces":[%s]}`, p, list))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				a, err := conf.Attachment("c", "eth0", aliases)
+				if p.Isolates() && c.bad != "" {
+					expectError(t, err, types.ErrInvalidNetworkConfig, c.bad)
+				} else if err != nil {
+					t.Errorf("%s: %v", p, err)
+				}
+				if a.Bridge != "cni0" || a.Port != "veth0" || a.Interfaces != nil {
+					t.Errorf("%s: got %+v", p, a)
+				}
+			}
+		})
 	}
 }
 

@@ -59,6 +59,7 @@ type GCAttachment struct {
 
 // written is the configuration as the conflist has it.
 type written struct {
+	CNIVersion             string          `json:"cniVersion"`
 	Type                   string          `json:"type"`
 	Name                   string          `json:"name"`
 	Backend                string          `json:"backend"`
@@ -74,8 +75,8 @@ type written struct {
 // Parse parses the standard input of a CNI call. An error is a *types.Error.
 //
 // Code 6: the input is not JSON of this form; the Config is nil. Code 7: values
-// are not valid. Then the Config has their defaults, and leaves out addresses and
-// interfaces that are not valid, so that a DEL can go on.
+// are not valid. Then the Config has their defaults, and leaves out addresses that are
+// not valid, so that a DEL can go on.
 func Parse(stdin []byte) (*Config, error) {
 	var w written
 	if err := json.Unmarshal(stdin, &w); err != nil {
@@ -83,7 +84,7 @@ func Parse(stdin []byte) (*Config, error) {
 	}
 	var bad problems
 	c := w.config(&bad)
-	c.PrevResult = parseResult(&bad, w.PrevResult)
+	c.PrevResult = parseResult(&bad, w.PrevResult, w.CNIVersion)
 	c.Valid = parseValid(&bad, w.Valid)
 	return c, bad.err()
 }
@@ -94,7 +95,7 @@ func (w *written) config(bad *problems) *Config {
 		plugin, name, unset = PluginIsolation, w.Name+isolationSuffix, policy.SameBridge
 		policies = []policy.IngressPolicy{policy.SameBridge, policy.Isolated}
 	}
-	return &Config{
+	c := &Config{
 		Plugin:         plugin,
 		Name:           name,
 		Backend:        choice(bad, "backend", w.Backend, "", policy.Backends, otherBackends),
@@ -102,9 +103,13 @@ func (w *written) config(bad *problems) *Config {
 		PublishedPorts: choice(bad, "publishedPorts", w.PublishedPorts, policy.Allow, policy.PublishedPortsValues, nil),
 		AdminChain: checked(bad, "iptablesAdminChainName", w.IptablesAdminChainName,
 			DefaultAdminChain, policy.CheckChain),
-		FirewalldZone: checked(bad, "firewalldZone", w.FirewalldZone, DefaultFirewalldZone, policy.CheckZone),
+		FirewalldZone: DefaultFirewalldZone,
 		DataDir:       filepath.Clean(checked(bad, "dataDir", w.DataDir, DefaultDataDir, checkDataDir)),
 	}
+	if c.Backend == "" || c.Backend == policy.Firewalld { // no other has zones
+		c.FirewalldZone = checked(bad, "firewalldZone", w.FirewalldZone, DefaultFirewalldZone, policy.CheckZone)
+	}
+	return c
 }
 
 // parseValid returns nil for an absent list, and an empty list for an empty or a

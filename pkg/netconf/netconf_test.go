@@ -55,6 +55,7 @@ func TestParseAccepts(t *testing.T) {
 		"longest chain":     {adminChain(longest), func(c *Config) { c.AdminChain = longest }},
 		"dotted chain":      {adminChain("my.own_chain-1"), func(c *Config) { c.AdminChain = "my.own_chain-1" }},
 		"zone":              {`"firewalldZone":"lab/one"`, func(c *Config) { c.FirewalldZone = "lab/one" }},
+		"unused zone":       {`"backend":"iptables","firewalldZone":"a b"`, func(c *Config) { c.Backend = "iptables" }},
 		"unclean directory": {`"dataDir":"/var//lib/./x/"`, func(c *Config) { c.DataDir = "/var/lib/x" }},
 	}
 	for name, test := range tests {
@@ -106,6 +107,9 @@ func TestParseRefuses(t *testing.T) {
 		"zero in dataDir":  {input(`"dataDir":"/a\u0000b"`), code7, "zero byte"},
 		"root as dataDir":  {input(`"dataDir":"/.."`), code7, "root directory"},
 		"list as result":   {input(`"prevResult":[]`), code7, "reading prevResult"},
+		"null address":     {input(`"prevResult":{"ips":[null]}`), code7, "prevResult ips[0] is null"},
+		"no address":       {input(`"prevResult":{"ips":[{"gateway":"10.4.0.1"}]}`), code7, `prevResult ips[0] address ""`},
+		"form of 0.2.0":    {input(`"prevResult":{"ip4":{"ip":"10.4.0.2/24"}}`), code7, `it must have "ips"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -133,8 +137,8 @@ func expectError(t *testing.T, err error, code uint, part string) {
 func TestParseKeepsWhatIsValid(t *testing.T) {
 	t.Parallel()
 	got, err := Parse([]byte(input(`"ingressPolicy":"nonsense","prevResult":{
-		"interfaces":[{"name":"cni0"},{"name":"a b"},null],
-		"ips":[{"address":"10.4.0.2/24"},{"address":"nonsense"}]}`)))
+		"interfaces":[{"name":"cni0"},null],
+		"ips":[{"address":"10.4.0.2/24"},{"address":"nonsense"},null]}`)))
 	expectError(t, err, types.ErrInvalidNetworkConfig, "ingressPolicy")
 	want := defaults()
 	want.PrevResult = &Result{
@@ -144,6 +148,65 @@ func TestParseKeepsWhatIsValid(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestParseResult takes what upstream's plugin takes, and keeps of it what a rule can
+// have.
+func TestParseResult(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		result    string
+		addresses string
+	}{
+		"empty":                   {`{}`, ""},
+		"nulls":                   {`{"interfaces":null,"ips":null,"routes":null,"dns":null,"ip4":null}`, ""},
+		"unknown keys":            {`{"ips":[{"address":"10.4.0.2/24","colour":1}],"x":[{}]}`, "10.4.0.2/32"},
+		"loopback":                {`{"ips":[{"address":"127.0.0.1/8"},{"address":"10.4.0.2/24"},{"address":"::1/128"}]}`, "10.4.0.2/32"},
+		"loopback alone":          {`{"ips":[{"address":"127.0.0.1/8"}]}`, ""},
+		"unspecified, multicast":  {`{"ips":[{"address":"0.0.0.0/0"},{"address":"::/0"},{"address":"224.0.0.1/4"},{"address":"ff02::1/16"}]}`, ""},
+		"all host bits equal":     {`{"ips":[{"address":"10.4.0.0/30"},{"address":"10.4.0.3/30"},{"address":"fd00::/64"}]}`, "10.4.0.0/32 10.4.0.3/32 fd00::/128"},
+		"mapped, and twice":       {`{"ips":[{"address":"::ffff:10.4.0.2/120"},{"address":"10.4.0.2/24"}]}`, "10.4.0.2/32"},
+		"the other version":       {`{"cniVersion":"0.4.0","ips":[{"version":"6","address":"10.4.0.2/24"},{"version":"x","address":"fd00::2/64"}]}`, "10.4.0.2/32 fd00::2/128"},
+		"interface out of range":  {`{"ips":[{"interface":7,"address":"10.4.0.2/24"},{"interface":-1,"address":"10.4.0.3/24"}]}`, "10.4.0.2/32 10.4.0.3/32"},
+		"routes that are strange": {`{"routes":[{"dst":"everywhere"}],"ips":[{"address":"10.4.0.2/24"}]}`, "10.4.0.2/32"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conf, err := Parse([]byte(input(`"prevResult":` + c.result)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, p := range conf.PrevResult.Addresses {
+				got = append(got, p.String())
+			}
+			if strings.Join(got, " ") != c.addresses {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+// TestResultVersion gives a result the version of the configuration, as upstream's plugin
+// does, unless it has another form.
+func TestResultVersion(t *testing.T) {
+	t.Parallel()
+	for result, want := range map[string]string{
+		`{}`:                      `{"cniVersion":"1.0.0"}`,
+		`{"cniVersion":""}`:       `{"cniVersion":"1.0.0"}`,
+		`{"x":{"b":2,"a":"<"}}`:   `{"cniVersion":"1.0.0","x":{"b":2,"a":"<"}}`,
+		`{"cniVersion":"1.1.0"}`:  `{"cniVersion":"1.0.0"}`,
+		`{ "cniVersion":"1.0.0"}`: `{ "cniVersion":"1.0.0"}`,
+		`{ "cniVersion":"0.4.0"}`: `{ "cniVersion":"0.4.0"}`,
+	} {
+		conf, err := Parse([]byte(input(`"prevResult":` + result)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.ReplaceAll(string(conf.PrevResult.Raw), `\u003c`, "<"); got != want {
+			t.Errorf("%s: got %s", result, got)
+		}
 	}
 }
 
@@ -215,28 +278,34 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		names := []string{conf.AdminChain, conf.FirewalldZone, conf.DataDir}
-		if conf.PrevResult != nil {
-			for _, i := range conf.PrevResult.Interfaces {
-				names = append(names, i.Name)
-			}
-			for _, p := range conf.PrevResult.Addresses {
-				if p.Bits() != p.Addr().BitLen() || !p.IsValid() {
-					t.Errorf("address %s is not that of one host", p)
-				}
+		expectNames(t, conf)
+		if conf.PrevResult == nil {
+			return
+		}
+		for _, p := range conf.PrevResult.Addresses {
+			if p.Bits() != p.Addr().BitLen() || !p.IsValid() {
+				t.Errorf("address %s is not that of one host", p)
 			}
 		}
-		for _, name := range names[:2] {
-			if strings.ContainsAny(name, " \n\t\"") {
-				t.Errorf("name %q passed", name)
-			}
-		}
-		for _, name := range names {
-			if name == "" || name[0] == '-' || strings.ContainsRune(name, 0) {
-				t.Errorf("name %q passed", name)
-			}
+		a, err := conf.Attachment("c", "eth0", func(name string) (HostLink, error) {
+			return HostLink{LinkKind(len(name) % 3), name, 1}, nil
+		})
+		if nameErr := a.CheckNames(); err == nil && nameErr != nil {
+			t.Errorf("it passed: %v", nameErr)
 		}
 	})
+}
+
+func expectNames(t *testing.T, conf *Config) {
+	t.Helper()
+	for _, name := range []string{conf.AdminChain, conf.FirewalldZone, conf.DataDir} {
+		if name == "" || name[0] == '-' || strings.ContainsRune(name, 0) {
+			t.Errorf("name %q passed", name)
+		}
+		if name != conf.DataDir && strings.ContainsAny(name, " \n\t\"") {
+			t.Errorf("name %q passed", name)
+		}
+	}
 }
 
 // TestValidAttachments expects nil for an absent list, which says nothing, and no

@@ -76,12 +76,11 @@ func wordOf(name, others string) bool {
 // maxInterfaceName is IFNAMSIZ less the terminating zero, in bytes.
 const maxInterfaceName = 15
 
-// CheckInterface returns an error that says why a name cannot be that of an
-// interface. It accepts the names that the kernel accepts (dev_valid_name in
-// net/core/dev.c), less those that iptables would read as something else: a leading
-// '-' begins an option, a leading '!' negates, a trailing '+' matches all names
-// with that prefix, and quotes and backslashes quote.
-func CheckInterface(name string) error {
+// IsInterface reports whether the kernel takes a name for an interface (dev_valid_name
+// in net/core/dev.c).
+func IsInterface(name string) bool { return checkKernelName(name) == nil }
+
+func checkKernelName(name string) error {
 	switch {
 	case name == "":
 		return errors.New("is empty")
@@ -89,18 +88,34 @@ func CheckInterface(name string) error {
 		return errors.New("is too long: an interface name has at most 15 bytes")
 	case name == "." || name == "..":
 		return errors.New("is not an interface name")
-	case strings.ContainsAny(name, "/:\"'\\"):
-		return errors.New(`contains one of / : " ' \`)
+	case strings.ContainsAny(name, "/:"):
+		return errors.New("contains '/' or ':'")
+	case slices.ContainsFunc([]byte(name), isSpace):
+		return errors.New("contains white space")
+	}
+	return nil
+}
+
+// isSpace is the kernel's isspace. It reads bytes as Latin-1, where 0xa0 is white space.
+func isSpace(c byte) bool { return c >= '\t' && c <= '\r' || c == ' ' || c == 0xa0 || c == 0 }
+
+// CheckInterface returns an error that says why a rule cannot name an interface. It
+// accepts the names that the kernel accepts, less those that iptables would read as
+// something else: a leading '-' begins an option, a leading '!' negates, a trailing '+'
+// matches all names with that prefix, and quotes and backslashes quote.
+func CheckInterface(name string) error {
+	if err := checkKernelName(name); err != nil {
+		return err
+	}
+	switch {
+	case strings.ContainsAny(name, `"'\`):
+		return errors.New(`contains one of " ' \`)
 	case strings.ContainsAny(name[:1], "-!"):
 		return errors.New("begins with '-' or '!'")
 	case strings.HasSuffix(name, "+"):
 		return errors.New("ends in '+', which iptables reads as a wildcard")
-	}
-	for _, c := range []byte(name) {
-		// 0xa0 is white space to the kernel, which reads bytes as Latin-1.
-		if c <= ' ' || c == 0x7f || c == 0xa0 {
-			return errors.New("contains white space or a control character")
-		}
+	case slices.ContainsFunc([]byte(name), func(c byte) bool { return c < ' ' || c == 0x7f }):
+		return errors.New("contains a control character")
 	}
 	return nil
 }

@@ -45,3 +45,21 @@ func TestCheckInterface(t *testing.T) {
 		}
 	}
 }
+
+// TestIsInterface tells names that the kernel can have, and rules must not, from those
+// that no interface has.
+func TestIsInterface(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"cni0", "br+", "-j", "!x", `a"b`, `a\b`, "a'b", "a\x7f", "a\x01", "0123456789abcde"} {
+		if !IsInterface(name) {
+			t.Errorf("%q is no interface's name", name)
+		}
+	}
+	for _, name := range []string{
+		"", ".", "..", "0123456789abcdef", "0000:af:06.0", "/run/x", "a b", "a\nb", "a\tb", "a\vb", "a\x00b", "a\xa0b",
+	} {
+		if IsInterface(name) {
+			t.Errorf("%q is an interface's name", name)
+		}
+	}
+}
