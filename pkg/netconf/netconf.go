@@ -9,7 +9,10 @@
 package netconf
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"path/filepath"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -74,19 +77,39 @@ type written struct {
 
 // Parse parses the standard input of a CNI call. An error is a *types.Error.
 //
-// Code 6: the input is not JSON of this form; the Config is nil. Code 7: values
-// are not valid. Then the Config has their defaults, and leaves out addresses that are
-// not valid, so that a DEL can go on.
+// Code 6: the input is not JSON of this form. The Config is nil, unless a key alone has a
+// value of another type. Code 7: values are not valid. The Config has the defaults of such
+// keys, and leaves out addresses that are not valid, so that a DEL can go on.
 func Parse(stdin []byte) (*Config, error) {
-	var w written
-	if err := json.Unmarshal(stdin, &w); err != nil {
-		return nil, types.NewError(types.ErrDecodingFailure, "reading the network configuration: "+err.Error(), "")
+	w, undecoded := decode(stdin)
+	if w == nil {
+		return nil, undecoded
 	}
 	var bad problems
 	c := w.config(&bad)
 	c.PrevResult = parseResult(&bad, w.PrevResult, w.CNIVersion)
 	c.Valid = parseValid(&bad, w.Valid)
-	return c, bad.err()
+	return c, cmp.Or(undecoded, bad.err())
+}
+
+// decode decodes a configuration. Where a key has a value of another type, it decodes the
+// others all the same.
+func decode(stdin []byte) (*written, error) {
+	var w written
+	err := json.Unmarshal(stdin, &w)
+	if err == nil {
+		return &w, nil
+	}
+	var mistyped *json.UnmarshalTypeError
+	isKey := errors.As(err, &mistyped) && mistyped.Field != ""
+	if isKey {
+		err = fmt.Errorf("%s must be a %s, and is of type %s", mistyped.Field, mistyped.Type, mistyped.Value)
+	}
+	err = types.NewError(types.ErrDecodingFailure, "reading the network configuration: "+err.Error(), "")
+	if isKey {
+		return &w, err
+	}
+	return nil, err
 }
 
 func (w *written) config(bad *problems) *Config {

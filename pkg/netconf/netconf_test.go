@@ -84,7 +84,8 @@ func TestParseRefuses(t *testing.T) {
 	}{
 		"no JSON":          {`{`, code6, "reading the network configuration"},
 		"a list":           {`[]`, code6, "reading the network configuration"},
-		"number as policy": {input(`"ingressPolicy":3`), code6, "ingressPolicy"},
+		"number as policy": {input(`"ingressPolicy":3`), code6, "ingressPolicy must be a string, and is of type number"},
+		"object as zone":   {input(`"firewalldZone":{"a":1}`), code6, "firewalldZone must be a string, and is of type object"},
 		"backend": {input(`"backend":"ipchains"`), code7,
 			`backend "ipchains" is unknown: it must be "firewalld", "iptables" or "nftables"`},
 		"policy": {input(`"ingressPolicy":"opne"`), code7,
@@ -148,6 +149,16 @@ func TestParseKeepsWhatIsValid(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestParseGoesOn has a key with a value of another type. A DEL needs the others.
+func TestParseGoesOn(t *testing.T) {
+	t.Parallel()
+	got, err := Parse([]byte(input(`"backend":1,"ingressPolicy":"isolated","prevResult":{}`)))
+	expectError(t, err, types.ErrDecodingFailure, "backend must be a string")
+	if got == nil || got.Name != "net" || got.IngressPolicy != policy.Isolated || got.PrevResult == nil {
+		t.Errorf("got %+v", got)
 	}
 }
 
