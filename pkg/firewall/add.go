@@ -57,11 +57,15 @@ func (fw *Engine) foreign(r records, a policy.Attachment) (held, error) {
 	return fw.drivers.held(policy.Filter)
 }
 
-// withBackend returns an attachment with the backend that its network uses.
+// withBackend returns an attachment with the backend that its network uses, whose rules
+// can name all of its interfaces.
 func (fw *Engine) withBackend(a policy.Attachment) (policy.Attachment, error) {
 	var err error
 	if a.Backend == "" {
 		a.Backend, err = fw.drivers.choose()
+	}
+	if err == nil {
+		a, err = withNames(a)
 	}
 	if err == nil {
 		fw.about(a)

@@ -108,4 +108,6 @@ func IsTemporary(err error) bool {
 
 // IsConfiguration reports whether an error is in what the network's configuration asks
 // for, and only the host could tell.
-func IsConfiguration(err error) bool { return errors.Is(err, firewalld.ErrUnknownZone) }
+func IsConfiguration(err error) bool {
+	return errors.Is(err, firewalld.ErrUnknownZone) || errors.Is(err, errUnnamed)
+}

@@ -37,6 +37,9 @@ func (fw *Engine) follow(r records) records {
 		whole, err := r.store.Read(m.entry)
 		if err == nil {
 			whole.Bridge, whole.BridgeIndex = m.now.Bridge, m.now.BridgeIndex
+			err = whole.CheckNames()
+		}
+		if err == nil {
 			err = r.store.Put(whole, []store.Entry{m.entry})
 		}
 		if err != nil {

@@ -53,6 +53,21 @@ func (fw *Engine) located(a policy.Attachment) (located policy.Attachment, stray
 	return a, strays, err
 }
 
+// errUnnamed is wrapped by the error about an interface that rules cannot name.
+var errUnnamed = errors.New("no rule can name an interface of the network")
+
+// withNames returns an error where rules must not name an interface as the kernel calls
+// it. iptables names none where there is no bridge: it accepts by address alone.
+func withNames(a policy.Attachment) (policy.Attachment, error) {
+	if a.Backend == policy.IPTables && a.Bridge == "" {
+		a.Interfaces = slices.DeleteFunc(a.Interfaces, func(name string) bool { return policy.CheckInterface(name) != nil })
+	}
+	if err := a.CheckNames(); err != nil {
+		return a, fmt.Errorf("%w: %w", errUnnamed, err)
+	}
+	return a, nil
+}
+
 // bridgeOf returns the bridge that the attachment's port is on, under the name that
 // it has now, and notes it. Without a port it is the bridge of the attachment's name.
 func bridgeOf(links Links, a *policy.Attachment) (link.Link, error) {

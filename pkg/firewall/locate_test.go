@@ -3,8 +3,10 @@
 package firewall
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -125,6 +127,58 @@ func TestGroups(t *testing.T) {
 	ok(t, h.engine().Del(five))
 	if got := h.rules(); got != "" {
 		t.Errorf("left %s", got)
+	}
+}
+
+// TestUnnamed has interfaces whose name a rule would read as something else, and which
+// only the kernel tells: the bridge under its own name, and the route. Only iptables
+// without a bridge needs no name.
+func TestUnnamed(t *testing.T) {
+	t.Parallel()
+	for _, backend := range policy.Backends {
+		h := newHost(t)
+		h.plug("br1", "c1")
+		h.rename("br1", "br+")
+		h.plug("veth+", "c2")
+		bridged := attached(backend, "br1", "c1", policy.Open, "10.1.0.2")
+		routed := attached(backend, "", "c2", policy.Open, "10.2.0.2")
+		h.links.routes[routed.Addresses[0].Addr()] = "veth+"
+		for _, a := range []policy.Attachment{bridged, routed} {
+			add, check := h.engine().Add(a, h.delivered), h.engine().Check(a)
+			if a.Bridge == "" && backend == policy.IPTables {
+				ok(t, errors.Join(add, check))
+				continue
+			}
+			for _, err := range []error{add, check} {
+				wrong(t, string(backend), err, "+\" ends in '+'")
+				if !IsConfiguration(err) {
+					t.Errorf("%s: %v is not the configuration's", backend, err)
+				}
+			}
+		}
+		ok(t, h.engine().Del(routed))
+		if h.rules() != "" || len(h.records()) > 0 {
+			t.Errorf("%s: left %s, %v", backend, h.rules(), h.records())
+		}
+	}
+}
+
+// TestRenamedBeyondNames has a bridge renamed under a container to what no rule can name:
+// the rules and the record stay with the old name, and a warning says why.
+func TestRenamedBeyondNames(t *testing.T) {
+	t.Parallel()
+	h, a := twoBridges(t, policy.NFTables)
+	h.add(a)
+	before := h.rules()
+	h.rename(a.Bridge, "br+")
+	other := attached(policy.NFTables, "br1", "c9", policy.SameBridge, "10.1.0.9")
+	h.plug("br1", "c9")
+	h.add(other)
+	if got := h.rules(); got != before+", 10.1.0.9" && !strings.Contains(got, "10.1.0.9") || strings.Contains(got, "+") {
+		t.Errorf("got %s, and before %s", got, before)
+	}
+	if !slices.ContainsFunc(h.warned, func(w string) bool { return strings.Contains(w, "ends in '+'") }) {
+		t.Errorf("warned of %q", h.warned)
 	}
 }
 
