@@ -122,6 +122,9 @@ func byIndex(links Links, index int) (link.Link, error) {
 func routesTo(links Links, a policy.Attachment) ([]link.Link, error) {
 	var found []link.Link
 	for _, p := range a.Addresses {
+		if p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
+			continue // every interface has a route to it
+		}
 		index, err := links.RouteTo(p.Addr())
 		if err != nil {
 			return nil, err

@@ -130,6 +130,18 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// TestLinkLocal has an address to which every interface has a route, the first of them one
+// of another network.
+func TestLinkLocal(t *testing.T) {
+	t.Parallel()
+	h, a := twoBridges(t, policy.NFTables)
+	address := netip.MustParsePrefix("fe80::2/128")
+	h.links.routes[address.Addr()] = "br1"
+	a.Addresses = append(a.Addresses, address)
+	ok(t, h.engine().Add(a, h.delivered))
+	ok(t, h.engine().Check(a))
+}
+
 // TestUnnamed has interfaces whose name a rule would read as something else, and which
 // only the kernel tells: the bridge under its own name, and the route. Only iptables
 // without a bridge needs no name.
