@@ -47,7 +47,7 @@ func TestAdoptFormer(t *testing.T) {
 		defer stop()
 		flowing := make(chan []host.Stream)
 		go func() { flowing <- flow(ctx, t, all) }()
-		told := must(h.Run(h.Firewall, "restore", "--adopt"))(t)
+		told := must(h.Run(h.Firewall, "restore"))(t)
 		if want := "restored 0 attachments on 2 bridges, 2 adopted\n"; told != want {
 			t.Errorf("%q, and not %q", told, want)
 		}
@@ -55,7 +55,7 @@ func TestAdoptFormer(t *testing.T) {
 		if left := linesWith(taken, "CNI isolation plugin rules", "gone0"); left != nil {
 			t.Errorf("left of the former plugin:\n%s", strings.Join(left, "\n"))
 		}
-		must(h.Run(h.Firewall, "restore", "--adopt"))(t)
+		must(h.Run(h.Firewall, "restore"))(t)
 		same(t, taken, state(t, h), "adopted twice")
 		w.check(t, usual, "adopted")
 		e := w.networks[0]
@@ -89,6 +89,8 @@ func TestAdoptFormer(t *testing.T) {
 func TestAdoptFails(t *testing.T) {
 	t.Parallel()
 	onEachVariant(t, func(t *testing.T, h *host.Host) {
+		shell(t, h, "mkdir -p "+dataDir+"; mount -t tmpfs -o size=64k,mode=0700 tmpfs "+dataDir)
+		must(h.Run(h.Firewall, "restore"))(t)
 		w := isolationWorld(t, h, "deny")
 		for _, e := range w.networks {
 			e.network.Firewall = nil
@@ -96,10 +98,8 @@ func TestAdoptFails(t *testing.T) {
 		w.call(t, h.Upstream(), "ADD")
 		shell(t, h, formerRules("br1", "br2"))
 		// What cannot be recorded stays as it is.
-		shell(t, h, "mkdir -p "+dataDir+"; mount -t tmpfs -o size=64k,mode=0700 tmpfs "+dataDir)
-		must(h.Run(h.Firewall, "restore"))(t)
 		shell(t, h, "d="+dataDir+"; "+full)
-		if _, err := h.Run(h.Firewall, "restore", "--adopt"); err == nil || !strings.Contains(err.Error(), "no space left") {
+		if _, err := h.Run(h.Firewall, "restore"); err == nil || !strings.Contains(err.Error(), "no space left") {
 			t.Errorf("adopting on a full disk: %v", err)
 		}
 		w.check(t, usual, "adopting on a full disk")
@@ -107,14 +107,14 @@ func TestAdoptFails(t *testing.T) {
 		for _, program := range programs {
 			for nth := 1; nth <= 3; nth++ {
 				s := newShims(t, fault{program, nth, nth, "failure"})
-				_, err := h.Run("env", "PATH="+string(s), h.Firewall, "restore", "--adopt")
+				_, err := h.Run("env", "PATH="+string(s), h.Firewall, "restore")
 				if befallen := s.count(t)[program] >= nth; befallen != (err != nil) {
 					t.Errorf("%s failing at call %d of %d: %v", program, nth, s.count(t)[program], err)
 				}
 				w.check(t, usual, "adopting failed")
 			}
 		}
-		must(h.Run(h.Firewall, "restore", "--adopt"))(t)
+		must(h.Run(h.Firewall, "restore"))(t)
 		if left := linesWith(state(t, h), "CNI isolation plugin rules"); left != nil {
 			t.Errorf("left of the former plugin:\n%s", strings.Join(left, "\n"))
 		}
@@ -122,8 +122,8 @@ func TestAdoptFails(t *testing.T) {
 	})
 }
 
-// TestAdoptOtherFamily takes over a bridge that a record isolates, but not in both of
-// the families that the former plugin did.
+// TestAdoptOtherFamily takes over a bridge that a record isolates in one family, and the
+// former plugin in both: then the table does for the other one.
 func TestAdoptOtherFamily(t *testing.T) {
 	t.Parallel()
 	onEachVariant(t, func(t *testing.T, h *host.Host) {
@@ -134,10 +134,10 @@ func TestAdoptOtherFamily(t *testing.T) {
 		n.Plain = false
 		must(c.Call(h.Firewall, "ADD"))(t)
 		for range 2 {
-			must(h.Run(h.Firewall, "restore", "--adopt"))(t)
+			must(h.Run(h.Firewall, "restore"))(t)
 			rules := state(t, h)
-			if got := strings.Count(rules, "-A CNI-ISOLATION-STAGE-2 -o br1 "); got != 2 || strings.Contains(rules, "CNI isolation plugin rules") {
-				t.Errorf("%d rules in two families stop what goes to br1:\n%s", got, rules)
+			if strings.Contains(rules, "CNI isolation plugin rules") || !strings.Contains(rules, `isolated_bridges: element "br1"`) {
+				t.Errorf("the former plugin isolates, or nobody does:\n%s", rules)
 			}
 			if !strings.Contains(rules, "-A CNI-PUBLISHED -o br1 ") {
 				t.Errorf("published ports are closed that were open:\n%s", rules)
@@ -163,7 +163,7 @@ func TestAdoptUpstream(t *testing.T) {
 			ok(t, c.Del())
 		}
 		w.networks = w.networks[:2]
-		must(h.Run(h.Firewall, "restore", "--adopt"))(t)
+		must(h.Run(h.Firewall, "restore"))(t)
 		if left := linesWith(state(t, h), "br3"); left != nil {
 			t.Errorf("of a bridge with nobody on it: %q", left)
 		}

@@ -262,6 +262,11 @@ func TestStatusDamagedRecord(t *testing.T) {
 		ok(t, c.Del())
 		_, cure, _ := strings.Cut(finish(t, exec.Command(h.Firewall, "status")).stderr, `: run "`)
 		shell(t, h, strings.TrimSuffix(cure, "\"\n"))
+		problems := ill(t, h) // the DEL could not know which rules were the container's
+		if len(problems) != 1 || problems[0].Cure != "cni-firewall restore" {
+			t.Fatalf("got %q", problems)
+		}
+		must(h.Run(h.Firewall, "restore"))(t)
 		healthy(t, h, "removed")
 	})
 }

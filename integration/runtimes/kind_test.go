@@ -12,7 +12,8 @@ import (
 type kind struct {
 	name      string
 	setUp     func(k *kind, h *host.Host) error
-	flush     string   // what somebody else does to all rules, if it is not firewalld
+	flush     string   // what somebody else does to rules, if it is not firewalld
+	flushed   policy   // what that leaves
 	harm      string   // what somebody else does to those of the plugin
 	keeps     []string // rules of the plugin, when all containers are gone
 	firewalld *host.Firewalld
@@ -23,14 +24,17 @@ var kinds = []kind{
 		name:  "iptables",
 		setUp: func(*kind, *host.Host) error { return nil },
 		flush: "iptables -F; iptables -t nat -F",
-		harm:  "iptables -F",
-		keeps: documented,
+		// The isolation is in the table.
+		flushed: sameBridge,
+		harm:    "iptables -F",
+		keeps:   documented,
 	},
 	{
-		name:  "nftables",
-		setUp: func(_ *kind, h *host.Host) error { return h.WithoutIPTables() },
-		flush: "nft flush ruleset",
-		harm:  "nft delete table inet cni_firewall",
+		name:    "nftables",
+		setUp:   func(_ *kind, h *host.Host) error { return h.WithoutIPTables() },
+		flush:   "nft flush ruleset",
+		flushed: open,
+		harm:    "nft delete table inet cni_firewall",
 	},
 	{
 		name:  "firewalld",
