@@ -56,7 +56,7 @@ func (p plugin) command(args []string) error {
 		return p.commandStatus(args[1:])
 	case "restore":
 		flags, dataDir := p.flags("restore")
-		flags.Bool("adopt", false, "for scripts of version 2.0: restore adopts without it, too")
+		flags.Bool("adopt", false, "nothing more: restore adopts anyway")
 		if err := parseFlags(flags, args[1:]); err != nil {
 			return err
 		}

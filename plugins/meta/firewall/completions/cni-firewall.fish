@@ -8,6 +8,6 @@ complete -c cni-firewall -n __fish_use_subcommand -a retire -d 'Leave the host t
 complete -c cni-firewall -n __fish_use_subcommand -a help -d 'Print the commands'
 complete -c cni-firewall -n '__fish_seen_subcommand_from status' -s o -x -a 'table json' -d 'Format'
 complete -c cni-firewall -n '__fish_seen_subcommand_from status' -l graph -x -a 'mermaid dot' -d 'Draw who reaches whom'
-complete -c cni-firewall -n '__fish_seen_subcommand_from restore' -l adopt -d 'Take over what another plugin isolates'
+complete -c cni-firewall -n '__fish_seen_subcommand_from restore' -l adopt -d 'Nothing more: restore adopts anyway'
 complete -c cni-firewall -n '__fish_seen_subcommand_from retire' -l force -d 'Open what upstream cannot isolate'
 complete -c cni-firewall -n '__fish_seen_subcommand_from status restore watch retire' -l data-dir -r -a '(__fish_complete_directories)' -d 'Directory of the records'
