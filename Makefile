@@ -27,6 +27,8 @@ DOOR := plugins/meta/firewall
 LDFLAGS := -s -w $(if $(VERSION),-X main.buildVersion=$(VERSION))
 
 UPSTREAM := github.com/containernetworking/plugins
+# Versions of upstream's plugin that hosts come with, before and after it wrote another comment to its rules (1.7).
+FORMER := v1.1.1 v1.3.0 v1.6.2 v1.7.1
 # Tools of a release: govulncheck, nfpm for packages, cyclonedx-gomod for the SBOM.
 RELEASE_TOOLS := bin/tools/.release
 # The parts of `test`, in order: what is about packets first, packaging last.
@@ -66,6 +68,9 @@ bin/cni/.built: integration/tools/go.mod integration/tools/go.sum
 		-ldflags "-s -w -X $(UPSTREAM)/pkg/utils/buildversion.BuildVersion=$$version" tool
 	mv bin/cni/firewall bin/cni/cnitool bin/upstream/
 	touch $@
+
+bin/upstream/%/firewall:
+	GOBIN=$(CURDIR)/$(@D) CGO_ENABLED=0 go install -trimpath $(UPSTREAM)/plugins/meta/firewall@$*
 
 .PHONY: buildkit
 buildkit: need-buildkit bin/buildkit/.built ## build BuildKit, which no distribution has, for end-to-end tests
@@ -114,7 +119,7 @@ unit: need-unit build ## run the tests that need no root
 	go -C integration/bench test ./...
 
 .PHONY: integration
-integration: root need-integration build plugins ## run the tests on real hosts, each in namespaces of its own (root)
+integration: root need-integration build plugins $(FORMER:%=bin/upstream/%/firewall) ## run the tests on real hosts, each in namespaces of its own (root)
 	packages=$$(go list ./integration/... | grep -v /runtimes); go test -count=1 -timeout 40m $$packages
 
 .PHONY: integration-quick

@@ -104,7 +104,7 @@ var explanations = []explanation{
 		cureRestore,
 	}, {
 		is(ErrForeign),
-		"another plugin isolated a bridge, so that a flush of iptables opens it; restore takes it over: DETAIL",
+		"another plugin isolated a bridge, and the next ADD or restore takes it over; until then a flush of iptables opens it: DETAIL",
 		cureRestore,
 	}, {
 		is(link.ErrFlag),

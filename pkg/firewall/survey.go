@@ -53,11 +53,12 @@ func (fw *Engine) Survey() (Survey, error) {
 	desired := fw.desired(owned, nil, append(owned.briefs(), left...)) // a damaged record's name tells something, too
 	actual, difference, err := fw.drivers.settled(desired, fw.ports.inForce(&r))
 	backends := backendsOf(r.Entries)
-	wrong := []error{err, moveErr, r.checkBridges(all), goneErr, fw.strays(owned), diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
+	leftOver, foreign := fw.strays(owned)
+	wrong := []error{err, moveErr, r.checkBridges(all), goneErr, leftOver, diagnosis.WithKind(diagnosis.ErrDiffers, difference)}
 	if difference != nil && slices.Contains(backends, policy.IPTables) {
 		wrong = append(wrong, fw.drivers.forwardBlockers())
 	}
-	warnings := append([]error{unreadable, fw.weaknesses(all)}, r.Problems...)
+	warnings := append([]error{unreadable, foreign, fw.weaknesses(all)}, r.Problems...)
 	for _, name := range backends {
 		drops, err := actual.foreignDrops(name)
 		wrong, warnings = append(wrong, drops.Forwarding), append(warnings, drops.Possible, err)

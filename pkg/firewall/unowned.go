@@ -77,10 +77,11 @@ func (fw *Engine) unowned(r records, h held, name policy.DriverName, about []str
 	return rs, errors.Join(append(errs, err)...)
 }
 
-// strays returns an error that names what drivers hold without a record.
-func (fw *Engine) strays(r records) error {
+// strays returns errors that name what drivers hold without a record: what nobody owns,
+// and the bridges that another plugin isolates.
+func (fw *Engine) strays(r records) (leftOver, foreign error) {
 	h, _ := fw.drivers.held(policy.Filter, policy.Table) // what is in use is read, and told of, anyway
-	var errs []error
+	var errs, others []error
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		unowned, err := fw.unowned(r, h, name, nil)
 		errs = append(errs, err)
@@ -88,12 +89,11 @@ func (fw *Engine) strays(r records) error {
 			errs = append(errs, diagnosis.Unowned(string(name), names))
 		}
 	}
-	foreign, err := h.isolated(r)
-	errs = append(errs, err)
-	for _, b := range foreign {
-		errs = append(errs, diagnosis.Foreign(b.Name))
+	theirs, err := h.isolated(r)
+	for _, b := range theirs {
+		others = append(others, diagnosis.Foreign(b.Name))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, err)...), errors.Join(others...)
 }
 
 // namesIn returns what a rule set is about, sorted.

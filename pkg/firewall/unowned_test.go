@@ -140,7 +140,10 @@ func TestSurveyStrays(t *testing.T) {
 		h := test.host()
 		v, err := h.engine().Survey()
 		ok(t, err)
-		if len(v.Problems) != 1 || !strings.HasSuffix(v.Problems[0].Problem, test.want) || v.Problems[0].Cure != "cni-firewall restore --data-dir "+h.dataDir {
+		if name == "isolated by another plugin" { // whose rules are in force
+			v.Problems, v.Warnings = v.Warnings, v.Problems
+		}
+		if len(v.Warnings) > 0 || len(v.Problems) != 1 || !strings.HasSuffix(v.Problems[0].Problem, test.want) || v.Problems[0].Cure != "cni-firewall restore --data-dir "+h.dataDir {
 			t.Errorf("%s: got %v, want %s", name, v.Problems, test.want)
 		}
 		if err := h.engine().Status(""); err != nil {
@@ -148,8 +151,8 @@ func TestSurveyStrays(t *testing.T) {
 		}
 		_, err = h.engine().Restore()
 		ok(t, err)
-		if v, err := h.engine().Survey(); err != nil || len(v.Problems) > 0 {
-			t.Errorf("%s: after restore: %v, %v", name, v.Problems, err)
+		if v, err := h.engine().Survey(); err != nil || len(v.Problems)+len(v.Warnings) > 0 {
+			t.Errorf("%s: after restore: %v, %v", name, v, err)
 		}
 	}
 }

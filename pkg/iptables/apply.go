@@ -97,6 +97,7 @@ func (l layout) orderBlock(t *table, block []rule, limit int) (p plan, known int
 			p = append(p, change{insertRule, l.chain, r, n, outOfPlace})
 		case at > possible || len(p) > 0 || n.old > 0:
 			p = append(p, change{insertRule, l.chain, r, n, ""})
+			limit = at // where it stands now, what is ahead of it is in order
 		default:
 			limit = at
 		}

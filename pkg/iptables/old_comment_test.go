@@ -51,6 +51,24 @@ func TestOldComment(t *testing.T) {
 	}
 }
 
+// TestOldCommentAhead has upstream's old plugin put its jump ahead of that to published ports.
+func TestOldCommentAhead(t *testing.T) {
+	t.Parallel()
+	rules := policy.Desired(container("br1", policy.SameBridge, policy.Allow, "10.1.0.2"))
+	host := newFakeTable("-P FORWARD ACCEPT\n")
+	carryOut(t, host, planApply(parse(t, host.list()), policy.IPv4, rules))
+	ours := host.list()
+	if err := host.command("-I FORWARD " + string(jumpStage1.withOldComment())); err != nil {
+		t.Fatal(err)
+	}
+	p := planApply(parse(t, host.list()), policy.IPv4, rules)
+	if !slices.ContainsFunc(p, func(c change) bool { return c.rule == jumpPublished && c.reason == outOfPlace }) {
+		t.Errorf("nothing is out of place:\n%s", host.list())
+	}
+	carryOut(t, host, p)
+	wantSameRules(t, "put right", host.list(), ours)
+}
+
 // commented returns the rules of a listing under today's comment, under the old one, and
 // under both: after a downgrade, or where another ADD doubled them.
 func commented(t *testing.T, text string) (today, old, both string) {
