@@ -179,5 +179,5 @@ var nftPurposes = []struct {
 	{"speakers", "iifname @isolated_ports meta protocol 8021ad drop", "", ""},
 	{"speakers", "ip saddr @guarded_ipv4 iifname . ip saddr != @speakers_ipv4 drop", "", ""},
 	{"speakers", "ip6 saddr @guarded_ipv6 iifname . ip6 saddr != @speakers_ipv6 drop", "", ""},
-	{"frames", "iifname @isolated_ports oifname @isolated_ports ether type != ip ether type != ip6 drop", "", ""},
+	{"frames", "iifname @isolated_ports oifname @isolated_ports ether type != ip ether type != ip6 ether type != arp drop", "", ""},
 }

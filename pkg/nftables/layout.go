@@ -203,10 +203,11 @@ var frameChains = []chainLayout{
 			etherIs(unix.ETH_P_IPV6), address(1, 8, 16), lookup(setGuardedIPv6),
 			iifname(), address(2, 8, 16), lookupNot(setSpeakersIPv6), verdict(expr.VerdictDrop)),
 	}},
-	{chainFrames, "between containers only plain IPv4 and IPv6", forwardAt(-200), []rule{
-		newRule("iifname @"+setPorts+" oifname @"+setPorts+" ether type != ip ether type != ip6 drop",
+	{chainFrames, "between containers only plain IPv4, IPv6 and ARP", forwardAt(-200), []rule{
+		newRule("iifname @"+setPorts+" oifname @"+setPorts+" ether type != ip ether type != ip6 ether type != arp drop",
 			iifname(), lookup(setPorts), oifname(1), lookup(setPorts),
-			etherTypeIsNot(unix.ETH_P_IP), etherTypeIsNot(unix.ETH_P_IPV6), verdict(expr.VerdictDrop)),
+			etherTypeIsNot(unix.ETH_P_IP), etherTypeIsNot(unix.ETH_P_IPV6), etherTypeIsNot(unix.ETH_P_ARP),
+			verdict(expr.VerdictDrop)),
 	}},
 }
 
