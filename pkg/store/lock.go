@@ -28,6 +28,23 @@ var ErrLocked = errors.New("other calls hold the lock")
 // end.
 func (s *Store) Lock() (unlock func(), err error) { return s.lock(LockTimeout, func() {}) }
 
+// TryLock is Lock for a process that lives on, and must not wait: see await. While
+// another call works, the error wraps ErrLocked.
+func (s *Store) TryLock() (unlock func(), err error) {
+	f, err := s.openLock()
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrLocked
+		}
+		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
 // LockFor is Lock for a call that does something for an attachment. done says that
 // another call did it meanwhile, see Pending.
 func (s *Store) LockFor(verb string, a policy.Attachment) (unlock func(), done bool, err error) {
@@ -40,12 +57,11 @@ func (s *Store) LockFor(verb string, a policy.Attachment) (unlock func(), done b
 
 // lock calls beforeWait if it has to wait.
 func (s *Store) lock(timeout time.Duration, beforeWait func()) (unlock func(), err error) {
-	path := s.path(lockName)
-	// Opened read-only, so that it opens on a disk that became read-only.
-	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	f, err := s.openLock()
 	if err != nil {
-		return nil, fmt.Errorf("opening the lock: %w", err)
+		return nil, err
 	}
+	path := f.Name()
 	if err := acquire(f, timeout, beforeWait); errors.Is(err, ErrLocked) {
 		return nil, fmt.Errorf("waiting %s for %s: %w", timeout, path, err) // await still uses f
 	} else if err != nil {
@@ -60,6 +76,15 @@ func (s *Store) lock(timeout time.Duration, beforeWait func()) (unlock func(), e
 	// read-only keeps its file.
 	_ = s.remove(tempName)
 	return func() { _ = f.Close() }, nil
+}
+
+// openLock opens the lock read-only, so that it opens on a disk that became read-only.
+func (s *Store) openLock() (*os.File, error) {
+	f, err := os.OpenFile(s.path(lockName), os.O_RDONLY|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the lock: %w", err)
+	}
+	return f, nil
 }
 
 func acquire(f *os.File, timeout time.Duration, beforeWait func()) error {

@@ -53,6 +53,27 @@ func TestLockGivesUp(t *testing.T) {
 	}
 }
 
+// TestTryLock tries while another call holds the lock. What is tried in vain holds nothing
+// later.
+func TestTryLock(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	unlock, err := s.TryLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.TryLock(); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), filepath.Join(s.dir, "lock")) {
+		t.Errorf("got error %v, want ErrLocked with the lock's path", err)
+	}
+	unlock()
+	for range 2 {
+		if unlock, err = s.Lock(); err != nil {
+			t.Fatal(err)
+		}
+		unlock()
+	}
+}
+
 // TestLockIsInherited starts a program and unlocks, as the kernel does when a call
 // is killed. The program holds the lock until it has ended.
 func TestLockIsInherited(t *testing.T) {
