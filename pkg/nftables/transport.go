@@ -40,7 +40,40 @@ func openSocket() (*netlinkSocket, error) {
 		// Without it, an error brings back the whole message that it is about.
 		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1),
 	)
+	bindOwnPort(fd)
 	return &netlinkSocket{fd}, err
+}
+
+// A netlink port tells who made a change. By itself, the kernel gives the number of the
+// process to its first socket, and arbitrary negative numbers to others
+// (netlink_autobind). The plugin's ports have the number of the process (PID_MAX_LIMIT),
+// that of the socket, and a mark of their own above both, so that Watch knows the
+// plugin's changes even after the process has ended.
+const (
+	pidBits    = 22
+	socketBits = 6
+	ownMark    = 0b0111
+)
+
+// bindOwnPort gives a socket the first port of the plugin's that is free. Without one,
+// the kernel chooses a port.
+func bindOwnPort(fd int) {
+	for number := range uint32(1 << socketBits) {
+		port := (ownMark<<socketBits|number)<<pidBits | uint32(os.Getpid())
+		if !errors.Is(unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: port}), unix.EADDRINUSE) {
+			return
+		}
+	}
+}
+
+// ownerOf returns the number of the process that a port is of, or 0 if that is unknown,
+// and whether the process is the plugin.
+func ownerOf(port uint32) (process int, isOwn bool) {
+	isOwn = port>>(pidBits+socketBits) == ownMark
+	if !isOwn && port>>pidBits > 0 {
+		return 0, false
+	}
+	return int(port & (1<<pidBits - 1)), isOwn
 }
 
 // send first enlarges the send buffer if the message would not fit. A restore of

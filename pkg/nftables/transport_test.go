@@ -29,6 +29,33 @@ func TestLateReply(t *testing.T) {
 	}
 }
 
+// TestOwnPorts opens more sockets than one. A DEL that deletes in several transactions
+// does, while the kernel still closes the ones before.
+func TestOwnPorts(t *testing.T) {
+	t.Parallel()
+	ports := map[uint32]bool{}
+	const sockets = 3
+	for range sockets {
+		s, err := openSocket()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = unix.Close(s.fd) }()
+		address, err := unix.Getsockname(s.fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := address.(*unix.SockaddrNetlink).Pid
+		if process, isOwn := ownerOf(port); process != os.Getpid() || !isOwn {
+			t.Errorf("port %#x is of process %d, own %t", port, process, isOwn)
+		}
+		ports[port] = true
+	}
+	if len(ports) != sockets {
+		t.Errorf("got ports %v", ports)
+	}
+}
+
 // TestNoReply has the kernel send empty datagrams.
 func TestNoReply(t *testing.T) {
 	t.Parallel()
