@@ -97,21 +97,29 @@ func legacyForwardBlockers() ([]*ForwardBlocker, error) {
 }
 
 // blocksForwarding reports whether the table exists and drops what FORWARD does
-// not accept. It looks for the name first: getsockopt would create the table.
-func (l legacyTable) blocksForwarding() (bool, error) {
+// not accept.
+func (l legacyTable) blocksForwarding() (drops bool, err error) {
+	askErr := l.ask(func(fd int) { drops, err = l.policyDrops(fd) })
+	return drops, errors.Join(askErr, err)
+}
+
+// ask calls do with a socket to the table if that exists. It looks for the name first:
+// getsockopt would create the table.
+func (l legacyTable) ask(do func(fd int)) error {
 	names, err := os.ReadFile(l.names)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // the kernel has no iptables-legacy
+		return nil // the kernel has no iptables-legacy
 	}
 	if err != nil || !slices.Contains(strings.Fields(string(names)), "filter") {
-		return false, err
+		return err
 	}
 	fd, err := unix.Socket(l.domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return l.policyDrops(fd)
+	do(fd)
+	return nil
 }
 
 // Layout of struct ipt_getinfo and struct ipt_get_entries (linux/netfilter_ipv4/ip_tables.h).
