@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -90,6 +91,15 @@ func TestWithoutNFTables(t *testing.T) {
 		want("flushed", two.server, one.server.IPv4, containerPort, host.Open)
 		must(two.server.Call(h.Firewall, "ADD"))(t)
 		isolates("healed")
+
+		watcher := startWatcher(t, h)
+		ok(t, watcher.cmd.Process.Signal(syscall.SIGSTOP))
+		shell(t, h, "flush")
+		want("flushed under a watcher", two.server, one.server.IPv4, containerPort, host.Open)
+		ok(t, watcher.cmd.Process.Signal(syscall.SIGCONT))
+		soon(t, h, 2*time.Second, "a flush without nf_tables", check(h, one.server), check(h, two.server))
+		isolates("watched")
+		watcher.end(t)
 
 		// A network with addresses of one family is isolated in both.
 		n := host.Dual("single", "single0", 7, place{"same-bridge", "allow"}.firewall())

@@ -23,7 +23,8 @@ const usage = `firewall is a CNI plugin that container runtimes call. Its operat
         put all rules back after a flush, isolation first; take over the bridges
         that another plugin isolates, and remove rules that nobody owns
   cni-firewall watch
-        restore whenever firewalld reloads or restarts, or a bridge is renamed
+        restore whenever others flush the rules, firewalld reloads or restarts, or
+        a bridge is renamed
   cni-firewall retire [--force]
         leave the host to upstream's plugin: its isolation, and nothing of ours;
         refused where that would open something, unless forced

@@ -11,23 +11,23 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
-	"github.com/cni-isolation/firewall/pkg/firewalld"
-	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/firewall"
 )
 
 // Waits of the watcher.
 const (
-	quiet     = 50 * time.Millisecond  // without an event, before it restores
+	quiet     = 50 * time.Millisecond  // without an event, before it restores; and between two restores
 	burst     = 500 * time.Millisecond // of events, at most, before it restores
 	reconnect = time.Second
 	retryMost = 30 * time.Second
 )
 
-// commandWatch restores what firewalld forgets, and follows bridges to new names, until
-// a signal ends it.
+// commandWatch restores what others take away, and follows bridges to new names, until a
+// signal ends it.
 func (p plugin) commandWatch(args []string) error {
 	flags, dataDir := p.flags("watch")
 	if err := parseFlags(flags, args); err != nil {
@@ -39,100 +39,59 @@ func (p plugin) commandWatch(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	w := watcher{plugin: p, events: make(chan string, 100), restore: func(ctx context.Context) (string, error) {
+	w := newWatcher(p, func(ctx context.Context) (string, error) {
 		// A process of its own opens new connections, and dies alone.
 		output, err := exec.CommandContext(ctx, self, "restore", "--data-dir", *dataDir).CombinedOutput()
 		said := strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(string(output)), "firewall: "), "\n", "; ")
 		return cmp.Or(said, fmt.Sprint(err)), err
-	}}
-	go w.listen(ctx)
-	go w.listenToLinks(ctx, p.engine(*dataDir).Moved)
+	})
+	engine := p.engine(*dataDir) // one, because it keeps its connection to nftables
+	go w.listenToFirewalld(ctx)
+	go w.listenToLinks(ctx, engine.Moved)
+	go w.listenToTables(ctx, engine.Missing)
 	w.run(ctx)
 	return nil
+}
+
+// event is a reason to restore.
+type event struct {
+	what   string
+	atOnce bool                 // the isolation may be gone: the end of a burst is not waited for
+	needed func() (bool, error) // whether there is something to restore; nil where that is certain
 }
 
 // watcher restores after events.
 type watcher struct {
 	plugin
-	events  chan string
 	restore func(context.Context) (said string, err error)
+	awake   chan struct{} // has something in it after an event
+
+	mu      sync.Mutex
+	pending []event
 }
 
-// listen reports what happens on the bus, and to the bus, until the context is done. A
-// new connection is an event, too: something may have happened while there was none.
-func (w watcher) listen(ctx context.Context) {
-	for state := ""; ctx.Err() == nil; {
-		err := w.listenOnce(ctx, func() {
-			w.happened("watching for firewalld")
-			state = ""
-		})
-		if text := fmt.Sprint(err); err != nil && text != state {
-			w.happened(text)
-			state = text
-		}
-		pause(ctx, reconnect)
-	}
+func newWatcher(p plugin, restore func(context.Context) (string, error)) *watcher {
+	return &watcher{plugin: p, restore: restore, awake: make(chan struct{}, 1)}
 }
 
-func (w watcher) listenOnce(ctx context.Context, ready func()) error {
-	c, err := firewalld.Connect()
-	if err != nil {
-		return err
+// happened never waits. Of equal events it keeps one.
+func (w *watcher) happened(e event) {
+	w.mu.Lock()
+	if !slices.ContainsFunc(w.pending, func(p event) bool { return p.what == e.what && p.atOnce == e.atOnce }) {
+		w.pending = append(w.pending, e)
 	}
-	defer func() { _ = c.Close() }()
-	return c.Watch(ctx, ready, func(e firewalld.Event) { w.happened(string(e)) })
-}
-
-// listenToLinks reports that a bridge was renamed, or made anew, until the context is
-// done. Containers come and go far more often: what is asked is cheap.
-func (w watcher) listenToLinks(ctx context.Context, moved func() (bool, error)) {
-	changed := make(chan struct{}, 1)
-	happened := func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
-	go func() {
-		for ctx.Err() == nil {
-			// Bridges that moved while nobody listened count, too.
-			if err := link.Watch(ctx, happened, happened); err != nil {
-				w.happened(err.Error())
-			}
-			pause(ctx, reconnect)
-		}
-	}()
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-changed:
-			pause(ctx, quiet)
-			if found, err := moved(); found || err != nil {
-				w.happened("a bridge has another name")
-			}
-		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
+	w.mu.Unlock()
 	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
-// happened never waits. It may drop an event: all events mean the same.
-func (w watcher) happened(event string) {
-	select {
-	case w.events <- event:
+	case w.awake <- struct{}{}:
 	default:
 	}
 }
 
 // run restores after every event until the context is done. After a failure it tries
 // again, later each time. It logs a line for each event, and for each new try whose
-// result differs.
-func (w watcher) run(ctx context.Context) {
+// result differs. A program that flushes whatever is restored has it restore 20 times a
+// second, and no more.
+func (w *watcher) run(ctx context.Context) {
 	var retry <-chan time.Time
 	wait, before := reconnect, ""
 	for {
@@ -140,8 +99,11 @@ func (w watcher) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case event := <-w.events:
-			what, wait, before = w.settle(ctx, event), reconnect, ""
+		case <-w.awake:
+			if what = w.reasons(w.settle(ctx)); what == "" {
+				continue
+			}
+			wait, before = reconnect, ""
 		case <-retry:
 			wait = min(2*wait, retryMost)
 		}
@@ -157,25 +119,66 @@ func (w watcher) run(ctx context.Context) {
 			_, _ = fmt.Fprintf(w.stderr, "firewall: %s: %s\n", what, said)
 		}
 		before = said
+		pause(ctx, quiet)
 	}
 }
 
-// settle waits for the end of a burst of events, and returns them all.
-func (w watcher) settle(ctx context.Context, event string) string {
-	all := []string{event}
+// settle waits for the end of a burst of events, unless one of them does not allow that,
+// and returns them all.
+func (w *watcher) settle(ctx context.Context) []event {
 	end := time.After(burst)
-	for {
+	for !w.isUrgent() {
 		select {
+		case <-w.awake:
+			continue
 		case <-ctx.Done():
-			return strings.Join(all, ", ")
 		case <-end:
-			return strings.Join(all, ", ")
 		case <-time.After(quiet):
-			return strings.Join(all, ", ")
-		case next := <-w.events:
-			if !slices.Contains(all, next) {
-				all = append(all, next)
-			}
+		}
+		break
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := w.pending
+	w.pending = nil
+	return all
+}
+
+func (w *watcher) isUrgent() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.pending, func(e event) bool { return e.atOnce })
+}
+
+// reasons returns why events are a reason to restore, or nothing if they are none. Those
+// that allow no wait come first; behind a reason no more is asked, because one restore is
+// for all.
+func (w *watcher) reasons(events []event) string {
+	slices.SortStableFunc(events, func(a, b event) int {
+		switch {
+		case a.atOnce == b.atOnce:
+			return 0
+		case a.atOnce:
+			return -1
+		}
+		return 1
+	})
+	var all []string
+	for _, e := range events {
+		if e.needed == nil || len(all) == 0 && w.isNeeded(e) {
+			all = append(all, e.what)
 		}
 	}
+	return strings.Join(all, ", ")
+}
+
+// isNeeded asks. In the middle of another call it asks again later, unless the isolation
+// may be gone. Where nothing can be asked, the restore says why.
+func (w *watcher) isNeeded(e event) bool {
+	needed, err := e.needed()
+	if firewall.IsTemporary(err) && !e.atOnce {
+		w.happened(e)
+		return false
+	}
+	return needed || err != nil
 }
