@@ -87,47 +87,54 @@ func eachNetfault(t *testing.T, h *host.Host, e extent, do func(what string, try
 		})
 		return
 	}
-	const rounds = 3
 	seen := 0
 	for _, calls := range strings.Split(asking+","+hearing, ",") { // drivers that are read at once use different ones
-		covered := map[int]bool{}
-		most, clean := 0, 0 // calls of any run, and of one without a fault
-		for n, round := 1, 1; n <= most+1; n++ {
-			f := netfault{calls: calls, what: noBuffers, first: n}
-			if e == lasting {
-				f.goes = "+"
-			}
-			do(f.String(), func(c *host.Container, verb string) fate {
-				s := newTracer(t, h, f)
-				end := fateOf(tried(t, c, s.plugin, verb, f))
-				all, befallen := s.read(t)
-				most = max(most, all)
-				for _, position := range befallen {
-					covered[position] = true
-				}
-				if len(befallen) == 0 {
-					clean = max(clean, all)
-				}
-				if len(befallen) == 0 && end != succeeded {
-					t.Errorf("%s fails with %s, which did not come to that", verb, f)
-				}
-				if end == failed && len(befallen) > 1 { // a call of each of two threads
-					end = failedTwice
-				}
-				return end
-			})
-			if n > most && !enough(covered, clean) && round < rounds {
-				n, round = 0, round+1
-			}
-		}
-		if !enough(covered, clean) {
-			t.Errorf("%s: too few of %d befallen: %v", calls, clean, covered)
-		}
-		seen += clean
+		seen += eachOf(t, h, calls, e, do)
 	}
 	if seen == 0 {
 		t.Error("no call to the kernel was seen")
 	}
+}
+
+// eachOf does something with an error at every call of one kind, and returns how many
+// there are without a fault.
+func eachOf(t *testing.T, h *host.Host, calls string, e extent, do func(what string, try trial)) (clean int) {
+	t.Helper()
+	const rounds = 3
+	covered := map[int]bool{}
+	most := 0 // calls of any run
+	for n, round := 1, 1; n <= most+1; n++ {
+		f := netfault{calls: calls, what: noBuffers, first: n}
+		if e == lasting {
+			f.goes = "+"
+		}
+		do(f.String(), func(c *host.Container, verb string) fate {
+			s := newTracer(t, h, f)
+			end := fateOf(tried(t, c, s.plugin, verb, f))
+			all, befallen := s.read(t)
+			most = max(most, all)
+			for _, position := range befallen {
+				covered[position] = true
+			}
+			if len(befallen) == 0 {
+				clean = max(clean, all)
+			}
+			if len(befallen) == 0 && end != succeeded {
+				t.Errorf("%s fails with %s, which did not come to that", verb, f)
+			}
+			if end == failed && len(befallen) > 1 { // a call of each of two threads
+				end = failedTwice
+			}
+			return end
+		})
+		if n > most && !enough(covered, clean) && round < rounds {
+			n, round = 0, round+1
+		}
+	}
+	if !enough(covered, clean) {
+		t.Errorf("%s: too few of %d befallen: %v", calls, clean, covered)
+	}
+	return clean
 }
 
 // enough reports whether half of the calls were befallen at least that a run without
