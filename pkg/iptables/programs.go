@@ -8,16 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
-)
-
-// A program that hangs is killed after programTimeout. Its wait for the xtables lock,
-// which only iptables-legacy has, ends earlier and with a better message.
-const (
-	programTimeout = 40 * time.Second
-	lockTimeout    = "30" // seconds
 )
 
 // programs are the paths of the two programs of one family.
@@ -67,11 +59,18 @@ func variant(path string) string {
 	return filepath.Base(path)
 }
 
+// silent is the reason where a listing is empty, which no filter table is.
+const silent = "it listed nothing: SELinux may keep it from writing to the plugin " +
+	`("ausearch -m avc -c iptables" tells), or it is another program`
+
 // read returns the filter table.
 func (p programs) read() (*table, error) {
 	output, err := run("", p.list, "--wait", lockTimeout, "-S")
 	if err != nil {
 		return nil, err
+	}
+	if output == "" {
+		return nil, &Error{Program: p.list, Reason: silent}
 	}
 	return parseTable(output)
 }
@@ -96,16 +95,4 @@ func explain(reason, script string) string {
 		return fmt.Sprintf(" (line %d is %q)", n, lines[n-1])
 	}
 	return ""
-}
-
-func run(stdin, program string, args ...string) (string, error) {
-	p, err := start(stdin, program, args...)
-	if err != nil {
-		return "", &Error{Program: program, Reason: err.Error(), err: err}
-	}
-	o, err := p.wait(programTimeout)
-	if err != nil {
-		return "", &Error{Program: program, Reason: err.Error(), err: err}
-	}
-	return o.stdout, o.failure(program)
 }

@@ -3,12 +3,10 @@
 package iptables
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -72,54 +70,6 @@ func link(t *testing.T, dir, name string, variants map[string]string) {
 		if err := os.Symlink(multi, filepath.Join(bin, program)); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-// TestOutcome wants an error to say how a program ended.
-func TestOutcome(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		script, says string
-		locked       bool
-	}{
-		"success": {"echo done", "", false},
-		"failure": {"echo one >&2; echo two >&2; exit 2", "running iptables: exit status 2: one; two", false},
-		"lock":    {"echo busy >&2; exit 4", "running iptables: exit status 4: busy", true},
-		"signal":  {"kill -SEGV $$", "running iptables: signal: segmentation fault", false},
-		"hang":    {"exec sleep 60", "running iptables: it hung and was killed after 40s", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			limit := time.Minute
-			if name == "hang" {
-				limit = 100 * time.Millisecond
-			}
-			p, err := start("", "/bin/sh", "-c", test.script)
-			if err != nil {
-				t.Fatal(err)
-			}
-			o, err := p.wait(limit)
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = o.failure("iptables")
-			if test.says == "" && err != nil || test.says != "" && (err == nil || err.Error() != test.says) {
-				t.Errorf("got error %v, want %q", err, test.says)
-			}
-			if errors.Is(err, ErrLocked) != test.locked {
-				t.Errorf("got %v, ErrLocked %t", err, !test.locked)
-			}
-		})
-	}
-}
-
-// TestNoStart wants the reason why a program does not start.
-func TestNoStart(t *testing.T) {
-	t.Parallel()
-	_, err := run("", "/nowhere/iptables", "-S")
-	var failed *Error
-	if !errors.As(err, &failed) || failed.Program != "/nowhere/iptables" || !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v", err)
 	}
 }
 
