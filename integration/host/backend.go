@@ -69,10 +69,38 @@ func (h *Host) withoutPrograms() error {
 // Variants are those of iptables, each of which PATH can give.
 var Variants = []string{"nft", "legacy"}
 
+// alternatives are links to what the machine has chosen.
+const alternatives = "/etc/alternatives"
+
+// hideAlternative takes the machine's own choice of iptables off the host: the plugin
+// looks in /usr/sbin, too, whatever PATH says. The variants keep their own names.
+func hideAlternative() error {
+	if path, _ := exec.LookPath("/usr/sbin/iptables"); path == "" {
+		return nil
+	}
+	if err := Overlay(alternatives); err != nil {
+		return err
+	}
+	for _, name := range []string{"iptables", "ip6tables"} {
+		for _, suffix := range []string{"", "-save", "-restore"} {
+			if err := os.Remove(filepath.Join(alternatives, name+suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	if path, err := exec.LookPath("/usr/sbin/iptables"); err == nil {
+		return fmt.Errorf("%s is none of %s, so that it cannot be hidden", path, alternatives)
+	}
+	return nil
+}
+
 // UseVariant puts a variant of iptables in front of PATH, for this process and
 // all it starts.
 func (h *Host) UseVariant(variant string) error {
 	h.variant = variant
+	if err := hideAlternative(); err != nil {
+		return err
+	}
 	dir := filepath.Join("/run/variant", variant)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

@@ -106,9 +106,12 @@ func (f *Firewalld) Gone() error {
 	return err
 }
 
-// Start starts it and waits until it filters.
+// Start starts it and waits until it filters. It has the machine's own iptables, which it
+// calls by its path: see hideAlternative.
 func (f *Firewalld) Start() error {
-	f.daemon = exec.Command("firewalld", "--nofork", "--nopid", "--log-target", "file", "--log-file", firewalldLog)
+	f.daemon = exec.Command("sh", "-c", "umount "+alternatives+" 2>/dev/null; "+
+		"exec firewalld --nofork --nopid --log-target file --log-file "+firewalldLog)
+	f.daemon.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
 	f.ended = false
 	var complaints bytes.Buffer
 	f.daemon.Stderr = &complaints

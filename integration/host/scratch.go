@@ -23,7 +23,7 @@ const (
 // What the machine has in its own directories can be seen, and is never changed.
 func (h *Host) Scratch() error {
 	for _, dir := range []string{"/etc", "/opt", "/var"} {
-		if err := overlay(dir); err != nil {
+		if err := Overlay(dir); err != nil {
 			return err
 		}
 	}
@@ -46,7 +46,7 @@ func (h *Host) Scratch() error {
 
 // WithoutIPTables takes the programs of iptables off the host, in every variant.
 func (h *Host) WithoutIPTables() error {
-	if err := overlay("/usr"); err != nil {
+	if err := Overlay("/usr"); err != nil {
 		return err
 	}
 	for _, pattern := range []string{"iptables*", "ip6tables*", "xtables*"} {
@@ -85,7 +85,7 @@ func (h *Host) install() error {
 // OverDistribution installs the plugin over the one of the distribution, as its
 // user does, instead of beside it.
 func (h *Host) OverDistribution() error {
-	if err := overlay("/usr"); err != nil {
+	if err := Overlay("/usr"); err != nil {
 		return err
 	}
 	for _, dir := range []string{"/usr/libexec/cni", "/usr/lib/cni"} {
@@ -98,9 +98,9 @@ func (h *Host) OverDistribution() error {
 	return errors.New("the distribution's plugins are not installed")
 }
 
-// overlay has what is written to a directory, and removed from it, stay on the
+// Overlay has what is written to a directory, and removed from it, stay on the
 // host.
-func overlay(dir string) error {
+func Overlay(dir string) error {
 	upper, work := "/run/overlay"+dir+"/upper", "/run/overlay"+dir+"/work"
 	for _, d := range []string{upper, work} {
 		if err := os.MkdirAll(d, 0o755); err != nil {

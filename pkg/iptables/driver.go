@@ -38,8 +38,8 @@ func (Driver) MayIsolate() bool {
 	return installed != 0
 }
 
-// Installed returns the families whose programs are in PATH, and an error that names
-// the programs of the others.
+// Installed returns the families whose programs are in PATH or in UsualDirectories, and an
+// error that names the programs of the others.
 func Installed(families policy.Families) (policy.Families, error) {
 	var installed policy.Families
 	var errs []error
@@ -55,7 +55,7 @@ func Installed(families policy.Families) (policy.Families, error) {
 
 // Read reads the tables of families. After an error the Snapshot has the families
 // that could be read. The error wraps ErrNotInstalled where a family's programs are
-// not in PATH, and ErrUnusable where they do not work.
+// missing, and ErrUnusable where they do not work.
 func Read(families policy.Families) (*Snapshot, error) {
 	s := &Snapshot{families: map[policy.Family]*family{}}
 	for _, name := range families.List() {

@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 	if program := filepath.Base(os.Args[0]); strings.Contains(program, "tables") && os.Getenv(fakeDirectory) != "" {
 		os.Exit(fakeProgram(os.Getenv(fakeDirectory), program))
 	}
+	UsualDirectories = nil
 	os.Exit(m.Run())
 }
 

@@ -17,7 +17,23 @@ type programs struct {
 	list, restore string
 }
 
-// programNames are searched for in PATH.
+// UsualDirectories are searched after PATH: that of a runtime may lack sbin. Tests of a
+// host without iptables empty the list.
+var UsualDirectories = []string{"/usr/sbin", "/sbin", "/usr/local/sbin"}
+
+// look returns the path of a program.
+func look(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	for _, dir := range UsualDirectories {
+		if err == nil {
+			break
+		}
+		path, err = exec.LookPath(filepath.Join(dir, name))
+	}
+	return path, err
+}
+
+// programNames are searched for in PATH, and then in the usual directories.
 var programNames = map[policy.Family]programs{
 	policy.IPv4: {"iptables", "iptables-restore"},
 	policy.IPv6: {"ip6tables", "ip6tables-restore"},
@@ -28,7 +44,7 @@ var programNames = map[policy.Family]programs{
 // other not, they would work on different tables: a rule that was written would
 // never be listed.
 func findPrograms(f policy.Family) (programs, error) {
-	list, err := exec.LookPath(programNames[f].list)
+	list, err := look(programNames[f].list)
 	if err != nil {
 		return programs{}, notInstalled(programNames[f].list, f)
 	}
@@ -36,7 +52,7 @@ func findPrograms(f policy.Family) (programs, error) {
 	if _, err := exec.LookPath(restore); err == nil {
 		return programs{list, restore}, nil
 	}
-	if restore, err = exec.LookPath(programNames[f].restore); err != nil {
+	if restore, err = look(programNames[f].restore); err != nil {
 		return programs{}, notInstalled(programNames[f].restore, f)
 	}
 	if variant(list) != variant(restore) {
@@ -47,7 +63,7 @@ func findPrograms(f policy.Family) (programs, error) {
 }
 
 func notInstalled(name string, f policy.Family) error {
-	return fmt.Errorf("%s, which %s addresses need, is %w: PATH has none", name, f, ErrNotInstalled)
+	return fmt.Errorf("%s, which %s addresses need, is %w: PATH has none, nor has an sbin directory", name, f, ErrNotInstalled)
 }
 
 // variant returns the name of the file that a path leads to. Most distributions have

@@ -9,9 +9,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cni-isolation/firewall/pkg/iptables"
 )
 
 func TestMain(m *testing.M) {
+	iptables.UsualDirectories = nil // the host's own are not the scripts'
 	testscript.Main(m, map[string]func(){"firewall": main})
 }
 
