@@ -56,11 +56,13 @@ func chose(t *testing.T, h *host.Host, nftables bool) {
 	}
 }
 
-// TestChoiceChanges installs iptables, and removes it, with a container running.
+// TestChoiceChanges installs iptables, and removes it, with a container running. The
+// network keeps its backend until the conflist names another.
 func TestChoiceChanges(t *testing.T) {
 	t.Parallel()
 	onEachVariant(t, func(t *testing.T, h *host.Host) {
-		c := plain(t, h, host.Dual("dual", "br0", 1, place{"isolated", "allow"}.firewall()), "container")
+		n := host.Dual("dual", "br0", 1, place{"isolated", "allow"}.firewall())
+		c := plain(t, h, n, "container")
 		before := operators(h, state(t, h))
 		none, all := "PATH="+pathOf(t), "PATH="+os.Getenv("PATH")
 		must(c.Call(h.Firewall, "ADD", none))(t)
@@ -69,6 +71,12 @@ func TestChoiceChanges(t *testing.T) {
 		same(t, before, operators(h, state(t, h)), "DEL, with iptables, of what was added without")
 
 		must(c.Call(h.Firewall, "ADD", none))(t)
+		must(c.Call(h.Firewall, "ADD", all))(t)
+		chose(t, h, true)
+		n.Firewall["backend"] = "iptables"
+		must(c.Call(h.Firewall, "ADD", all))(t)
+		chose(t, h, false)
+		delete(n.Firewall, "backend")
 		must(c.Call(h.Firewall, "ADD", all))(t)
 		chose(t, h, false)
 		must(c.Call(h.Firewall, "CHECK", all))(t)

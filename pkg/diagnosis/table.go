@@ -36,6 +36,11 @@ var explanations = []explanation{
 			"install it (with dnf: iptables-nft): DETAIL",
 		"apt-get install iptables",
 	}, {
+		is(iptables.ErrUnusable),
+		`iptables is installed and does not work; leave "backend" out of the conflist, ` +
+			"or load what the kernel lacks: DETAIL",
+		"modprobe -a ip_tables ip6_tables nft_compat xt_conntrack",
+	}, {
 		is(nftables.ErrUnsupported),
 		"the kernel lacks nf_tables, which the backends nftables and firewalld need; load the module: DETAIL",
 		"modprobe nf_tables",

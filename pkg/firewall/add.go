@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
@@ -24,7 +25,8 @@ func (fw *Engine) Add(a policy.Attachment, deliver func() error) error {
 	if err != nil {
 		return err
 	}
-	if a, err = fw.withBackend(a); err != nil {
+	c, err := fw.drivers.chooseIfUnnamed(a.Backend) // ahead of the lock: firewalld may take its time
+	if err != nil {
 		return err
 	}
 	r, unlock, done, err := fw.storage.lockFor(verbAdd, a)
@@ -38,6 +40,20 @@ func (fw *Engine) Add(a policy.Attachment, deliver func() error) error {
 		}
 		return nil
 	}
+	return fw.addOne(r, a, strays, c, deliver)
+}
+
+// addOne adds an attachment, along with those that wait. Where its network names no
+// backend, and iptables, which was chosen, turns out not to work, nftables takes its place.
+func (fw *Engine) addOne(
+	r records, located policy.Attachment, strays []string, c choice, deliver func() error,
+) error {
+	a, err := fw.drivers.withBackend(r, located, c)
+	if err != nil {
+		return err
+	}
+	fw.about(a)
+	fw.warn(c.differs(a.Backend, r.Entries))
 	r = fw.follow(r)
 	if err := r.checkGroups(a, strays); err != nil {
 		return err
@@ -45,7 +61,17 @@ func (fw *Engine) Add(a policy.Attachment, deliver func() error) error {
 	h, err := fw.foreign(r, a)
 	fw.warn(err, fw.adopt(&r, h, func() (policy.Backend, error) { return a.Backend, nil }))
 	a = r.asStated(a)
-	return r.pendingAdds(a).run(a, func(all ...policy.Attachment) error { return fw.add(r, h, deliver, all) })
+	batch := r.pendingAdds(a, func(b policy.Attachment) (policy.Attachment, error) { return fw.drivers.withBackend(r, b, c) })
+	err = batch.run(a, func(all ...policy.Attachment) error { return fw.add(r, h, deliver, all) })
+	if c.backend == "" || !fw.drivers.isUnusable(a.Backend, err) {
+		return fw.inWords(err)
+	}
+	located.Backend = policy.NFTables
+	if failed := fw.addOne(r, located, strays, choice{}, deliver); failed != nil {
+		return errors.Join(failed, err)
+	}
+	fw.warn(insteadOfIPTables(err))
+	return nil
 }
 
 // foreign returns what iptables holds where neither a record nor the attachment is of it:
@@ -57,20 +83,13 @@ func (fw *Engine) foreign(r records, a policy.Attachment) (held, error) {
 	return fw.drivers.held(policy.Filter)
 }
 
-// withBackend returns an attachment with the backend that its network uses, whose rules
-// can name all of its interfaces.
-func (fw *Engine) withBackend(a policy.Attachment) (policy.Attachment, error) {
-	var err error
-	if a.Backend == "" {
-		a.Backend, err = fw.drivers.choose()
+// inWords explains that iptables does not work. Any other error of a call speaks for
+// itself.
+func (fw *Engine) inWords(err error) error {
+	if errors.Is(err, iptables.ErrUnusable) {
+		return fw.explained(err)
 	}
-	if err == nil {
-		a, err = withNames(a)
-	}
-	if err == nil {
-		fw.about(a)
-	}
-	return a, err
+	return err
 }
 
 func familiesOf(all []policy.Attachment) policy.Families {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -55,6 +56,9 @@ func (d drivers) held(names ...policy.DriverName) (held, error) {
 		}
 		installed, _ := d.all[name].Installed(policy.BothFamilies)
 		actual, err := d.all[name].Read(installed)
+		if iptables.IsUnusable(err) {
+			err = nil // a family that does not work holds nothing
+		}
 		var rs policy.RuleSet
 		if err == nil {
 			rs, err = actual.Held()

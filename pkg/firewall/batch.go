@@ -19,35 +19,41 @@ type batch []store.PendingCall
 
 // pendingAdds returns the waiting ADDs that can be done along with one: for
 // containers that have nothing yet, in the same backend, and on bridges about which
-// nobody disagrees with them.
-func (r records) pendingAdds(a policy.Attachment) batch {
+// nobody disagrees with them. withBackend gives one that names no backend its own.
+func (r records) pendingAdds(
+	a policy.Attachment, withBackend func(policy.Attachment) (policy.Attachment, error),
+) batch {
 	all := []policy.Attachment{a}
-	return r.pending(verbAdd, func(b policy.Attachment) bool {
+	return r.pending(verbAdd, func(b *policy.Attachment) bool {
+		var err error
+		if *b, err = withBackend(*b); err != nil {
+			return false
+		}
 		disagrees := func(o policy.Attachment) bool {
 			return o.Bridge == b.Bridge &&
 				(o.IngressPolicy != b.IngressPolicy || o.PublishedPorts != b.PublishedPorts)
 		}
-		if b.Backend != a.Backend || len(r.of(b)) > 0 || slices.ContainsFunc(all, disagrees) ||
+		if b.Backend != a.Backend || len(r.of(*b)) > 0 || slices.ContainsFunc(all, disagrees) ||
 			slices.ContainsFunc(r.Entries, func(e store.Entry) bool { return disagrees(e.Attachment) }) {
 			return false
 		}
-		all = append(all, b)
+		all = append(all, *b)
 		return true
 	})
 }
 
 // pendingDels returns the waiting DELs of containers whose records say what they have.
 func (r records) pendingDels() batch {
-	return r.pending(verbDel, func(b policy.Attachment) bool { return len(r.of(b)) > 0 })
+	return r.pending(verbDel, func(b *policy.Attachment) bool { return len(r.of(*b)) > 0 })
 }
 
-func (r records) pending(verb string, fits func(policy.Attachment) bool) batch {
+func (r records) pending(verb string, fits func(*policy.Attachment) bool) batch {
 	if r.store == nil {
 		return nil
 	}
 	var found batch
 	for _, call := range r.store.Pending(r.Listing, verb) {
-		if fits(call.Attachment) {
+		if fits(&call.Attachment) {
 			found = append(found, call)
 		} else {
 			call.Ignore()

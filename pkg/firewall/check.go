@@ -17,7 +17,8 @@ func (fw *Engine) Check(a policy.Attachment) error {
 	if err != nil {
 		return err
 	}
-	if a, err = fw.withBackend(a); err != nil {
+	c, err := fw.drivers.chooseIfUnnamed(a.Backend)
+	if err != nil {
 		return err
 	}
 	s, err := store.Peek(fw.storage.dataDir)
@@ -28,6 +29,10 @@ func (fw *Engine) Check(a policy.Attachment) error {
 	if err != nil {
 		return err
 	}
+	if a, err = fw.drivers.withBackend(r, a, c); err != nil {
+		return err
+	}
+	fw.about(a)
 	a = r.asRecorded(a)
 	own := r.of(a)
 	if on := r.adoptedOn(a.Bridge); len(own) == 0 && len(on) > 0 && a.IsStandalone() {
@@ -36,11 +41,8 @@ func (fw *Engine) Check(a policy.Attachment) error {
 	foreign := len(own) == 0 && a.Backend != policy.NFTables
 	known := r.isolatedOn(a.Bridge)
 	takenOver := a.Backend == policy.Firewalld && len(known) > 0
-	switch {
-	case foreign && takenOver:
-		a.PublishedPorts = known[0].Attachment.PublishedPorts
-	case foreign: // upstream's plugin has no rules for published ports
-		a.PublishedPorts = policy.Deny
+	if foreign {
+		a.PublishedPorts = foreignPorts(known, takenOver)
 	}
 	a.Backend = backendOf(own, a.Backend)
 	desired := fw.desiredOn(r, a)
@@ -53,6 +55,15 @@ func (fw *Engine) Check(a policy.Attachment) error {
 		return err
 	}
 	return fw.ports.check(&r, bridgesIn(desired))
+}
+
+// foreignPorts returns what is desired of published ports without a record: upstream's
+// plugin has no rules for them, unless its bridge was taken over.
+func foreignPorts(known []store.Entry, takenOver bool) policy.PublishedPorts {
+	if takenOver {
+		return known[0].Attachment.PublishedPorts
+	}
+	return policy.Deny
 }
 
 // desiredOn returns what is desired for an attachment, on its own bridge. What guards

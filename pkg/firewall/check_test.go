@@ -181,7 +181,7 @@ func TestStatus(t *testing.T) {
 			test.damage(h)
 			for _, backend := range []policy.Backend{"", policy.Firewalld} {
 				h.warned = nil
-				err := h.engine().Status(backend)
+				err := h.engine().Status("net", backend)
 				wrong(t, name, err, test.words)
 				if got, want := fmt.Sprintf("%T", err), fmt.Sprintf("%T", test.want); got != want {
 					t.Errorf("got %s, want %s: %v", got, want, err)
@@ -199,10 +199,10 @@ func TestStatusUnused(t *testing.T) {
 	t.Parallel()
 	h, _ := twoBridges(t, policy.IPTables)
 	for _, backend := range policy.Backends {
-		wrong(t, string(backend), h.engine().Status(backend), "")
+		wrong(t, string(backend), h.engine().Status("net", backend), "")
 	}
 	h.drivers[policy.Table].unread = errors.New("no more memory")
-	wrong(t, "unread", h.engine().Status(policy.NFTables), "no more memory")
+	wrong(t, "unread", h.engine().Status("net", policy.NFTables), "no more memory")
 }
 
 // TestKinds tells what a runtime can do about an error.

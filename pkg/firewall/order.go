@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
@@ -34,9 +35,10 @@ func (fw *Engine) add(r records, h held, deliver func() error, added []policy.At
 		return err
 	}
 	actual, err := fw.drivers.readAll(desired, needs(desired, added[0].Backend, familiesOf(added)))
-	if err == nil {
-		err = fw.apply(&r, actual, desired, before, bridgesOf(added))
+	if err != nil {
+		return errors.Join(err, forget()) // nothing else has changed
 	}
+	err = fw.apply(&r, actual, desired, before, added)
 	if err == nil {
 		fw.warn(fw.forgetOutdated(r, added, before), fw.forgetWaiting(r, added, before))
 		err = fw.bringBack(r, added)
@@ -62,10 +64,12 @@ func (fw *Engine) add(r records, h held, deliver func() error, added []policy.At
 // apply closes before it opens: the ports of isolated bridges, then each driver's
 // rules, then zones if all of that succeeded. A bridge that was isolated until
 // now, as its records or rules tell, loses the flags of its ports ahead of them:
-// a crash between the two is healed by the next call.
+// a crash between the two is healed by the next call. added are the attachments that the
+// call is about; none stands for all.
 func (fw *Engine) apply(
-	r *records, actual snapshots, desired policy.RuleSets, before policy.RuleSet, about []string,
+	r *records, actual snapshots, desired policy.RuleSets, before policy.RuleSet, added []policy.Attachment,
 ) error {
+	about := bridgesOf(added)
 	if err := fw.ports.flag(r, bridgesIn(desired), before, actual, about); err != nil {
 		return err
 	}
@@ -75,7 +79,12 @@ func (fw *Engine) apply(
 		if !read || name.Opens() && (errors.Join(errs...) != nil || snapshot.Families() == 0) {
 			continue // why it could not be read was told
 		}
-		errs = append(errs, snapshot.Apply(desired[name], about))
+		err := snapshot.Apply(desired[name], about)
+		if len(added) > 0 && !added[0].Backend.AcceptsIn(name) && iptables.IsUnusable(err) {
+			fw.warn(err) // the table, which closes first, isolates the bridges of iptables
+			err = nil
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/firewalld"
+	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/policy"
@@ -166,6 +167,9 @@ func (d drivers) remove(name policy.DriverName, rs policy.RuleSet) (missing, err
 	}
 	err = errors.Join(err, snapshot.Remove(rs))
 	d.warn(snapshot.Leftovers())
+	if iptables.IsUnusable(err) {
+		return errors.Join(missing, err), nil // as if it were not installed
+	}
 	return missing, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
@@ -26,7 +27,7 @@ func (fw *Engine) Restore() (Restored, error) {
 	r = fw.follow(r)
 	r, staleErr := fw.removeStale(r)
 	h, heldErr := fw.drivers.held(policy.Filter, policy.Table)
-	adoptErr := fw.adopt(&r, h, fw.drivers.choose)
+	adoptErr := fw.adopt(&r, h, fw.Choose)
 	all, unreadable := r.attachments()
 	before, desired := policy.Desired(r.briefs()...), fw.desired(r, nil, all)
 	actual, err := fw.drivers.readAll(desired, needsAll(desired))
@@ -48,7 +49,7 @@ func (fw *Engine) removeStandalone(h held) error {
 	}
 	installed, _ := fw.drivers.all[policy.Filter].Installed(policy.BothFamilies)
 	actual, err := fw.drivers.all[policy.Filter].Read(installed)
-	if err != nil {
+	if err != nil && !iptables.IsUnusable(err) {
 		return err
 	}
 	return actual.RemoveForeign()

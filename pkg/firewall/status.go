@@ -25,7 +25,7 @@ func (l Limited) Unwrap() error { return l.error }
 // Status returns an Unavailable error where an ADD cannot work for a network whose
 // configuration names this backend, or none, and a Limited one where what was
 // added is no longer in force.
-func (fw *Engine) Status(backend policy.Backend) error {
+func (fw *Engine) Status(network string, backend policy.Backend) error {
 	s, err := store.Peek(fw.storage.dataDir)
 	if err != nil {
 		return Unavailable{err}
@@ -42,11 +42,8 @@ func (fw *Engine) Status(backend policy.Backend) error {
 			actual, difference, err = fw.drivers.settled(fw.desired(r, nil, r.briefs()), fw.ports.inForce(&r))
 		}
 	}
-	if err == nil && backend == "" {
-		backend, err = fw.drivers.choose()
-	}
 	if err == nil {
-		err = fw.drivers.available(backend, actual)
+		backend, err = fw.availableBackend(r, network, backend, actual)
 	}
 	if err != nil {
 		return Unavailable{fw.explained(err)}
@@ -58,6 +55,25 @@ func (fw *Engine) Status(backend policy.Backend) error {
 		return Limited{fw.explained(err)}
 	}
 	return nil
+}
+
+// availableBackend returns the backend that an ADD would use, and an error where it cannot
+// work with that.
+func (fw *Engine) availableBackend(
+	r records, network string, named policy.Backend, actual snapshots,
+) (policy.Backend, error) {
+	c, err := fw.drivers.chooseIfUnnamed(named)
+	if err != nil || c.backend == "" {
+		return named, errors.Join(err, fw.drivers.available(named, actual))
+	}
+	backend := fw.drivers.backendFor(r, network, c)
+	fw.warn(c.differs(backend, r.Entries))
+	err = fw.drivers.available(backend, actual)
+	if fw.drivers.isUnusable(backend, err) {
+		fw.warn(insteadOfIPTables(err))
+		return policy.NFTables, fw.drivers.available(policy.NFTables, actual)
+	}
+	return backend, err
 }
 
 // available returns an error where an ADD cannot work with a backend.

@@ -65,9 +65,13 @@ func (fw *Engine) Survey() (Survey, error) {
 		o := actual.obstacles(name)
 		wrong, warnings = append(wrong, o.Forwarding), append(warnings, o.Published, o.Possible)
 	}
+	wrong = append(wrong, diagnosis.Forwards(all))
+	if errors.Join(wrong...) == nil { // else that says enough
+		warnings = append(warnings, fw.choiceDiffers(r))
+	}
 	return Survey{
 		Networks: networks(all),
-		Problems: diagnosis.Explain(errors.Join(append(wrong, diagnosis.Forwards(all))...), fw.storage.dataDir),
+		Problems: diagnosis.Explain(errors.Join(wrong...), fw.storage.dataDir),
 		Warnings: diagnosis.Explain(errors.Join(warnings...), fw.storage.dataDir),
 	}, nil
 }
