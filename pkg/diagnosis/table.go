@@ -41,6 +41,11 @@ var explanations = []explanation{
 			"or load what the kernel lacks: DETAIL",
 		"modprobe -a ip_tables ip6_tables nft_compat xt_conntrack",
 	}, {
+		is(iptables.ErrFormer),
+		"the host switched to another variant of iptables while containers ran, and both hold rules; " +
+			"restore removes those of the former: DETAIL",
+		cureRestore,
+	}, {
 		is(nftables.ErrUnsupported),
 		"the kernel lacks nf_tables, which the backends nftables and firewalld need; load the module: DETAIL",
 		"modprobe nf_tables",

@@ -25,6 +25,7 @@ var common = []error{
 	WithKind(ErrNoIPv6, fmt.Errorf("ip6tables is %w", iptables.ErrNotInstalled)),
 	fmt.Errorf("iptables is %w", iptables.ErrNotInstalled),
 	fmt.Errorf("running iptables: %w", iptables.ErrUnusable),
+	fmt.Errorf("IPv4: %w: /usr/sbin/iptables-legacy", iptables.ErrFormer),
 	fmt.Errorf("%w: protocol not supported", nftables.ErrUnsupported),
 	nftables.Foreign{Family: "inet"},
 	firewalld.ErrNotRunning,
@@ -77,12 +78,12 @@ func TestCures(t *testing.T) {
 		dataDir string
 		want    string
 	}{
-		{common[12], "", "ip6tables-legacy -P FORWARD ACCEPT"},
-		{common[14], "", "nft chain inet guard passing '{ policy accept; }'"},
-		{common[15], "/run/cni/firewall", "cni-firewall restore"},
-		{common[15], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
-		{common[21], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
-		{common[23], "", "rm '/run/x y'"},
+		{common[13], "", "ip6tables-legacy -P FORWARD ACCEPT"},
+		{common[15], "", "nft chain inet guard passing '{ policy accept; }'"},
+		{common[16], "/run/cni/firewall", "cni-firewall restore"},
+		{common[16], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
+		{common[22], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
+		{common[24], "", "rm '/run/x y'"},
 		{errors.New("something else"), "", ""},
 	} {
 		if got := explainOne(test.err, test.dataDir).Cure; got != test.want {

@@ -363,6 +363,8 @@ func (s *fakeSnapshot) Held() (policy.RuleSet, error) {
 
 func (s *fakeSnapshot) RemoveForeign() error { return nil }
 
+func (s *fakeSnapshot) RemoveFormer(policy.RuleSet) error { return nil }
+
 func (s *fakeSnapshot) ForeignDrops() (policy.Obstacles, error) { return policy.Obstacles{}, nil }
 
 // RemoveOwn leaves in the filter tables what upstream's plugin has too.

@@ -83,10 +83,11 @@ func New(dataDir string, host Host) *Engine {
 // ThisHost returns the network namespace that the process runs in. A driver opens its
 // one connection when it is first asked.
 func ThisHost() Host {
+	table := nftables.NewDriver()
 	return Host{
 		Drivers: map[policy.DriverName]policy.Driver{
-			policy.Filter: iptables.Driver{},
-			policy.Table:  nftables.NewDriver(),
+			policy.Filter: iptables.Driver{HasChain: table.HasChain},
+			policy.Table:  table,
 			policy.Zones:  firewalld.NewDriver(),
 		},
 		Links: link.Kernel{},

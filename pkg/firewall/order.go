@@ -50,6 +50,7 @@ func (fw *Engine) add(r records, h held, deliver func() error, added []policy.At
 		return errors.Join(err, fw.rollback(r, actual, added, desired, forget))
 	}
 	fw.warn(fw.removeGuards(before.Ports, desired), fw.removeNeedless(&r, added, before, desired))
+	fw.warn(actual.removeFormer(desired))
 	for _, a := range added {
 		fw.warn(r.convert(a), fw.removeReplaced(r, a))
 	}

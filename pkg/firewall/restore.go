@@ -34,7 +34,7 @@ func (fw *Engine) Restore() (Restored, error) {
 	// What cannot be read keeps nothing else from being isolated.
 	err = errors.Join(err, fw.apply(&r, actual, desired, before, nil), heldErr, adoptErr)
 	if err == nil { // else what is there may be all that isolates
-		err = errors.Join(fw.removeStandalone(h), fw.removeUnowned(r, h, nil))
+		err = errors.Join(fw.removeStandalone(h), fw.removeUnowned(r, h, nil), actual.removeFormer(desired))
 	}
 	if err := errors.Join(err, staleErr, unreadable, errors.Join(r.Problems...)); err != nil {
 		return Restored{}, fmt.Errorf("not everything could be restored: %w", err)

@@ -89,6 +89,9 @@ func (fw *Engine) handOver(all []policy.Attachment) error {
 	if len(all) > 0 {
 		err = actual.Apply(rs, nil)
 	}
+	if err == nil {
+		err = actual.RemoveFormer(rs)
+	}
 	return errors.Join(err, actual.RemoveOwn())
 }
 

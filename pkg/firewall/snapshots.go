@@ -207,6 +207,16 @@ func (s snapshots) held(before held) held {
 	return all
 }
 
+// removeFormer removes what rule sets, which are in force, have in the variant of iptables
+// that the host used before.
+func (s snapshots) removeFormer(desired policy.RuleSets) error {
+	var errs []error
+	for name, snapshot := range s {
+		errs = append(errs, snapshot.RemoveFormer(desired[name]))
+	}
+	return errors.Join(errs...)
+}
+
 // dropsSameBridge reports whether a bridge's policy was isolated until now, as its
 // rules tell.
 func (s snapshots) dropsSameBridge(bridge string) bool {

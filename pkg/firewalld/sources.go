@@ -176,6 +176,9 @@ func (s *Sources) CheckForeign(rs policy.RuleSet) error { return s.Check(rs) }
 // Held returns none: a zone has sources of other programs, too.
 func (s *Sources) Held() (policy.RuleSet, error) { return policy.RuleSet{}, nil }
 
+// RemoveFormer removes nothing: zones are no rules of iptables.
+func (s *Sources) RemoveFormer(policy.RuleSet) error { return nil }
+
 // RemoveForeign removes nothing: the standalone plugin adds no sources.
 func (s *Sources) RemoveForeign() error { return nil }
 

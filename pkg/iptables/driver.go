@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package iptables keeps the rule set in the filter tables of iptables and
-// ip6tables, in the variant (nf_tables or legacy) that PATH leads to.
+// ip6tables, in the variant (nf_tables or legacy) that PATH leads to. What it left in the
+// other one, before the host's alternative was switched, it removes: see former.go.
 //
 // The rules are about traffic that the host forwards between its interfaces: they
 // hang on the chain FORWARD. Published ports come first, because they are exempt
@@ -22,7 +23,11 @@ import (
 )
 
 // Driver keeps rule sets in the filter tables of the process's network namespace.
-type Driver struct{}
+type Driver struct {
+	// HasChain reports whether a table of nf_tables has one of some chains. It lets the
+	// legacy variant find what iptables-nft left. Nil looks for nothing.
+	HasChain func(f policy.Family, table string, chains []string) (bool, error)
+}
 
 var _ policy.Driver = Driver{}
 
@@ -30,7 +35,11 @@ var _ policy.Driver = Driver{}
 func (Driver) Installed(f policy.Families) (policy.Families, error) { return Installed(f) }
 
 // Read calls the function of that name.
-func (Driver) Read(f policy.Families) (policy.Snapshot, error) { return Read(f) }
+func (d Driver) Read(f policy.Families) (policy.Snapshot, error) {
+	s, err := Read(f)
+	s.hasChain = d.HasChain
+	return s, err
+}
 
 // MayIsolate reports whether any family's programs are installed.
 func (Driver) MayIsolate() bool {

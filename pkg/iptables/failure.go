@@ -18,6 +18,9 @@ var (
 	// ErrUnusable says that the program is there, and that the kernel, or a part of
 	// iptables, is not. To try again is no use.
 	ErrUnusable = errors.New("iptables does not work on this host")
+
+	// ErrFormer says that the other variant of iptables has rules of the plugin.
+	ErrFormer = errors.New("the variant that the host used before holds rules of the plugin")
 )
 
 // Error says that a program of iptables failed.

@@ -4,6 +4,7 @@ package iptables
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/cni-isolation/firewall/pkg/journal"
@@ -33,7 +34,7 @@ func (f *family) read() (err error) {
 func (f *family) apply(planFor func(*table) plan) error {
 	began := time.Now()
 	p, err := f.writeRetrying(planFor)
-	journal.Tell(programNames[f.name].list, began, p.steps, err)
+	journal.Tell(filepath.Base(f.list), began, p.steps, err)
 	return err
 }
 

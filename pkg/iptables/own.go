@@ -3,6 +3,8 @@
 package iptables
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -41,6 +43,13 @@ func isOwn(r rule) bool {
 	return text == commentPublished || strings.HasPrefix(text, commentGroup) && strings.HasSuffix(text, commentGroupEnd)
 }
 
-// ForeignDrops returns none. The driver does not look for what drops a packet after an
-// accept of iptables.
-func (s *Snapshot) ForeignDrops() (policy.Obstacles, error) { return policy.Obstacles{}, nil }
+// ForeignDrops names what the plugin left in the other variant of iptables. The driver
+// does not look for what drops a packet after an accept of iptables.
+func (s *Snapshot) ForeignDrops() (policy.Obstacles, error) {
+	found, err := s.formers()
+	var errs []error
+	for _, f := range found {
+		errs = append(errs, fmt.Errorf("%s: %w: %s", f.name, ErrFormer, f.list))
+	}
+	return policy.Obstacles{Possible: errors.Join(errs...)}, err
+}

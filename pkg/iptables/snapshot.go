@@ -15,6 +15,9 @@ import (
 // a plan that they spoil is made again.
 type Snapshot struct {
 	families map[policy.Family]*family
+
+	hasChain  func(policy.Family, string, []string) (bool, error) // see Driver
+	leftovers error
 }
 
 // Families returns the families whose tables were read.
@@ -102,11 +105,17 @@ func (s *Snapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
 }
 
 // Remove deletes the rules of a rule set's bridges and addresses from the tables
-// that were read. Rules that are not there are no error.
+// that were read, and from those of the other variant. Rules that are not there are no
+// error.
 func (s *Snapshot) Remove(rs policy.RuleSet) error {
-	return s.each(func(f *family) error {
+	err := s.each(func(f *family) error {
 		return f.apply(func(t *table) plan { return planRemove(t, rs.In(f.name)) })
 	})
+	found, missing := s.formers()
+	if errors.Is(missing, ErrNotInstalled) {
+		s.leftovers, missing = missing, nil // to repeat the call is no use
+	}
+	return errors.Join(err, missing, removeFromFormers(found, rs))
 }
 
 // Obstacles names the rules that stand ahead of the isolation and may let packets between
@@ -127,5 +136,6 @@ func (s *Snapshot) Obstacles() policy.Obstacles {
 	return policy.Obstacles{Possible: errors.Join(errs...)}
 }
 
-// Leftovers returns nil. A rule is known by its text, so Remove leaves none.
-func (s *Snapshot) Leftovers() error { return nil }
+// Leftovers names what Remove left in the other variant, whose program is not there. Else a
+// rule is known by its text, and none is left.
+func (s *Snapshot) Leftovers() error { return s.leftovers }

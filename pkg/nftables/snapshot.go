@@ -174,5 +174,8 @@ func (s *Snapshot) RemoveOwn() error {
 	})
 }
 
+// RemoveFormer has nothing to remove: there is one nf_tables.
+func (s *Snapshot) RemoveFormer(policy.RuleSet) error { return nil }
+
 // RemoveForeign has nothing to remove: other plugins isolate by iptables.
 func (s *Snapshot) RemoveForeign() error { return nil }

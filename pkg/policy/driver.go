@@ -69,6 +69,10 @@ type Snapshot interface {
 	// they isolate must be isolated by other rules.
 	RemoveForeign() error
 
+	// RemoveFormer removes what a rule set has in the variant of iptables that the host
+	// used before. The rule set must be in force in what was read.
+	RemoveFormer(RuleSet) error
+
 	// RemoveOwn removes everything that upstream's plugin would not have made.
 	RemoveOwn() error
 }
