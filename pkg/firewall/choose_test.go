@@ -121,3 +121,38 @@ func TestKeepsBackend(t *testing.T) {
 		}
 	}
 }
+
+// TestStrangersDEL deletes a container that no record speaks of, on a host on which
+// something does not work. It might have rules of upstream's plugin, so that what may work
+// later is an error.
+func TestStrangersDEL(t *testing.T) {
+	t.Parallel()
+	locked := fmt.Errorf("IPv4: %w", iptables.ErrLocked)
+	for name, test := range map[string]struct {
+		driver policy.DriverName
+		err    error
+		fails  bool
+	}{
+		"firewalld hangs":                  {policy.Zones, firewalld.ErrNoAnswer, false},
+		"the bus is gone":                  {policy.Zones, errRefused, false},
+		"iptables does not work":           {policy.Filter, iptables.ErrUnusable, false},
+		"iptables is locked":               {policy.Filter, locked, true},
+		"iptables fails":                   {policy.Filter, errRefused, true},
+		"ip6tables does not work, locked":  {policy.Filter, errors.Join(locked, iptables.ErrUnusable), true},
+		"neither family of iptables works": {policy.Filter, errors.Join(iptables.ErrUnusable, iptables.ErrUnusable), false},
+	} {
+		h, a := twoBridges(t, policy.NFTables)
+		a.Backend = ""
+		h.drivers[test.driver].unread = test.err
+		err := h.engine().Del(a)
+		if (err != nil) != test.fails || test.fails && !errors.Is(err, test.err) && !errors.Is(err, locked) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !test.fails && len(h.warned) == 0 {
+			t.Errorf("%s: no warning", name)
+		}
+		if got := h.rules(); got != "nftables: br1 same-bridge, 10.1.0.2" {
+			t.Errorf("%s: left %s", name, got)
+		}
+	}
+}

@@ -88,6 +88,9 @@ func (r records) followed() (records, error) {
 // moved returns the entries whose bridge has another name or number by now. It asks for
 // each bridge once, and for single ports only where the bridge is gone.
 func (r records) moved() ([]moved, error) {
+	if r.Unlisted != nil {
+		return nil, r.Unlisted
+	}
 	var indices []int
 	for i := range r.Entries {
 		if index := r.Entries[i].Attachment.BridgeIndex; index != 0 && !slices.Contains(indices, index) {

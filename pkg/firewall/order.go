@@ -109,6 +109,9 @@ func (fw *Engine) remove(r records, d *removal) error {
 			continue
 		}
 		missing, err := fw.drivers.remove(name, rs)
+		if name.Opens() && !slices.Contains(driversOf(r.Entries), name) {
+			missing, err = errors.Join(missing, err), nil // nobody's record says that it holds anything
+		}
 		fw.warn(missing)
 		complete = complete && missing == nil
 		errs = append(errs, err)

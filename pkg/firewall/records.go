@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/policy"
 	"github.com/cni-isolation/firewall/pkg/store"
@@ -35,7 +37,17 @@ func (s storage) lock() (r records, unlock func(), err error) {
 	if unlock, err = opened.Lock(); err != nil {
 		return records{}, nil, err
 	}
-	return s.list(opened), unlock, nil
+	r = s.list(opened)
+	return r, unlock, unlockAfter(r.Unlisted, unlock)
+}
+
+// unlockAfter releases the lock after an error. A call that does not know all records
+// would take a bridge for one on which nobody is left.
+func unlockAfter(err error, unlock func()) error {
+	if err != nil {
+		unlock()
+	}
+	return err
 }
 
 // lockFor is lock for a call that adds or deletes an attachment. done says that
@@ -48,7 +60,8 @@ func (s storage) lockFor(verb string, a policy.Attachment) (r records, unlock fu
 	if unlock, done, err = opened.LockFor(verb, a); err != nil || done {
 		return records{store: opened, links: s.links}, unlock, done, err
 	}
-	return s.list(opened), unlock, false, nil
+	r = s.list(opened)
+	return r, unlock, false, unlockAfter(r.Unlisted, unlock)
 }
 
 // list lists the records. Files that are no records cause a warning.
@@ -59,9 +72,10 @@ func (s storage) list(opened *store.Store) records {
 }
 
 // orNone goes on without a lock and records where there is no place for them: a
-// disk that is full or read-only must not keep a container from being deleted.
+// disk that is full or read-only must not keep a container from being deleted. Where
+// there may be records, and this call cannot get at them, another one can.
 func (s storage) orNone(r records, unlock func(), err error) (records, func(), error) {
-	if errors.Is(err, store.ErrLocked) {
+	if errors.Is(err, store.ErrLocked) || r.Unlisted != nil || isPassing(err) {
 		return records{}, nil, err
 	}
 	if err != nil {
@@ -70,6 +84,13 @@ func (s storage) orNone(r records, unlock func(), err error) (records, func(), e
 	}
 	s.warn(r.forgetGone())
 	return r, unlock, nil
+}
+
+// isPassing reports whether an error may be gone by the next call: the process may have no
+// more descriptors, locks or memory, or the disk failed. There may be records behind it.
+func isPassing(err error) bool {
+	isThis := func(errno unix.Errno) bool { return errors.Is(err, errno) }
+	return slices.ContainsFunc([]unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOLCK, unix.EIO}, isThis)
 }
 
 // of returns the entries of an attachment. There is one, or two after a call died

@@ -94,7 +94,8 @@ type Listing struct {
 	Leaving  []int        // interface indices, see MarkLeaving
 	Flagged  []int        // interface indices, see MarkFlagged
 	Freed    []netip.Addr // see MarkFreed
-	Problems []error      // files that are left alone, see FileError; or why not all could be listed
+	Problems []error      // files that are left alone, see FileError
+	Unlisted error        // why not all files could be listed
 
 	pending []string // files of waiting calls, see Pending
 }
@@ -104,7 +105,7 @@ func (s *Store) List() Listing {
 	var l Listing
 	names, err := s.names()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		l.Problems = append(l.Problems, fmt.Errorf("listing the records: %w", err))
+		l.Unlisted = fmt.Errorf("listing the records: %w", err)
 	}
 	l.Entries = make([]Entry, 0, len(names))
 	for _, name := range names {

@@ -10,6 +10,7 @@ import (
 	"github.com/containernetworking/cni/pkg/ns"
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sys/unix"
 
 	"github.com/cni-isolation/firewall/pkg/link"
 	"github.com/cni-isolation/firewall/pkg/netconf"
@@ -57,6 +58,23 @@ func checkSandbox(args *skel.CmdArgs) error {
 	}
 	if own {
 		return types.NewError(types.ErrInvalidNetNS, "CNI_NETNS is the network namespace that the plugin runs in", "")
+	}
+	return nil
+}
+
+// fewestDescriptors is more than any call has open at once.
+const fewestDescriptors = 40
+
+// checkDescriptors refuses a call that might run out of file descriptors halfway, and
+// could not roll back either. os raises the soft limit to the hard one.
+func checkDescriptors() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("reading the limit of file descriptors: %w", err)
+	}
+	if limit.Cur < fewestDescriptors {
+		return fmt.Errorf("the limit of file descriptors is %d: it must be at least %d (ulimit -n)",
+			limit.Cur, fewestDescriptors)
 	}
 	return nil
 }

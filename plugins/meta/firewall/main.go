@@ -12,10 +12,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/version"
+	"golang.org/x/sys/unix"
 
 	"github.com/cni-isolation/firewall/pkg/firewall"
 	"github.com/cni-isolation/firewall/pkg/netconf"
@@ -33,6 +35,9 @@ type plugin struct {
 }
 
 func main() {
+	// Without it, a runtime that has gone ends the plugin by SIGPIPE when it writes its
+	// result, and nothing is rolled back. Programs that are started do not inherit it.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	p := plugin{os.Stdout, os.Stderr, newCallLog(os.Stderr)}
 	if len(os.Args) > 1 {
 		os.Exit(p.operate(os.Args[1:]))

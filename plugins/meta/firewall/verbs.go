@@ -70,7 +70,10 @@ func (p plugin) status(args *skel.CmdArgs) error {
 // coded gives a verb's errors the CNI code that tells the runtime what to do.
 func coded(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
 	return func(args *skel.CmdArgs) error {
-		err := verb(args)
+		err := checkDescriptors()
+		if err == nil {
+			err = verb(args)
+		}
 		var unavailable firewall.Unavailable
 		var limited firewall.Limited
 		switch {
