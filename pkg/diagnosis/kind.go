@@ -80,13 +80,25 @@ func CutOff(blockers error) error {
 	return errors.Join(errs...)
 }
 
+// WithoutFirewalld returns errors about what blocks forwarding, less those about firewalld's
+// table. What its zones forward of the containers of its backend, they say themselves.
+func WithoutFirewalld(blockers error) error {
+	var errs []error
+	for _, err := range separate(blockers) {
+		if _, is := isFirewalldRule(err); !is {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func is(kind error) func(error) ([]string, bool) {
 	return func(err error) ([]string, bool) { return nil, errors.Is(err, kind) }
 }
 
 func isForwardChain(err error) ([]string, bool) {
 	var o *nftables.ForwardBlocker
-	if !errors.As(err, &o) || o.Program == "" {
+	if !errors.As(err, &o) || o.Program == "" || o.ByRule {
 		return nil, false
 	}
 	return []string{"PROGRAM", o.Program}, true
@@ -96,7 +108,24 @@ func isForwardChain(err error) ([]string, bool) {
 func isForwardRule(err error) ([]string, bool) {
 	operands, is := isForwardBlocker(err)
 	var o *nftables.ForwardBlocker
-	return operands, is && errors.As(err, &o) && o.ByRule
+	if !is || !errors.As(err, &o) || !o.ByRule {
+		return nil, false
+	}
+	return append(operands, "INTERFACE", o.Interface, "PROGRAM", o.Program), true
+}
+
+// isForwardChainRule is isForwardRule for the chain FORWARD of iptables.
+func isForwardChainRule(err error) ([]string, bool) {
+	operands, is := isForwardRule(err)
+	var o *nftables.ForwardBlocker
+	return operands, is && errors.As(err, &o) && o.Program != ""
+}
+
+// isFirewalldRule is isForwardRule for firewalld's table.
+func isFirewalldRule(err error) ([]string, bool) {
+	operands, is := isForwardRule(err)
+	var o *nftables.ForwardBlocker
+	return operands, is && errors.As(err, &o) && o.Table == "firewalld"
 }
 
 func isForwardBlocker(err error) ([]string, bool) {

@@ -86,9 +86,24 @@ var explanations = []explanation{
 			`change the policy, or set "backend": "iptables" in the conflist and add the containers again: DETAIL`,
 		"PROGRAM -P FORWARD ACCEPT",
 	}, {
+		isFirewalldRule,
+		"firewalld drops what no zone of its allows, and an accept in another table cannot override it; " +
+			`give the network a zone that does, or set "backend": "firewalld" in the conflist ` +
+			"and add the containers again: DETAIL",
+		"firewall-cmd --zone=trusted --add-interface=INTERFACE",
+	}, {
+		isForwardChainRule,
+		"a rule of PROGRAM drops what the plugin accepts in another table; " +
+			`accept container traffic ahead of it, or set "backend": "iptables" in the conflist ` +
+			"and add the containers again: DETAIL",
+		"PROGRAM -I FORWARD -i INTERFACE -j ACCEPT && " +
+			"PROGRAM -I FORWARD -o INTERFACE -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
+	}, {
 		isForwardRule,
 		"a rule of another program drops what the plugin accepts; accept container traffic ahead of it: DETAIL",
-		"nft list chain FAMILY TABLE CHAIN",
+		`nft 'insert rule FAMILY TABLE CHAIN iifname "INTERFACE" accept; ` +
+			`insert rule FAMILY TABLE CHAIN oifname "INTERFACE" ct state established,related accept; ` +
+			`insert rule FAMILY TABLE CHAIN oifname "INTERFACE" ct status dnat accept'`,
 	}, {
 		isForwardBlocker,
 		"another table drops what the plugin accepts; " +

@@ -35,7 +35,11 @@ var common = []error{
 	firewalld.ErrStrict,
 	WithKind(ErrCutOff, &nftables.ForwardBlocker{Family: "ip", Table: "filter", Chain: "FORWARD", Program: "iptables"}),
 	&nftables.ForwardBlocker{Family: "ip6", Table: "filter", Chain: "FORWARD", Program: "ip6tables-legacy"},
-	&nftables.ForwardBlocker{Family: "inet", Table: "guard", Chain: "passing", ByRule: true},
+	&nftables.ForwardBlocker{Family: "inet", Table: "firewalld", Chain: "filter_FORWARD", ByRule: true, Interface: "br0"},
+	&nftables.ForwardBlocker{
+		Family: "ip", Table: "filter", Chain: "FORWARD", ByRule: true, Program: "iptables", Interface: "br0",
+	},
+	&nftables.ForwardBlocker{Family: "inet", Table: "guard", Chain: "passing", ByRule: true, Interface: "br0"},
 	&nftables.ForwardBlocker{Family: "inet", Table: "guard", Chain: "passing"},
 	BridgeGone("br0"),
 	Unplugged("br0", "c1"),
@@ -49,7 +53,7 @@ var common = []error{
 	WithKind(ErrDiffers, errors.New("IPv4: chain is missing")),
 }
 
-var placeholder = regexp.MustCompile(`\b(DETAIL|PROGRAM|FAMILY|TABLE|CHAIN|SYSCTL|FILE)\b`)
+var placeholder = regexp.MustCompile(`\b(DETAIL|PROGRAM|FAMILY|TABLE|CHAIN|SYSCTL|FILE|INTERFACE)\b`)
 
 // TestEachExplained has every row of the table found by its own error, and no
 // word left that should have been replaced.
@@ -79,11 +83,17 @@ func TestCures(t *testing.T) {
 		want    string
 	}{
 		{common[13], "", "ip6tables-legacy -P FORWARD ACCEPT"},
-		{common[15], "", "nft chain inet guard passing '{ policy accept; }'"},
-		{common[16], "/run/cni/firewall", "cni-firewall restore"},
-		{common[16], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
-		{common[22], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
-		{common[24], "", "rm '/run/x y'"},
+		{common[14], "", "firewall-cmd --zone=trusted --add-interface=br0"},
+		{common[15], "", "iptables -I FORWARD -i br0 -j ACCEPT && " +
+			"iptables -I FORWARD -o br0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"},
+		{common[16], "", `nft 'insert rule inet guard passing iifname "br0" accept; ` +
+			`insert rule inet guard passing oifname "br0" ct state established,related accept; ` +
+			`insert rule inet guard passing oifname "br0" ct status dnat accept'`},
+		{common[17], "", "nft chain inet guard passing '{ policy accept; }'"},
+		{common[18], "/run/cni/firewall", "cni-firewall restore"},
+		{common[18], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
+		{common[24], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
+		{common[26], "", "rm '/run/x y'"},
 		{errors.New("something else"), "", ""},
 	} {
 		if got := explainOne(test.err, test.dataDir).Cure; got != test.want {

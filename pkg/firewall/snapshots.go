@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/cni-isolation/firewall/pkg/diagnosis"
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
@@ -166,6 +167,9 @@ func (s snapshots) obstacles(backend policy.Backend) policy.Obstacles {
 	for _, name := range backend.Drivers() {
 		if snapshot, read := s[name]; read && backend.AcceptsIn(name) {
 			o := snapshot.Obstacles()
+			if backend == policy.Firewalld {
+				o.Forwarding = diagnosis.WithoutFirewalld(o.Forwarding)
+			}
 			forwarding, published = append(forwarding, o.Forwarding), append(published, o.Published)
 			if name != policy.Filter || !guarded { // what passes by the filter tables, the table drops
 				possible = append(possible, o.Possible)
@@ -188,6 +192,9 @@ func (s snapshots) foreignDrops(backend policy.Backend) (policy.Obstacles, error
 			all.Forwarding, all.Possible = errors.Join(all.Forwarding, o.Forwarding), errors.Join(all.Possible, o.Possible)
 			errs = append(errs, err)
 		}
+	}
+	if backend == policy.Firewalld {
+		all.Forwarding = diagnosis.WithoutFirewalld(all.Forwarding)
 	}
 	return all, errors.Join(errs...)
 }

@@ -79,10 +79,24 @@ func (s *state) parseChain(r reply) error {
 	case r.family == t.family && c.table == tableName:
 		t.chains[c.name] = c
 		t.marked = t.marked || c.marked
-	case families[r.family] != "" && c.base && c.hook == nfForward:
-		s.foreignBases = append(s.foreignBases, foreignBase{r.family, c.table, c.name, c.policyDrops})
+	case families[r.family] != "":
+		s.addForeign(r.family, c)
 	}
 	return err
+}
+
+func (s *state) addForeign(family byte, c *chain) {
+	id := foreignID{family, c.table}
+	if s.foreignUses == nil {
+		s.foreignUses = map[foreignID]map[string]uint32{}
+	}
+	if s.foreignUses[id] == nil {
+		s.foreignUses[id] = map[string]uint32{}
+	}
+	s.foreignUses[id][c.name] = c.use
+	if c.base && c.hook == nfForward {
+		s.foreignBases = append(s.foreignBases, foreignBase{family, c.table, c.name, c.policyDrops})
+	}
 }
 
 func (c *chain) parseAttr(kind int, value []byte) error {

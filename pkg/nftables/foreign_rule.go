@@ -15,6 +15,10 @@ type foreignRule struct {
 	unconditional bool // it has no match
 	verdicts      []*expr.Verdict
 	maps          []string // which have verdicts: the rule has a match by them
+
+	from     []condition // all of which a packet must meet
+	hasOther bool        // it has other conditions, too
+	loaded   *condition  // which the next expression ends
 }
 
 // always returns the verdict on every packet that comes to the rule, if there is one.
@@ -27,11 +31,8 @@ func (r foreignRule) always() (v *expr.Verdict, is bool) {
 
 // readForeign reads the rules of a table, and the maps with verdicts that they use.
 func (c *conn) readForeign(t *foreignTable) error {
-	dump := request{
-		kind: unix.NFT_MSG_GETRULE, flags: unix.NLM_F_DUMP, family: t.family,
-		attrs: attrString(unix.NFTA_RULE_TABLE, t.name),
-	}
-	err := c.dump(t.parseRule, dump, func() { t.chains = map[string][]foreignRule{} })
+	err := c.dump(t.parseRule, t.dumpRules(""), func() { t.chains = map[string][]foreignRule{} })
+	t.whole = true
 	t.maps = map[string][]*expr.Verdict{}
 	for _, rules := range t.chains {
 		for _, r := range rules {
@@ -45,13 +46,69 @@ func (c *conn) readForeign(t *foreignTable) error {
 	return err
 }
 
-func (c *conn) readForeignMap(t *foreignTable, name string) error {
-	dump := request{
-		kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, family: t.family, attrs: slices.Concat(
-			attrString(unix.NFTA_SET_ELEM_LIST_TABLE, t.name), attrString(unix.NFTA_SET_ELEM_LIST_SET, name)),
+// dumpRules asks for the rules of one chain, or of all for no name.
+func (t *foreignTable) dumpRules(chain string) request {
+	attrs := attrString(unix.NFTA_RULE_TABLE, t.name)
+	if chain != "" {
+		attrs = append(attrs, attrString(unix.NFTA_RULE_CHAIN, chain)...)
 	}
+	return request{kind: unix.NFT_MSG_GETRULE, flags: unix.NLM_F_DUMP, family: t.family, attrs: attrs}
+}
+
+// rulesOf returns the rules of a chain. It reads them where they were not, unless they
+// are many.
+func (t *foreignTable) rulesOf(chain string) []foreignRule {
+	if rules, read := t.chains[chain]; read || t.whole {
+		return rules
+	}
+	if t.legacy != nil {
+		rules, err := t.legacy.rulesOf(chain)
+		t.chains[chain] = rules
+		t.note(err)
+		return rules
+	}
+	if t.uses[chain] > maxRulesRead {
+		t.unread = true
+		return nil
+	}
+	t.note(t.conn.dump(t.parseRule, t.dumpRules(chain), func() { t.chains[chain] = nil }))
+	return t.chains[chain]
+}
+
+// keys returns the names in a set of interfaces. It is read once for all containers.
+func (t *foreignTable) keys(set string) map[string]bool {
+	if names, read := t.names[set]; read {
+		return names
+	}
+	names := map[string]bool{}
+	t.names[set] = names
+	parse := func(r reply) error {
+		return eachElement(r.attrs, func(attrs []byte) error {
+			return eachAttrOf(attrs, unix.NFTA_SET_ELEM_KEY, func(data []byte) error {
+				return eachAttrOf(data, unix.NFTA_DATA_VALUE, func(key []byte) error {
+					names[parseString(key)] = true
+					return nil
+				})
+			})
+		})
+	}
+	t.note(t.conn.dump(parse, t.dumpElements(set), func() { clear(names) }))
+	return names
+}
+
+// note keeps an error: what was read is not enough to tell.
+func (t *foreignTable) note(err error) { t.err = errors.Join(t.err, err) }
+
+func (t *foreignTable) dumpElements(set string) request {
+	return request{
+		kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, family: t.family, attrs: slices.Concat(
+			attrString(unix.NFTA_SET_ELEM_LIST_TABLE, t.name), attrString(unix.NFTA_SET_ELEM_LIST_SET, set)),
+	}
+}
+
+func (c *conn) readForeignMap(t *foreignTable, name string) error {
 	parse := func(r reply) error { return t.parseElements(name, r) }
-	return c.dump(parse, dump, func() { t.maps[name] = nil })
+	return c.dump(parse, t.dumpElements(name), func() { t.maps[name] = nil })
 }
 
 // parseElements appends the verdicts of elements to their map.
@@ -101,10 +158,32 @@ func (r *foreignRule) parse(name string, data []byte) error {
 	case "lookup":
 		return r.parseLookup(data)
 	case "counter", "log", "last", "notrack", "objref":
-	default:
+	case "meta", "payload", "bitwise", "cmp":
 		r.unconditional = false
+		return r.parseCondition(name, data)
+	default:
+		r.unconditional, r.hasOther, r.loaded = false, true, nil
 	}
 	return nil
+}
+
+// parseCondition parses an expression of a condition.
+func (r *foreignRule) parseCondition(name string, data []byte) error {
+	e := newExpr(name)
+	err := expr.Unmarshal(unix.NFPROTO_INET, data, e)
+	switch e := e.(type) {
+	case *expr.Meta:
+		r.loadMeta(e)
+	case *expr.Payload:
+		r.loadPayload(e)
+	case *expr.Bitwise:
+		if r.loaded != nil {
+			r.loaded.mask = e.Mask
+		}
+	case *expr.Cmp:
+		r.compare(e.Op == expr.CmpOpEq, e.Data, "")
+	}
+	return err
 }
 
 func (r *foreignRule) add(v *expr.Verdict) { r.verdicts = append(r.verdicts, v) }
@@ -123,7 +202,8 @@ func (r *foreignRule) parseTarget(name []byte) error {
 
 // parseMatch parses the name of a match of iptables. A comment matches everything.
 func (r *foreignRule) parseMatch(name []byte) error {
-	r.unconditional = r.unconditional && parseString(name) == "comment"
+	isComment := parseString(name) == "comment"
+	r.unconditional, r.hasOther = r.unconditional && isComment, r.hasOther || !isComment
 	return nil
 }
 
@@ -131,17 +211,20 @@ func (r *foreignRule) parseMatch(name []byte) error {
 // register of the verdict.
 func (r *foreignRule) parseLookup(data []byte) error {
 	var set string
-	isMap := false
+	isMap, isInverted := false, false
 	err := eachAttr(data, func(kind int, value []byte) error {
 		switch kind {
 		case unix.NFTA_LOOKUP_SET:
 			set = parseString(value)
 		case unix.NFTA_LOOKUP_DREG:
 			isMap = parseUint32(value) == unix.NFT_REG_VERDICT
+		case unix.NFTA_LOOKUP_FLAGS:
+			isInverted = parseUint32(value)&unix.NFT_LOOKUP_F_INV != 0
 		}
 		return nil
 	})
 	r.unconditional = false
+	r.compare(!isMap && !isInverted, nil, set)
 	if isMap {
 		r.maps = append(r.maps, set)
 	}

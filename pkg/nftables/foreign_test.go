@@ -4,6 +4,7 @@ package nftables
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -12,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
 // Parts of rules that other programs write.
@@ -61,10 +64,12 @@ func (t *hostTable) newMap(name string, verdicts ...*expr.Verdict) {
 	t.sets = append(t.sets, s)
 }
 
-// foreignDrops returns what a status says of a host.
+// foreignDrops returns what a status says of a host, for the container of the sample on
+// br1.
 func foreignDrops(t *testing.T, k *kernel) (forwarding, possible []string) {
 	t.Helper()
-	o, err := readSnapshot(t, k).ForeignDrops()
+	s := checked(t, k, oneMore())
+	o, err := s.ForeignDrops()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +80,14 @@ func foreignDrops(t *testing.T, k *kernel) (forwarding, possible []string) {
 		return strings.Split(err.Error(), "\n")
 	}
 	return lines(o.Forwarding), lines(o.Possible)
+}
+
+// checked returns a snapshot after a CHECK, whose verdict does not matter here.
+func checked(t *testing.T, k *kernel, rs policy.RuleSet) *Snapshot {
+	t.Helper()
+	s := readSnapshot(t, k)
+	_ = s.Check(rs)
+	return s
 }
 
 // TestForeignDrops has rules of other programs in a chain on the hook, and in one that
@@ -126,7 +139,7 @@ func TestForeignDrops(t *testing.T) {
 			})
 			var blocks, possible []string
 			if test.blocks {
-				blocks = []string{"chain through of table inet mine drops what it does not accept itself"}
+				blocks = []string{`chain through of table inet mine drops by a rule what comes from "br1"`}
 			}
 			for _, chain := range test.mayDrop {
 				possible = append(possible, "chain "+chain+" of table inet mine has rules that may drop forwarded packets")
@@ -163,7 +176,10 @@ func TestForeignDropsOf(t *testing.T) {
 	apply(t, k, sample()) // the plugin's own rules drop, too
 	forwarding, possible := foreignDrops(t, k)
 	want := [][]string{
-		{"chain FORWARD of table ip filter drops what it does not accept itself"}, // of ip6, Obstacles tells
+		{ // of ip6, Obstacles tells
+			`chain FORWARD of table ip filter drops by a rule what comes from "br1"`,
+			`chain FORWARD of table inet firewalld drops by a rule what comes from "br1"`,
+		},
 		{
 			"chain helper of table ip filter has rules that may drop forwarded packets",
 			"chain helper of table ip6 filter has rules that may drop forwarded packets",
@@ -172,9 +188,9 @@ func TestForeignDropsOf(t *testing.T) {
 	if diff := cmp.Diff(want, [][]string{forwarding, possible}); diff != "" {
 		t.Error(diff)
 	}
-	o, err := readSnapshot(t, k).ForeignDrops()
+	o, err := checked(t, k, oneMore()).ForeignDrops()
 	var b *ForwardBlocker
-	if err != nil || !errors.As(o.Forwarding, &b) || !b.ByRule || b.Program != "" {
+	if err != nil || !errors.As(o.Forwarding, &b) || !b.ByRule || b.Program != "iptables" || b.Interface != "br1" {
 		t.Errorf("got %+v, %v: no program's policy is at fault", b, err)
 	}
 	if o, err := new(Snapshot).ForeignDrops(); err != nil || o.All() != nil || o.Possible != nil {
@@ -212,27 +228,129 @@ func TestForeignDropsFail(t *testing.T) {
 	}
 }
 
-// TestForeignRulesUnread expects the calls of a runtime not to read the rules of other
-// programs.
-func TestForeignRulesUnread(t *testing.T) {
+// TestForeignRulesRead expects the calls of a runtime to read the rules of other programs
+// only in base chains of the hook, in those that all packets go on to, and where they are
+// few.
+func TestForeignRulesRead(t *testing.T) {
 	t.Parallel()
 	k := holding(t, sample())
 	k.otherProgram(func(h *host) {
-		through := h.newTable(unix.NFPROTO_IPV4, "mine").newChain("through", baseChain(nfForward, 0, nfAccept))
-		through.rules = [][]byte{some(dropIt)}
+		mine := h.newTable(unix.NFPROTO_IPV4, "mine")
+		mine.newChain("through", baseChain(nfForward, 0, nfAccept)).rules = [][]byte{some(dropIt), ruleOf(toHelper), ruleOf(dropIt)}
+		mine.newChain("helper", nil).rules = [][]byte{some(&expr.Verdict{Kind: expr.VerdictJump, Chain: "deep"})}
+		mine.newChain("deep", nil).rules = [][]byte{some(dropIt)}
+		mine.newChain("in", baseChain(1, 0, nfAccept)).rules = [][]byte{ruleOf(dropIt)}
+		crowded := h.newTable(unix.NFPROTO_IPV4, "crowded").newChain("through", baseChain(nfForward, 0, nfAccept))
+		for range maxRulesRead {
+			crowded.rules = append(crowded.rules, some(dropIt))
+		}
+		crowded.rules = append(crowded.rules, ruleOf(dropIt))
 	})
+	var read []string
 	k.fail = func(_ int, m message) syscall.Errno {
-		if m.kind == unix.NFT_MSG_GETRULE && m.attrs.text(unix.NFTA_RULE_TABLE) != tableName {
-			return unix.ENOMEM
+		if table := m.attrs.text(unix.NFTA_RULE_TABLE); m.kind == unix.NFT_MSG_GETRULE && table != tableName {
+			read = append(read, table+" "+m.attrs.text(unix.NFTA_RULE_CHAIN))
 		}
 		return 0
 	}
 	s := readSnapshot(t, k)
-	err := errors.Join(s.Apply(oneMore(), nil), s.Check(sample()), s.Obstacles().All(), s.Remove(oneMore()))
-	if err != nil {
-		t.Error(err)
+	if err := errors.Join(s.Apply(oneMore(), nil), s.Check(sample())); err != nil || read != nil {
+		t.Fatalf("got error %v, and read %q", err, read)
 	}
-	if _, err := s.ForeignDrops(); err == nil {
-		t.Error("the rules were not read")
+	if err := checked(t, k, oneMore()).Obstacles().Forwarding; err == nil || err.Error() != `chain through of table ip mine drops by a rule what comes from "br1"` {
+		t.Errorf("got %v", err)
 	}
+	if diff := cmp.Diff([]string{"mine through", "mine helper"}, read); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// matching returns a rule for packets that match some expressions.
+func matching(verdict expr.Any, match ...expr.Any) []byte { return ruleOf(append(match, verdict)...) }
+
+// TestForeignOrigin has the rules of a final drop be preceded by one that names the
+// container's interface or address, or another's.
+func TestForeignOrigin(t *testing.T) {
+	t.Parallel()
+	inBy := &expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}
+	source := &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4}
+	twoBytes := &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 2}
+	source6 := &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 8, Len: 16}
+	destination := &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4}
+	mask := &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: []byte{255, 255, 254, 0}, Xor: make([]byte, 4)}
+	is := func(data ...byte) *expr.Cmp { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data} }
+	isNot := func(data ...byte) *expr.Cmp { return &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: data} }
+	name := func(text string) []byte { return []byte(text + "\x00") }
+	tcp := []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, is(6)}
+	inSet := func(set string) *expr.Lookup { return &expr.Lookup{SourceRegister: 1, SetName: set} }
+	for name, test := range map[string]struct {
+		ahead  []byte
+		helper []byte // rule
+		blocks bool
+	}{
+		"nothing":                 {counterRule, nil, true},
+		"its interface":           {matching(acceptIt, inBy, is(name("br1")...)), nil, false},
+		"its interface, padded":   {matching(acceptIt, inBy, is([]byte(interfaceKey("br1"))...)), nil, false},
+		"interfaces by prefix":    {matching(acceptIt, inBy, is('b', 'r')), nil, false},
+		"another interface":       {matching(acceptIt, inBy, is(name("br10")...)), nil, true},
+		"all but its interface":   {matching(acceptIt, inBy, isNot(name("br1")...)), nil, true},
+		"out by its interface":    {matching(acceptIt, &expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}, is(name("br1")...)), nil, true},
+		"some from its interface": {matching(acceptIt, append([]expr.Any{inBy, is(name("br1")...)}, tcp...)...), nil, false},
+		"a set with it":           {matching(acceptIt, inBy, inSet("ours")), nil, false},
+		"a set without it":        {matching(acceptIt, inBy, inSet("others")), nil, true},
+		"its address":             {matching(acceptIt, source, is(10, 1, 0, 9)), nil, true}, // and not that of IPv6
+		"its IPv6 address":        {matching(acceptIt, source6, is(netip.MustParseAddr("fd01::9").AsSlice()...)), nil, true},
+		"a jump":                  {matching(toHelper, inBy, is(name("br1")...)), ruleOf(acceptIt), false},
+		"a jump that drops":       {matching(toHelper, inBy, is(name("br1")...)), ruleOf(dropIt), true},
+		"a goto":                  {matching(goToHelper, inBy, is(name("br1")...)), ruleOf(acceptIt), false},
+		"a goto without an end":   {matching(goToHelper, inBy, is(name("br1")...)), some(dropIt), false},
+		"a jump for some":         {matching(toHelper, append([]expr.Any{inBy, is(name("br1")...)}, tcp...)...), ruleOf(acceptIt), false},
+		"a drop of some":          {matching(dropIt, append([]expr.Any{inBy, is(name("br1")...)}, tcp...)...), nil, true},
+	} {
+		if got := blocksBehind(t, oneMore(), test.ahead, test.helper); got != test.blocks {
+			t.Errorf("%s: got %t", name, got)
+		}
+	}
+	only4 := policy.Desired(container("br1", policy.SameBridge, policy.Allow, "10.1.0.9"))
+	for name, test := range map[string]struct {
+		ahead  []byte
+		blocks bool
+	}{
+		"its address":     {matching(acceptIt, source, is(10, 1, 0, 9)), false},
+		"its /16":         {matching(acceptIt, twoBytes, is(10, 1)), false},
+		"its /23":         {matching(acceptIt, source, mask, is(10, 1, 0, 0)), false},
+		"another address": {matching(acceptIt, source, is(10, 1, 0, 8)), true},
+		"another /23":     {matching(acceptIt, source, mask, is(10, 1, 2, 0)), true},
+		"a destination":   {matching(acceptIt, destination, is(10, 1, 0, 9)), true},
+		"both":            {matching(acceptIt, inBy, is(name("br1")...), source, is(10, 1, 0, 9)), false},
+		"one of the two":  {matching(acceptIt, inBy, is(name("br2")...), source, is(10, 1, 0, 9)), true},
+	} {
+		if got := blocksBehind(t, only4, test.ahead, nil); got != test.blocks {
+			t.Errorf("IPv4, %s: got %t", name, got)
+		}
+	}
+}
+
+// blocksBehind reports whether a final drop behind a rule is told of.
+func blocksBehind(t *testing.T, rs policy.RuleSet, ahead, helper []byte) bool {
+	t.Helper()
+	k := holding(t, sample())
+	k.otherProgram(func(h *host) {
+		mine := h.newTable(unix.NFPROTO_INET, "mine")
+		mine.newNames("ours", "br0", "br1")
+		mine.newNames("others", "br0", "br10")
+		mine.newChain("through", baseChain(nfForward, 0, nfAccept)).rules = [][]byte{ahead, ruleOf(dropIt)}
+		mine.newChain("helper", nil).rules = [][]byte{helper}
+	})
+	return checked(t, k, rs).Obstacles().Forwarding != nil
+}
+
+// newNames adds a set of interfaces.
+func (t *hostTable) newNames(name string, interfaces ...string) {
+	s := &hostSet{name, attributes{unix.NFTA_SET_NAME: []byte(name + "\x00")}, map[string]attributes{}}
+	for _, i := range interfaces {
+		key := interfaceKey(i)
+		s.elements[key] = attributes{unix.NFTA_SET_ELEM_KEY: attr(unix.NFTA_DATA_VALUE, []byte(key))}
+	}
+	t.sets = append(t.sets, s)
 }

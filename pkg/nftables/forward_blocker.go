@@ -21,11 +21,15 @@ import (
 type ForwardBlocker struct {
 	Family, Table, Chain string
 	Program              string // the iptables program that keeps the policy; "" if none does
-	ByRule               bool   // it has a rule that drops everything, not the policy
+	ByRule               bool   // a rule drops the packets, not the policy
+	Interface            string // which those come from that the rule drops
 }
 
 // Error names the chain.
 func (b *ForwardBlocker) Error() string {
+	if b.ByRule {
+		return fmt.Sprintf("chain %s of table %s %s drops by a rule what comes from %q", b.Chain, b.Family, b.Table, b.Interface)
+	}
 	return fmt.Sprintf("chain %s of table %s %s drops what it does not accept itself", b.Chain, b.Family, b.Table)
 }
 
@@ -44,9 +48,10 @@ func (s *Snapshot) forwardBlockers() error {
 	if s.state == nil {
 		return nil
 	}
-	legacy, err := legacyForwardBlockers()
-	errs := []error{err}
-	for _, b := range slices.Concat(s.byPolicy(), legacy) {
+	legacy, err := legacyForwardBlockers(s.origins)
+	byRule, ruleErr := s.byRule()
+	errs := []error{err, ruleErr}
+	for _, b := range slices.Concat(s.byPolicy(), byRule, legacy) {
 		errs = append(errs, b)
 	}
 	return errors.Join(errs...)
@@ -64,43 +69,63 @@ func (s *state) byPolicy() []*ForwardBlocker {
 }
 
 // legacyTable says where the kernel keeps a filter table of iptables-legacy, which
-// nf_tables does not show. Offsets are those of struct ipt_entry and ip6t_entry,
+// nf_tables does not show. Offsets and sizes are those of struct ipt_entry and ip6t_entry,
 // in bytes.
 type legacyTable struct {
-	family       string
-	names        string // file with the names of the existing tables
-	domain       int
-	level        int // of getsockopt
-	targetOffset int // in an entry: of the number that is its target's offset
+	family        byte
+	names         string // file with the names of the existing tables
+	level         int    // of getsockopt
+	addressSize   int
+	flagsOffset   int  // those that invert conditions come behind
+	isGoto        byte // a flag
+	targetOffset  int  // of the number that is its target's offset; the entry's size is next
+	matchesOffset int
 }
 
 var legacyTables = []legacyTable{
-	{"ip", "/proc/net/ip_tables_names", unix.AF_INET, unix.SOL_IP, 88},
-	{"ip6", "/proc/net/ip6_tables_names", unix.AF_INET6, unix.SOL_IPV6, 140},
+	{unix.NFPROTO_IPV4, "/proc/net/ip_tables_names", unix.SOL_IP, 4, 82, 0x02, 88, 112},
+	{unix.NFPROTO_IPV6, "/proc/net/ip6_tables_names", unix.SOL_IPV6, 16, 131, 0x04, 140, 168},
 }
 
-// legacyForwardBlockers returns the chains FORWARD of iptables-legacy that have
-// the policy DROP.
-func legacyForwardBlockers() ([]*ForwardBlocker, error) {
+// legacyForwardBlockers returns the chains FORWARD of iptables-legacy that drop by their
+// policy, or by a rule, what comes from an origin.
+func legacyForwardBlockers(origins []origin) ([]*ForwardBlocker, error) {
 	var found []*ForwardBlocker
 	for _, l := range legacyTables {
-		drops, err := l.blocksForwarding()
-		if err != nil {
-			return nil, fmt.Errorf("reading the policy of FORWARD in the %s filter table of iptables-legacy: %w",
-				l.family, err)
+		r, err := l.read()
+		if err == nil && r != nil {
+			var blockers []*ForwardBlocker
+			blockers, err = r.blockers(origins)
+			found = append(found, blockers...)
 		}
-		if drops {
-			found = append(found, newForwardBlocker(l.family, "filter", "FORWARD", "-legacy"))
+		if err != nil {
+			return nil, fmt.Errorf("reading the %s filter table of iptables-legacy: %w", families[l.family], err)
 		}
 	}
 	return found, nil
 }
 
-// blocksForwarding reports whether the table exists and drops what FORWARD does
-// not accept.
-func (l legacyTable) blocksForwarding() (drops bool, err error) {
-	askErr := l.ask(func(fd int) { drops, err = l.policyDrops(fd) })
-	return drops, errors.Join(askErr, err)
+// blockers returns the chain FORWARD where it drops by its policy, or for each origin that
+// it drops by a rule.
+func (r *legacyRules) blockers(origins []origin) ([]*ForwardBlocker, error) {
+	drops, err := r.isDrop(r.policyAt)
+	if err != nil {
+		return nil, err
+	}
+	if drops {
+		return []*ForwardBlocker{newForwardBlocker(families[r.family], "filter", legacyForward, "-legacy")}, nil
+	}
+	t := &foreignTable{
+		family: r.family, name: "filter", variant: "-legacy", legacy: r, chains: map[string][]foreignRule{},
+		bases: []foreignBase{{family: r.family, table: "filter", name: legacyForward}},
+	}
+	return t.blockers(origins), t.err
+}
+
+// read returns the rules, or nil if the table does not exist.
+func (l legacyTable) read() (r *legacyRules, err error) {
+	askErr := l.ask(func(fd int) { r, err = l.readEntries(fd) })
+	return r, errors.Join(askErr, err)
 }
 
 // ask calls do with a socket to the table if that exists. It looks for the name first:
@@ -113,7 +138,7 @@ func (l legacyTable) ask(do func(fd int)) error {
 	if err != nil || !slices.Contains(strings.Fields(string(names)), "filter") {
 		return err
 	}
-	fd, err := unix.Socket(l.domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	fd, err := unix.Socket(int(l.family), unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 	if err != nil {
 		return err
 	}
@@ -122,48 +147,50 @@ func (l legacyTable) ask(do func(fd int)) error {
 	return nil
 }
 
-// Layout of struct ipt_getinfo and struct ipt_get_entries (linux/netfilter_ipv4/ip_tables.h).
+// Layout of struct ipt_getinfo and ipt_get_entries (linux/netfilter_ipv4/ip_tables.h).
 const (
 	soGetInfo    = 64 // IPT_SO_GET_INFO, IP6T_SO_GET_INFO
 	soGetEntries = 65 // IPT_SO_GET_ENTRIES, IP6T_SO_GET_ENTRIES
 	sizeOfName   = 32
 	sizeOfInfo   = 84
-	underflowAt  = sizeOfName + 4 + 5*4 // array by hook: offset of the policy's entry
-	sizeAt       = sizeOfInfo - 4       // of all entries, in bytes
+	hookEntryAt  = sizeOfName + 4    // array by hook: offset of the chain's first entry
+	underflowAt  = hookEntryAt + 5*4 // array by hook: offset of the policy's entry
+	sizeAt       = sizeOfInfo - 4    // of all entries, in bytes
 	entriesAt    = 40
-	verdictAt    = 32         // in a standard target
+	verdictAt    = 32         // in a standard target, behind size, name and revision
 	verdictDrop  = ^uint32(0) // -NF_DROP - 1
 )
 
-// policyDrops reports whether the policy of the chain FORWARD is DROP: the verdict
-// of the entry at its end.
-func (l legacyTable) policyDrops(fd int) (bool, error) {
+func (l legacyTable) readEntries(fd int) (*legacyRules, error) {
 	info := make([]byte, sizeOfInfo)
 	copy(info, "filter")
 	if err := getsockopt(fd, l.level, soGetInfo, info); err != nil {
-		return false, err
+		return nil, err
 	}
 	size := binary.NativeEndian.Uint32(info[sizeAt:])
 	entries := make([]byte, entriesAt+int(size))
 	copy(entries, "filter")
 	binary.NativeEndian.PutUint32(entries[sizeOfName:], size)
 	if err := getsockopt(fd, l.level, soGetEntries, entries); err != nil {
-		return false, err
+		return nil, err
 	}
-	policyAt := entriesAt + int(binary.NativeEndian.Uint32(info[underflowAt+4*nfForward:]))
-	return l.isDrop(entries, policyAt)
+	return &legacyRules{
+		legacyTable: l, entries: entries[entriesAt:],
+		forwardAt: int(binary.NativeEndian.Uint32(info[hookEntryAt+4*nfForward:])),
+		policyAt:  int(binary.NativeEndian.Uint32(info[underflowAt+4*nfForward:])),
+	}, nil
 }
 
 // isDrop reports whether the verdict of the entry at an offset is DROP.
-func (l legacyTable) isDrop(entries []byte, at int) (bool, error) {
-	if at+l.targetOffset+2 > len(entries) {
+func (r *legacyRules) isDrop(at int) (bool, error) {
+	if at+r.targetOffset+2 > len(r.entries) {
 		return false, errMalformed
 	}
-	at += int(binary.NativeEndian.Uint16(entries[at+l.targetOffset:])) + verdictAt
-	if at+4 > len(entries) {
+	at += int(binary.NativeEndian.Uint16(r.entries[at+r.targetOffset:])) + verdictAt
+	if at+4 > len(r.entries) {
 		return false, errMalformed
 	}
-	return binary.NativeEndian.Uint32(entries[at:]) == verdictDrop, nil
+	return binary.NativeEndian.Uint32(r.entries[at:]) == verdictDrop, nil
 }
 
 // getsockopt fills a buffer. The beginning of the buffer names what is asked for.

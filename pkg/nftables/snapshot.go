@@ -15,6 +15,7 @@ type Snapshot struct {
 	conn     *conn
 	*state                       // nil if it was not read
 	previous map[elementKey]bool // whether an element was present before the first write to it
+	origins  []origin            // of what was applied or checked last
 }
 
 func read(c *conn) (*Snapshot, error) {
@@ -58,6 +59,7 @@ func (s *Snapshot) Check(rs policy.RuleSet) error {
 	if s.state == nil {
 		return s.needsRead(rs)
 	}
+	s.origins = originsOf(rs)
 	desired := desiredElements(rs)
 	if len(desired.all()) == 0 && !s.packets.isForeign() {
 		return nil
@@ -78,6 +80,7 @@ func (s *Snapshot) Apply(rs policy.RuleSet, about []string) error {
 	if s.state == nil {
 		return s.needsRead(rs)
 	}
+	s.origins = originsOf(rs)
 	return s.commit(func() (transaction, error) {
 		desired, err := s.scope(rs, about)
 		if err != nil || len(desired.all()) == 0 {

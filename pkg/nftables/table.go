@@ -18,6 +18,7 @@ type state struct {
 	generation      uint32
 	packets, frames *table
 	foreignBases    []foreignBase
+	foreignUses     map[foreignID]map[string]uint32 // by chain
 }
 
 // tables returns both tables.
