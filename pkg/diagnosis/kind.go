@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -126,6 +127,14 @@ func isFirewalldRule(err error) ([]string, bool) {
 	operands, is := isForwardRule(err)
 	var o *nftables.ForwardBlocker
 	return operands, is && errors.As(err, &o) && o.Table == "firewalld"
+}
+
+func isUnguarded(err error) ([]string, bool) {
+	var u *iptables.Unguarded
+	if !errors.As(err, &u) {
+		return nil, false
+	}
+	return []string{"PROGRAM", u.Program, "BRIDGE", u.Bridge, "INTERFACE", u.Interface}, true
 }
 
 func isForwardBlocker(err error) ([]string, bool) {

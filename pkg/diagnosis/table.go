@@ -110,6 +110,12 @@ var explanations = []explanation{
 			"change the chain's policy, or accept container traffic there too: DETAIL",
 		"nft chain FAMILY TABLE CHAIN '{ policy accept; }'",
 	}, {
+		isUnguarded,
+		"containers reach what another program keeps closed, as the plugin's accepts come first in FORWARD; " +
+			"close it ahead of them: DETAIL",
+		"PROGRAM -I FORWARD -i BRIDGE -o INTERFACE " +
+			"-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP",
+	}, {
 		is(ErrGone),
 		"a bridge is gone, but the records and rules of its containers are left; restore removes them: DETAIL",
 		cureRestore,

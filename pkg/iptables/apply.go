@@ -53,7 +53,7 @@ func (l layout) deleteForbidden(t *table) plan {
 	var p plan
 	for _, r := range l.forbidden() {
 		if _, n := t.find(l.chain, r); n.all > 0 {
-			p = append(p, change{deleteRule, l.chain, r, n, contradicts})
+			p = append(p, change{op: deleteRule, chain: l.chain, rule: r, copies: n, reason: contradicts})
 		}
 	}
 	return p
@@ -84,26 +84,63 @@ func (l layout) limit(t *table) int {
 
 // orderBlock returns what puts a block in its order and ahead of the limit. From
 // the block's end on, a rule stays where it is as long as it stands ahead of the
-// next one; the rest of the block is inserted at the head of the chain.
+// next one; the rest of the block is inserted at the head of the chain. Its last rule
+// may have to stand behind rules of other programs.
 func (l layout) orderBlock(t *table, block []rule, limit int) (p plan, known int) {
+	toHead := false
 	for _, r := range slices.Backward(block) {
 		at, n := t.find(l.chain, r)
 		certain, possible := l.guard.limits(r, limit)
 		known += n.all
+		c := change{op: insertRule, chain: l.chain, rule: r, copies: n}
 		switch {
-		case n.all == 0:
-			p = append(p, change{insertRule, l.chain, r, n, ruleMissing})
-		case at > certain:
-			p = append(p, change{insertRule, l.chain, r, n, outOfPlace})
-		case at > possible || len(p) > 0 || n.old > 0:
-			p = append(p, change{insertRule, l.chain, r, n, ""})
-			limit = at // where it stands now, what is ahead of it is in order
-		default:
+		case l.behind.moves(r, at, n.all, limit):
+			c.number, limit = 1, l.behind.position-1
+		case n.all > 0 && n.old == 0 && at <= min(certain, possible) && !toHead:
 			limit = at
+			continue
+		default:
+			toHead = true
 		}
+		c.reason = whyMove(at, n.all, certain)
+		if toHead && c.reason == "" {
+			limit = at // where it stands now, what is ahead of it is in order
+		}
+		p = append(p, c)
 	}
 	slices.Reverse(p)
-	return p, known
+	return l.numbered(t, p), known
+}
+
+// whyMove returns the reason for inserting a rule.
+func whyMove(at, copies, limit int) string {
+	switch {
+	case copies == 0:
+		return ruleMissing
+	case at > limit:
+		return outOfPlace
+	}
+	return ""
+}
+
+// numbered returns the plan with the number of the rule that must stand behind others.
+// The rules that the plan deletes are gone by then, and those for the head are not there.
+func (l layout) numbered(t *table, p plan) plan {
+	moving := map[uint64]bool{}
+	for _, c := range p {
+		moving[c.rule.key()] = true
+	}
+	for i := range p {
+		if p[i].number == 0 {
+			continue
+		}
+		for _, r := range t.rules[l.chain].list[:l.behind.position] {
+			if !moving[r.key()] {
+				p[i].number++
+			}
+		}
+	}
+	return p
 }
 
 // appendRest returns what appends the rules that are in no block, and how many of
@@ -112,7 +149,7 @@ func (l layout) appendRest(t *table) (p plan, known int) {
 	for _, r := range l.unordered {
 		_, n := t.find(l.chain, r)
 		if known += n.all; n.all == 0 {
-			p = append(p, change{appendRule, l.chain, r, n, ruleMissing})
+			p = append(p, change{op: appendRule, chain: l.chain, rule: r, reason: ruleMissing})
 		}
 	}
 	for _, r := range l.last {
@@ -127,11 +164,11 @@ func (l layout) orderLast(t *table, r rule) plan {
 	at, n := t.find(l.chain, r)
 	switch {
 	case n.all == 0:
-		return plan{{appendRule, l.chain, r, n, ruleMissing}}
+		return plan{{op: appendRule, chain: l.chain, rule: r, reason: ruleMissing}}
 	case slices.ContainsFunc(t.rules[l.chain].list[at:], func(o rule) bool { return !o.letsAllOut() }):
-		return plan{{appendRule, l.chain, r, n, outOfPlace}}
+		return plan{{op: appendRule, chain: l.chain, rule: r, copies: n, reason: outOfPlace}}
 	case n.old > 0:
-		return plan{{appendRule, l.chain, r, n, ""}}
+		return plan{{op: appendRule, chain: l.chain, rule: r, copies: n}}
 	}
 	return nil
 }

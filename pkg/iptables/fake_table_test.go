@@ -82,7 +82,14 @@ func (f *fakeTable) command(line string) error {
 	case "-A":
 		f.rules[chain] = append(rules, rule)
 	case "-I":
-		f.rules[chain] = slices.Insert(rules, 0, rule)
+		number := 1
+		if n, _ := fmt.Sscanf(rule, "%d ", &number); n == 1 {
+			_, rule, _ = strings.Cut(rule, " ")
+		}
+		if number > len(rules)+1 {
+			return fmt.Errorf("index of insertion too big: %d", number)
+		}
+		f.rules[chain] = slices.Insert(rules, number-1, rule)
 	case "-D":
 		at := slices.Index(rules, rule)
 		if at < 0 {

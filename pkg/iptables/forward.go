@@ -26,6 +26,7 @@ var (
 // The isolation must stand ahead of every rule by which a packet gets to the plugin's
 // accepts. It is put ahead of rules of other programs that may let one by, too. These
 // are no difference: Docker inserts its chains ahead of everything whenever it starts.
+// The accepts come behind what keeps packets from interfaces of other programs.
 func forwardLayout(t *table, rs policy.RuleSet, wanted map[rule]bool) layout {
 	order := orderBeside
 	if rs.Alone {
@@ -33,7 +34,11 @@ func forwardLayout(t *table, rs policy.RuleSet, wanted map[rule]bool) layout {
 	}
 	isUnwanted := func(r rule) bool { return !wanted[r] }
 	jumps := slices.DeleteFunc(slices.Clone(order), isUnwanted)
-	return layout{chain: chainForward, blocks: [][]rule{jumps}, guard: newBypass(t, rs.Bridges).guard()}
+	b := newBypass(t, rs.Bridges)
+	return layout{
+		chain: chainForward, blocks: [][]rule{jumps}, guard: b.guard(),
+		behind: behind{jumpForward, newForeign(t, rs.Bridges, b.rules).end()},
+	}
 }
 
 // guard is a rule and the positions that it must stand ahead of. Where it only may be of
@@ -49,4 +54,17 @@ func (g guard) limits(r rule, limit int) (certain, possible int) {
 		return limit, limit
 	}
 	return min(limit, g.certain), min(limit, g.possible)
+}
+
+// behind is a rule and the position that it must not stand ahead of; 0 for no such
+// position. That it has to move is no difference: upstream's plugin puts it at the head.
+type behind struct {
+	rule     rule
+	position int
+}
+
+// moves reports whether a rule must be put at that position, where it stands once all
+// rules of other programs ahead of it have had their say.
+func (b behind) moves(r rule, at, copies, limit int) bool {
+	return r == b.rule && b.position > 0 && (copies == 0 || at < b.position || at > limit)
 }

@@ -19,7 +19,8 @@ type layout struct {
 	blocks  [][]rule
 	follows func(rule) bool // nil: rule.letsAllOut, which would bypass the block
 
-	guard guard // a rule of a block that must stand ahead of more
+	guard  guard  // a rule of a block that must stand ahead of more
+	behind behind // the last rule of a block, if it must not stand at the head
 
 	unordered []rule // any position; appended
 	last      []rule // at most one: appended, only verdicts on all packets behind it

@@ -3,12 +3,8 @@
 package iptables
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
 // ownChains are the chains whose rules may be ones that upstream's plugin does not have.
@@ -41,15 +37,4 @@ func planRemoveOwn(t *table) plan {
 func isOwn(r rule) bool {
 	text := r.value("--comment")
 	return text == commentPublished || strings.HasPrefix(text, commentGroup) && strings.HasSuffix(text, commentGroupEnd)
-}
-
-// ForeignDrops names what the plugin left in the other variant of iptables. The driver
-// does not look for what drops a packet after an accept of iptables.
-func (s *Snapshot) ForeignDrops() (policy.Obstacles, error) {
-	found, err := s.formers()
-	var errs []error
-	for _, f := range found {
-		errs = append(errs, fmt.Errorf("%s: %w: %s", f.name, ErrFormer, f.list))
-	}
-	return policy.Obstacles{Possible: errors.Join(errs...)}, err
 }

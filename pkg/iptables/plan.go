@@ -17,6 +17,7 @@ type change struct {
 	rule  rule
 
 	copies copies // of the rule in the chain; they are deleted first
+	number int    // of the rule that an inserted one comes ahead of, by then; 0 for the head
 	reason string // what is wrong; empty where a rule moves along with others, or to be safe
 }
 
@@ -61,7 +62,7 @@ type plan []change
 func (p *plan) deleteRules(t *table, chain string, rules ...rule) {
 	for _, r := range rules {
 		if _, n := t.find(chain, r); n.all > 0 {
-			*p = append(*p, change{deleteRule, chain, r, n, ""})
+			*p = append(*p, change{op: deleteRule, chain: chain, rule: r, copies: n})
 		}
 	}
 }
@@ -71,8 +72,9 @@ func (p *plan) deleteRules(t *table, chain string, rules ...rule) {
 //
 // The script holds whatever other programs write meanwhile. It deletes rules by
 // their text, since a number could by then be that of another rule. It inserts at
-// the head of a chain, so that the order is right. It makes a chain with -N, since
-// a ":" line would empty a chain that exists by then.
+// the head of a chain, so that the order is right; a rule with a number isolates nothing,
+// and the next ADD puts it right. It makes a chain with -N, since a ":" line would empty
+// a chain that exists by then.
 func (p plan) script() string {
 	var b strings.Builder
 	b.WriteString("*filter\n")
@@ -86,7 +88,8 @@ func (p plan) script() string {
 
 // lines returns the commands in an order that iptables-restore accepts: a chain is
 // made before a rule jumps to it, and a rule that moves is deleted before it is
-// inserted. The head of a chain is inserted from its last rule to its first.
+// inserted. A rule with a number comes first, since the number counts the rules that were
+// there. The head of a chain is inserted from its last rule to its first.
 func (p plan) lines() []string {
 	var lines []string
 	for _, c := range p {
@@ -102,8 +105,13 @@ func (p plan) lines() []string {
 			lines = append(lines, "-D "+c.chain+" "+string(c.rule.withOldComment()))
 		}
 	}
+	for _, c := range p {
+		if c.number > 0 {
+			lines = append(lines, fmt.Sprintf("-I %s %d %s", c.chain, c.number, c.rule))
+		}
+	}
 	for _, c := range slices.Backward(p) {
-		if c.op == insertRule {
+		if c.op == insertRule && c.number == 0 {
 			lines = append(lines, "-I "+c.chain+" "+string(c.rule))
 		}
 	}

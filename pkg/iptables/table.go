@@ -5,6 +5,7 @@ package iptables
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -16,6 +17,8 @@ type table struct {
 	rules      map[string]*ruleList // of the chains that the plugin writes to
 	referenced map[string]bool      // the chains that rules in other chains jump to
 	output     string               // all of it
+
+	uplinks func() map[string]bool // the interfaces by which the host reaches the world
 }
 
 // ruleList is the rules of one chain in the kernel's order.
@@ -41,6 +44,7 @@ var writtenChains = append([]string{chainForward}, policy.PluginChains...)
 func parseTable(output string) (*table, error) {
 	t := &table{
 		chains: map[string]bool{}, rules: map[string]*ruleList{}, referenced: map[string]bool{}, output: output,
+		uplinks: sync.OnceValue(readUplinks),
 	}
 	for _, chain := range writtenChains {
 		t.rules[chain] = &ruleList{positions: map[uint64]position{}}
