@@ -23,6 +23,7 @@ var (
 	ErrCutOff  = errors.New("cut off")
 	ErrAlone   = errors.New("no table isolates beside iptables")
 	ErrNoIPv6  = errors.New("nothing isolates in IPv6")
+	ErrKept    = errors.New("stays isolated")
 )
 
 // withKind is an error of a kind that its text need not name.
@@ -67,6 +68,12 @@ func Unowned(driver string, names []string) error {
 		text += fmt.Sprintf(" and %d more", len(names)-most)
 	}
 	return fmt.Errorf("%s holds rules %w: %s", driver, ErrUnowned, text)
+}
+
+// Kept returns the error that a bridge without a recorded container stays isolated. reason
+// says why.
+func Kept(bridge, reason string) error {
+	return fmt.Errorf("bridge %q %w: %s", bridge, ErrKept, reason)
 }
 
 // CutOff picks, from errors about what blocks forwarding, the chains FORWARD of

@@ -116,6 +116,11 @@ var explanations = []explanation{
 		"PROGRAM -I FORWARD -i BRIDGE -o INTERFACE " +
 			"-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP",
 	}, {
+		is(ErrKept),
+		"a bridge stays isolated for the sake of a port that may be a container's, and has no record; " +
+			"once the port is gone, restore removes the isolation: DETAIL",
+		cureRestore,
+	}, {
 		is(ErrGone),
 		"a bridge is gone, but the records and rules of its containers are left; restore removes them: DETAIL",
 		cureRestore,

@@ -42,6 +42,7 @@ var common = []error{
 	&nftables.ForwardBlocker{Family: "inet", Table: "guard", Chain: "passing", ByRule: true, Interface: "br0"},
 	&nftables.ForwardBlocker{Family: "inet", Table: "guard", Chain: "passing"},
 	&iptables.Unguarded{Program: "iptables", Bridge: "br0", Interface: "docker0"},
+	Kept("br0", `port "veth0"`),
 	BridgeGone("br0"),
 	Unplugged("br0", "c1"),
 	Deleted("net", "c1"),
@@ -92,10 +93,10 @@ func TestCures(t *testing.T) {
 			`insert rule inet guard passing oifname "br0" ct status dnat accept'`},
 		{common[17], "", "nft chain inet guard passing '{ policy accept; }'"},
 		{common[18], "", "iptables -I FORWARD -i br0 -o docker0 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"},
-		{common[19], "/run/cni/firewall", "cni-firewall restore"},
-		{common[19], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
-		{common[25], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
-		{common[27], "", "rm '/run/x y'"},
+		{common[20], "/run/cni/firewall", "cni-firewall restore"},
+		{common[20], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
+		{common[26], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
+		{common[28], "", "rm '/run/x y'"},
 		{errors.New("something else"), "", ""},
 	} {
 		if got := explainOne(test.err, test.dataDir).Cure; got != test.want {

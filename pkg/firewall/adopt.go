@@ -38,8 +38,11 @@ func (r records) adoptedOn(bridge string) []store.Entry {
 
 // supersedes reports whether an attachment says in the place of an adopted record
 // how its bridge is isolated. One that is open does not: in a conflist with an
-// isolation of its own, that comes after it.
+// isolation of its own, that comes after it. What was kept is the network's own.
 func supersedes(a policy.Attachment, e *store.Entry) bool {
+	if isKept(e) {
+		return isSameGroup(&a, &e.Attachment)
+	}
 	return e.Attachment.Bridge == a.Bridge && a.IngressPolicy.Isolates() && isAdopted(e)
 }
 

@@ -95,6 +95,7 @@ func (fw *Engine) apply(
 // stay, and the next call finishes.
 func (fw *Engine) remove(r records, d *removal) error {
 	fw.warn(r.markLeaving(d.ports))
+	fw.keep(&r, d)
 	empty, err := r.emptyBridges(d)
 	errs := []error{err}
 	if err := fw.cutOff(r, d, empty); err != nil {

@@ -170,15 +170,22 @@ func (r records) inUse(bridge string, entries []store.Entry, removed portSet) (b
 	if slices.ContainsFunc(entries, func(e store.Entry) bool { return e.Attachment.Bridge == bridge }) {
 		return true, nil
 	}
+	ports, err := r.otherPorts(bridge, removed)
+	return len(ports) > 0, err
+}
+
+// otherPorts returns the container ports of a bridge that are neither removed now nor
+// remembered as leaving.
+func (r records) otherPorts(bridge string, removed portSet) ([]link.Link, error) {
 	found, err := r.links.ByName(bridge)
 	if errors.Is(err, link.ErrNotFound) {
-		return false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	ports, err := r.links.Ports(found)
-	return slices.ContainsFunc(ports, func(p link.Link) bool {
-		return p.IsContainerPort() && !removed.has(p) && !slices.Contains(r.Leaving, p.Index)
+	return slices.DeleteFunc(ports, func(p link.Link) bool {
+		return !p.IsContainerPort() || removed.has(p) || slices.Contains(r.Leaving, p.Index)
 	}), err
 }

@@ -58,7 +58,7 @@ func (fw *Engine) Survey() (Survey, error) {
 	if difference != nil && slices.Contains(backends, policy.IPTables) {
 		wrong = append(wrong, fw.drivers.forwardBlockers())
 	}
-	warnings := append([]error{unreadable, foreign, fw.weaknesses(all)}, r.Problems...)
+	warnings := append([]error{unreadable, foreign, fw.weaknesses(all), r.checkKept(all)}, r.Problems...)
 	for _, name := range backends {
 		drops, err := actual.foreignDrops(name)
 		wrong, warnings = append(wrong, drops.Forwarding), append(warnings, drops.Possible, err)
