@@ -77,7 +77,8 @@ func (fw *Engine) addOne(
 // foreign returns what iptables holds where neither a record nor the attachment is of it:
 // rules of an earlier plugin.
 func (fw *Engine) foreign(r records, a policy.Attachment) (held, error) {
-	if slices.Contains(append(driversOf(r.Entries), a.Backend.Drivers()...), policy.Filter) {
+	isUsed := slices.Contains(append(driversOf(r.Entries), a.Backend.Drivers()...), policy.Filter)
+	if isUsed || !fw.drivers.all[policy.Filter].MayIsolate() {
 		return nil, nil
 	}
 	return fw.drivers.held(policy.Filter)

@@ -54,10 +54,10 @@ func (d drivers) held(names ...policy.DriverName) (held, error) {
 	all := held{}
 	var errs []error
 	for _, name := range names {
-		if !d.all[name].MayIsolate() {
+		installed, _ := d.all[name].Installed(policy.BothFamilies)
+		if installed == 0 {
 			continue
 		}
-		installed, _ := d.all[name].Installed(policy.BothFamilies)
 		actual, err := d.all[name].Read(installed)
 		if iptables.IsUnusable(err) {
 			err = nil // a family that does not work holds nothing

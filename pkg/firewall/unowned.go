@@ -138,11 +138,11 @@ func (r records) ownersIn(driver policy.DriverName, about []string) (owners, err
 	return o, nil
 }
 
-// ownBridge reports whether a bridge has an owner: a record whose backend is in the
-// driver, or a container that has none.
+// ownBridge reports whether a bridge has an owner: a record, if the driver is in use and
+// so isolates the bridges of all records, or a container that has none.
 func (o owners) ownBridge(name string) (bool, error) {
-	isOwner := func(e store.Entry) bool { return o.holds(e) && e.Attachment.Bridge == name }
-	if slices.ContainsFunc(o.Entries, isOwner) {
+	isOn := func(e store.Entry) bool { return e.Attachment.Bridge == name }
+	if slices.ContainsFunc(o.Entries, isOn) && slices.ContainsFunc(o.Entries, o.holds) {
 		return true, nil
 	}
 	if slices.Contains(o.about, name) {

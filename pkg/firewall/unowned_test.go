@@ -156,3 +156,28 @@ func TestSurveyStrays(t *testing.T) {
 		}
 	}
 }
+
+// TestMixedOwned has two networks with different backends: every driver in use isolates
+// the bridges of both.
+func TestMixedOwned(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.plug("br1", "c1")
+	h.plug("br2", "c2")
+	h.add(attached(policy.NFTables, "br1", "c1", policy.SameBridge, "10.1.0.2"))
+	h.add(attached(policy.IPTables, "br2", "c2", policy.SameBridge, "10.2.0.2"))
+	before := h.drivers[policy.Filter].holds.String()
+	if !strings.Contains(before, "br1") {
+		t.Fatalf("iptables holds %s", before)
+	}
+	v, err := h.engine().Survey()
+	ok(t, err)
+	if len(v.Problems) > 0 {
+		t.Errorf("status: %v", v.Problems)
+	}
+	_, err = h.engine().Restore()
+	ok(t, err)
+	if after := h.drivers[policy.Filter].holds.String(); after != before {
+		t.Errorf("restore left %s of %s", after, before)
+	}
+}

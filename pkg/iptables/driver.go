@@ -24,9 +24,9 @@ import (
 
 // Driver keeps rule sets in the filter tables of the process's network namespace.
 type Driver struct {
-	// HasChain reports whether a table of nf_tables has one of some chains. It lets the
-	// legacy variant find what iptables-nft left. Nil looks for nothing.
-	HasChain func(f policy.Family, table string, chains []string) (bool, error)
+	// HasChain reports whether the filter table of a variant, "nft" or "legacy", has one of
+	// some chains, without a program. Nil looks for nothing.
+	HasChain func(f policy.Family, variant string, chains []string) (bool, error)
 }
 
 var _ policy.Driver = Driver{}
@@ -41,10 +41,21 @@ func (d Driver) Read(f policy.Families) (policy.Snapshot, error) {
 	return s, err
 }
 
-// MayIsolate reports whether any family's programs are installed.
-func (Driver) MayIsolate() bool {
+// MayIsolate reports whether there are programs, and a table with one of the chains in
+// which this plugin or another one isolates and accepts. What cannot be asked may.
+func (d Driver) MayIsolate() bool {
 	installed, _ := Installed(policy.BothFamilies)
-	return installed != 0
+	for _, f := range installed.List() {
+		for variant := range otherVariant {
+			if d.HasChain == nil {
+				return true
+			}
+			if has, err := d.HasChain(f, variant, policy.PluginChains); has || err != nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Installed returns the families whose programs are in PATH or in UsualDirectories, and an

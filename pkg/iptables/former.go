@@ -68,13 +68,10 @@ func (s *Snapshot) formers() ([]*family, error) {
 
 // isHeld reports whether the kernel has a chain of the plugin's from a variant.
 func (s *Snapshot) isHeld(f policy.Family, variant string) (bool, error) {
-	switch {
-	case variant == "legacy":
-		return legacyHolds(f, policy.PluginChains)
-	case variant == "nft" && s.hasChain != nil:
-		return s.hasChain(f, "filter", policy.PluginChains)
+	if variant == "" || s.hasChain == nil {
+		return false, nil
 	}
-	return false, nil
+	return s.hasChain(f, variant, policy.PluginChains)
 }
 
 // otherVariant returns the word of the variant that the programs are not. It is empty

@@ -83,8 +83,8 @@ type legacyTable struct {
 }
 
 var legacyTables = []legacyTable{
-	{unix.NFPROTO_IPV4, "/proc/net/ip_tables_names", unix.SOL_IP, 4, 82, 0x02, 88, 112},
-	{unix.NFPROTO_IPV6, "/proc/net/ip6_tables_names", unix.SOL_IPV6, 16, 131, 0x04, 140, 168},
+	{unix.NFPROTO_IPV4, "/proc/thread-self/net/ip_tables_names", unix.SOL_IP, 4, 82, 0x02, 88, 112},
+	{unix.NFPROTO_IPV6, "/proc/thread-self/net/ip6_tables_names", unix.SOL_IPV6, 16, 131, 0x04, 140, 168},
 }
 
 // legacyForwardBlockers returns the chains FORWARD of iptables-legacy that drop by their
@@ -124,7 +124,13 @@ func (r *legacyRules) blockers(origins []origin) ([]*ForwardBlocker, error) {
 
 // read returns the rules, or nil if the table does not exist.
 func (l legacyTable) read() (r *legacyRules, err error) {
-	askErr := l.ask(func(fd int) { r, err = l.readEntries(fd) })
+	askErr := l.ask(func(fd int) {
+		for range maxAttempts {
+			if r, err = l.readEntries(fd); !errors.Is(err, unix.EAGAIN) {
+				return // else the table has another size than a moment ago
+			}
+		}
+	})
 	return r, errors.Join(askErr, err)
 }
 
