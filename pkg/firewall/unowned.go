@@ -26,7 +26,7 @@ type owners struct {
 	about  []string // bridges whose rules in other drivers are enough
 	alone  []string // bridges on which every container has a record
 
-	unrecorded bool // there is a container's port without a record on the host
+	unrecorded bool // there is a container's port without a record on any bridge
 }
 
 // removeUnowned removes what nobody owns. Of the bridges that a call is about, other
@@ -128,7 +128,9 @@ func (r records) ownersIn(driver policy.DriverName, about []string) (owners, err
 	isUnrecorded := func(l link.Link) bool {
 		return l.IsContainerPort() && !known.has(l) && !slices.Contains(r.Leaving, l.Index)
 	}
-	o.unrecorded = slices.ContainsFunc(links, isUnrecorded)
+	// An address that the host has no route to is on a bridge without a gateway: what ptp
+	// makes has a route, and a host's uplink may be a veth, too.
+	o.unrecorded = slices.ContainsFunc(links, func(l link.Link) bool { return l.MasterIndex != 0 && isUnrecorded(l) })
 	for _, bridge := range links {
 		isOnIt := func(l link.Link) bool { return l.MasterIndex == bridge.Index && isUnrecorded(l) }
 		if bridge.IsBridge() && !slices.ContainsFunc(links, isOnIt) {

@@ -23,7 +23,7 @@ func rebooted(t *testing.T, driver policy.DriverName) *fakeHost {
 	h := newHost(t)
 	h.plug("br2", "foreign")
 	h.links.links["br4"] = link.Link{Index: 98, Name: "br4", Kind: "bridge", Up: true}
-	h.links.links["lan0"] = link.Link{Index: 99, Name: "lan0", Up: true}
+	h.links.links["lan0"] = link.Link{Index: 99, Name: "lan0", Kind: "veth", PeerAway: true, Up: true}
 	for address, by := range map[string]string{"10.1.0.2": "br4", "10.2.0.2": "br2", "10.9.0.2": "", "192.0.2.7": "lan0"} {
 		h.links.routes[netip.MustParseAddr(address)] = by
 		h.drivers[driver].holds.accepted[netip.MustParsePrefix(address+"/32")] = true
