@@ -129,7 +129,9 @@ func (v *target) await(t *testing.T, counts *[2]atomic.Int64, when string, try f
 func (v *target) renew(t *testing.T, h *host.Host, n *host.Network) {
 	t.Helper()
 	v.endPort(t, h)
+	// What the host keeps for a neighbor that it looks for was sent to the port that is gone.
 	shell(t, h, fmt.Sprintf(`
+		ip neigh flush dev %[2]s
 		ip link add %[1]s master %[2]s type veth peer name eth0 address %[3]s netns %[4]s
 		ip link set %[1]s up
 		ip -n %[4]s -batch - <<-end

@@ -110,7 +110,7 @@ func (fw *Engine) remove(r records, d *removal) error {
 			continue
 		}
 		missing, err := fw.drivers.remove(name, rs)
-		if name.Opens() && !slices.Contains(driversOf(r.Entries), name) {
+		if name.Opens() && !r.isAcceptedIn(name) {
 			missing, err = errors.Join(missing, err), nil // nobody's record says that it holds anything
 		}
 		fw.warn(missing)

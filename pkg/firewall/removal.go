@@ -150,6 +150,14 @@ func (d drivers) holding(r records, m *removal) []policy.DriverName {
 	return inOrder(used)
 }
 
+// isAcceptedIn reports whether a driver accepts any recorded address. Of an adopted bridge
+// none is recorded.
+func (r records) isAcceptedIn(name policy.DriverName) bool {
+	return slices.ContainsFunc(r.Entries, func(e store.Entry) bool {
+		return len(e.Attachment.Addresses) > 0 && e.Attachment.Backend.AcceptsIn(name)
+	})
+}
+
 // remove removes a rule set from one driver. missing says what the host lacks
 // to do so.
 func (d drivers) remove(name policy.DriverName, rs policy.RuleSet) (missing, err error) {
