@@ -21,9 +21,9 @@ const (
 	// A table of 100,000 rules is a fifth of this.
 	maxOutput = 64 << 20 // bytes
 
-	// What a program leaves running may keep its pipes open. This is how long the
-	// plugin reads on.
-	drainTimeout = time.Second
+	// What a program leaves running may keep its pipes open. This is how long the plugin
+	// reads on. On a busy machine it may itself get no processor for a second or two.
+	drainTimeout = 10 * time.Second
 )
 
 // Reasons why the plugin ends a program.
