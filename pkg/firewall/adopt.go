@@ -118,11 +118,7 @@ func (fw *Engine) adopt(r *records, h held, choose func() (policy.Backend, error
 	for _, b := range found {
 		a := adopted(b.Name)
 		a.Interfaces, a.IngressPolicy, a.PublishedPorts, a.Backend = b.Interfaces, b.IngressPolicy, b.PublishedPorts, backend
-		if err := r.store.Put(a, nil); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		r.Entries = append(r.Entries, store.NewEntry(a))
+		errs = append(errs, r.put(a))
 	}
 	return errors.Join(errs...)
 }

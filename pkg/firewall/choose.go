@@ -67,8 +67,9 @@ func (d drivers) withBackend(r records, a policy.Attachment, c choice) (policy.A
 // installed, or because another PATH finds it. Where firewalld runs, nobody else lets
 // packets pass.
 func (d drivers) backendFor(r records, network string, c choice) policy.Backend {
-	isOfNetwork := func(e store.Entry) bool { return e.NetworkKey == store.NetworkKey(network) }
-	used := backendsOf(slices.DeleteFunc(slices.Clone(r.Entries), func(e store.Entry) bool { return !isOfNetwork(e) }))
+	key := store.NetworkKey(network)
+	isOfAnother := func(e store.Entry) bool { return e.NetworkKey != key }
+	used := backendsOf(slices.DeleteFunc(slices.Clone(r.Entries), isOfAnother))
 	if c.backend == policy.Firewalld || slices.Contains(used, c.backend) {
 		return c.backend
 	}
@@ -97,8 +98,11 @@ func (d drivers) has(backend policy.Backend) bool {
 // differs returns an error where the backend that a network gets is the one that was
 // chosen, and none of those that records name.
 func (c choice) differs(gets policy.Backend, entries []store.Entry) error {
+	if c.backend == "" {
+		return nil
+	}
 	used := backendsOf(entries)
-	if c.backend == "" || len(used) == 0 || slices.Contains(used, gets) {
+	if len(used) == 0 || slices.Contains(used, gets) {
 		return nil
 	}
 	return fmt.Errorf("a network without a \"backend\" gets %q here: %s; the records of this host name %q",

@@ -50,11 +50,10 @@ func (fw *Engine) keep(r *records, d *removal) {
 		if err != nil || len(ports) == 0 {
 			continue // an error keeps the bridge isolated, and is told of there
 		}
-		if err := r.store.Put(kept(a), nil); err != nil {
+		if err := r.put(kept(a)); err != nil {
 			fw.warn(err)
 			continue
 		}
-		r.Entries = append(r.Entries, store.NewEntry(kept(a)))
 		fw.warn(fw.explained(diagnosis.Kept(a.Bridge, portLeft(ports[0]))))
 	}
 }

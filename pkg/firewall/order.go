@@ -57,7 +57,9 @@ func (fw *Engine) add(r records, h held, deliver func() error, added []policy.At
 	if len(r.Entries) == 0 {
 		h = actual.held(h)
 	}
-	fw.warn(fw.removeUnowned(r.with(added), h, bridgesOf(added)))
+	if len(h) > 0 {
+		fw.warn(fw.removeUnowned(r.with(added), h, bridgesOf(added)))
+	}
 	fw.warn(fw.explained(actual.obstacles(added[0].Backend).All()))
 	return nil
 }

@@ -152,6 +152,15 @@ func (r records) convert(a policy.Attachment) error {
 	return errors.Join(errs...)
 }
 
+// put records an attachment that has no record yet.
+func (r *records) put(a policy.Attachment) error {
+	if err := r.store.Put(a, nil); err != nil {
+		return err
+	}
+	r.Entries = append(r.Entries, store.NewEntry(a))
+	return nil
+}
+
 // with returns the records with those of added attachments.
 func (r records) with(added []policy.Attachment) records {
 	keys := keysOf(added)

@@ -32,47 +32,60 @@ type owners struct {
 // removeUnowned removes what nobody owns. Of the bridges that a call is about, other
 // drivers hold enough by now.
 func (fw *Engine) removeUnowned(r records, h held, about []string) error {
-	var errs []error
-	for name := range h {
-		unowned, err := fw.unowned(r, h, name, about)
-		errs = append(errs, err)
-		if unowned.IsEmpty() {
-			continue
-		}
-		missing, err := fw.drivers.remove(name, unowned)
+	unowned, err := r.unowned(h, about)
+	errs := []error{err}
+	for name, rs := range unowned {
+		missing, err := fw.drivers.remove(name, rs)
 		errs = append(errs, missing, err)
 	}
 	return errors.Join(errs...)
 }
 
-// unowned returns what one driver holds and nobody owns. With a record whose name is
-// unknown, that cannot be told, and it is nothing.
-func (fw *Engine) unowned(r records, h held, name policy.DriverName, about []string) (policy.RuleSet, error) {
-	if len(r.Problems) > 0 || h[name].IsEmpty() {
-		return policy.RuleSet{}, nil
+// unowned returns what drivers hold and nobody owns. With a record whose name is unknown,
+// that cannot be told, and it is nothing.
+func (r records) unowned(h held, about []string) (held, error) {
+	h = maps.Clone(h)
+	maps.DeleteFunc(h, func(_ policy.DriverName, rs policy.RuleSet) bool { return rs.IsEmpty() })
+	if len(r.Problems) > 0 || len(h) == 0 {
+		return nil, nil
 	}
-	o, err := r.ownersIn(name, about)
+	o, err := r.owners(about)
 	if err != nil {
-		return policy.RuleSet{}, err
+		return nil, err
 	}
+	found := held{}
+	var errs []error
+	for name, rs := range h {
+		o.driver = name
+		unowned, err := o.unowned(rs)
+		errs = append(errs, err)
+		if !unowned.IsEmpty() {
+			found[name] = unowned
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+// unowned returns the part of what the driver holds that nobody owns.
+func (o owners) unowned(all policy.RuleSet) (policy.RuleSet, error) {
 	rs := policy.RuleSet{Inbound: map[netip.Prefix][]string{}}
 	var errs []error
-	for _, b := range h[name].Bridges {
+	for _, b := range all.Bridges {
 		owned, err := o.ownBridge(b.Name)
 		errs = append(errs, err)
 		if err == nil && !owned {
 			rs.Bridges = append(rs.Bridges, b)
 		}
 	}
-	for _, p := range h[name].Addresses {
-		from, unowned, err := o.unownedInterfaces(p, h[name].Inbound[p])
+	for _, p := range all.Addresses {
+		from, unowned, err := o.unownedInterfaces(p, all.Inbound[p])
 		errs = append(errs, err)
 		if err == nil && unowned {
 			rs.Addresses, rs.Inbound[p] = append(rs.Addresses, p), from
 		}
 	}
-	rs.Ports, err = o.unownedPorts(h[name].Ports)
-	rs.KeptPorts = policy.Desired(r.briefs()...).Ports
+	ports, err := o.unownedPorts(all.Ports)
+	rs.Ports, rs.KeptPorts = ports, policy.Desired(o.briefs()...).Ports
 	rs.Bridges = inBothFamilies(rs.Bridges)
 	return rs, errors.Join(append(errs, err)...)
 }
@@ -81,13 +94,11 @@ func (fw *Engine) unowned(r records, h held, name policy.DriverName, about []str
 // and the bridges that another plugin isolates.
 func (fw *Engine) strays(r records) (leftOver, foreign error) {
 	h, _ := fw.drivers.held(policy.Filter, policy.Table) // what is in use is read, and told of, anyway
-	var errs, others []error
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		unowned, err := fw.unowned(r, h, name, nil)
-		errs = append(errs, err)
-		if names := namesIn(unowned); len(names) > 0 {
-			errs = append(errs, diagnosis.Unowned(string(name), names))
-		}
+	var others []error
+	unowned, err := r.unowned(h, nil)
+	errs := []error{err}
+	for _, name := range slices.Sorted(maps.Keys(unowned)) {
+		errs = append(errs, diagnosis.Unowned(string(name), namesIn(unowned[name])))
 	}
 	theirs, err := h.isolated(r)
 	for _, b := range theirs {
@@ -112,9 +123,9 @@ func namesIn(rs policy.RuleSet) []string {
 	return names
 }
 
-// ownersIn returns who may own what a driver holds.
-func (r records) ownersIn(driver policy.DriverName, about []string) (owners, error) {
-	o := owners{records: r, driver: driver, about: about}
+// owners returns who may own what drivers hold.
+func (r records) owners(about []string) (owners, error) {
+	o := owners{records: r, about: about}
 	var known portSet
 	for _, e := range r.Entries {
 		if a, err := r.store.Read(e); err == nil {
@@ -188,9 +199,12 @@ func (o owners) unownedInterfaces(p netip.Prefix, from []string) (without []stri
 	}
 	var errs []error
 	for _, name := range from {
+		if slices.Contains(own, name) {
+			continue // most have a record; the kernel is asked about the others
+		}
 		used, err := o.mayUse(name)
 		errs = append(errs, err)
-		if !slices.Contains(own, name) && !used {
+		if !used {
 			without = append(without, name)
 		}
 	}
