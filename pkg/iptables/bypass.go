@@ -33,18 +33,26 @@ func newBypass(t *table, bridges []policy.Bridge) *bypass {
 // isolatedInterfaces returns the interfaces that are isolated, or are to be. Bridges of
 // other plugins are in stage 2, too.
 func isolatedInterfaces(t *table, bridges []policy.Bridge) map[string]bool {
-	isolated := map[string]bool{}
+	isOpen := func(b policy.Bridge) bool { return !isolates(b) }
+	return interfaces(t, slices.DeleteFunc(slices.Clone(bridges), isOpen), chainStage2)
+}
+
+// interfaces returns those of bridges, and those to which rules in some chains lead.
+func interfaces(t *table, bridges []policy.Bridge, chains ...string) map[string]bool {
+	found := map[string]bool{}
 	for _, b := range bridges {
-		if isolates(b) {
-			for _, name := range b.Group() {
-				isolated[name] = true
+		for _, name := range b.Group() {
+			found[name] = true
+		}
+	}
+	for _, chain := range chains {
+		for _, r := range t.rules[chain].list {
+			if out := r.value("-o"); out != "" {
+				found[out] = true
 			}
 		}
 	}
-	for _, r := range t.rules[chainStage2].list {
-		isolated[r.value("-o")] = true
-	}
-	return isolated
+	return found
 }
 
 // ahead returns the rules of FORWARD ahead of the isolation: none if there is no

@@ -5,6 +5,7 @@ package iptables
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -19,7 +20,7 @@ import (
 // that chain would then come behind the accepts of the other programs.
 type foreign struct {
 	t       *table
-	own     map[string]bool // interfaces of the plugin's networks
+	own     func() map[string]bool // interfaces of networks, as far as rules and a rule set tell
 	rules   func() map[string][]rule
 	effects map[visit]effect
 }
@@ -45,25 +46,8 @@ type effect struct {
 }
 
 func newForeign(t *table, bridges []policy.Bridge, rules func() map[string][]rule) *foreign {
-	return &foreign{t, ownInterfaces(t, bridges), rules, map[visit]effect{}}
-}
-
-// ownInterfaces returns the interfaces of networks, as far as rules and a rule set tell.
-func ownInterfaces(t *table, bridges []policy.Bridge) map[string]bool {
-	own := map[string]bool{}
-	for _, b := range bridges {
-		for _, name := range b.Group() {
-			own[name] = true
-		}
-	}
-	for _, chain := range []string{chainStage2, chainPublished} {
-		for _, r := range t.rules[chain].list {
-			if out := r.value("-o"); out != "" {
-				own[out] = true
-			}
-		}
-	}
-	return own
+	own := sync.OnceValue(func() map[string]bool { return interfaces(t, bridges, chainStage2, chainPublished) })
+	return &foreign{t, own, rules, map[visit]effect{}}
 }
 
 // end returns the position that the jump to CNI-FORWARD must not stand ahead of: that
@@ -145,7 +129,7 @@ func (f *foreign) dropping(r rule, by route) effect {
 func (f *foreign) narrow(by route, w way) (narrower route, relevant bool) {
 	if in := named(w.in); in != "" {
 		switch {
-		case f.own[in]:
+		case f.own()[in]:
 			by.in = in
 		case f.t.uplinks()[in]:
 			by.fromUplink = true
@@ -153,7 +137,7 @@ func (f *foreign) narrow(by route, w way) (narrower route, relevant bool) {
 			return by, false // from an interface of another program
 		}
 	}
-	if out := named(w.out); out != "" && !f.own[out] && !f.t.uplinks()[out] {
+	if out := named(w.out); out != "" && !f.own()[out] && !f.t.uplinks()[out] {
 		by.out = out
 	}
 	return by, true

@@ -57,7 +57,7 @@ func (f *foreign) unguarded() []*Unguarded {
 	}
 	var found []*Unguarded
 	for _, out := range slices.Sorted(maps.Keys(behind)) {
-		for _, in := range slices.Sorted(maps.Keys(f.own)) {
+		for _, in := range slices.Sorted(maps.Keys(f.own())) {
 			isGuarded := func(g route) bool { return g.out == out && (g.in == "" || g.in == in) }
 			if !slices.ContainsFunc(ahead.guards, isGuarded) && f.t.count(chainForward, rule("-o "+out+" -j ACCEPT")) == 0 {
 				found = append(found, &Unguarded{Bridge: in, Interface: out})

@@ -167,10 +167,16 @@ const (
 	verdictDrop  = ^uint32(0) // -NF_DROP - 1
 )
 
+// readInfo returns what the kernel says of the table's size and layout.
+func (l legacyTable) readInfo(fd int) (info [sizeOfInfo]byte, err error) {
+	copy(info[:], "filter")
+	err = getsockopt(fd, l.level, soGetInfo, info[:])
+	return info, err
+}
+
 func (l legacyTable) readEntries(fd int) (*legacyRules, error) {
-	info := make([]byte, sizeOfInfo)
-	copy(info, "filter")
-	if err := getsockopt(fd, l.level, soGetInfo, info); err != nil {
+	info, err := l.readInfo(fd)
+	if err != nil {
 		return nil, err
 	}
 	size := binary.NativeEndian.Uint32(info[sizeAt:])

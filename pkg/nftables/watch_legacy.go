@@ -35,10 +35,8 @@ func WatchLegacy(ctx context.Context, changed func()) {
 func legacyInfo() (all [2][sizeOfInfo]byte) {
 	for i, l := range legacyTables {
 		_ = l.ask(func(fd int) {
-			info := make([]byte, sizeOfInfo)
-			copy(info, "filter")
-			if getsockopt(fd, l.level, soGetInfo, info) == nil {
-				all[i] = [sizeOfInfo]byte(info)
+			if info, err := l.readInfo(fd); err == nil {
+				all[i] = info
 			}
 		})
 	}
