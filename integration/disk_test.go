@@ -57,13 +57,7 @@ func TestSmallDisk(t *testing.T) {
 func TestBadDisk(t *testing.T) {
 	t.Parallel()
 	onEachBackend(t, func(t *testing.T, h *host.Host) {
-		n := host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall())
-		c, other := plain(t, h, n, "newcomer"), plain(t, h, n, "other")
-		must(other.Call(h.Firewall, "ADD"))(t)
-		before := state(t, h)
-		must(c.Call(h.Firewall, "ADD"))(t)
-		after := canonical(state(t, h))
-		must(c.Call(h.Firewall, "DEL"))(t)
+		n := newNewcomer(t, h)
 		log := filepath.Join(t.TempDir(), "log")
 		for _, fault := range []string{
 			"renameat,renameat2,rename:error=EIO", "fsync:error=EIO", "getdents64:error=EIO",
@@ -73,28 +67,9 @@ func TestBadDisk(t *testing.T) {
 			calls, _, _ := strings.Cut(fault, ":")
 			ok(t, host.WriteScript(plugin, fmt.Sprintf("exec strace -f -qq -A -o '%s' -e trace=%s -e inject=%s '%s'\n",
 				log, calls, fault, h.Firewall)))
-			for _, verb := range []string{"ADD", "CHECK", "DEL", "GC"} {
-				if verb != "ADD" {
-					must(c.Call(h.Firewall, "ADD"))(t)
-				}
-				var err error
-				if verb == "GC" {
-					_, err = gcOf(plugin, n, []map[string]string{{"containerID": other.Name, "ifname": "eth0"}})
-				} else {
-					_, err = c.Call(plugin, verb)
-				}
-				gone := err == nil && (verb == "DEL" || verb == "GC") || err != nil && verb == "ADD"
-				if got := state(t, h); gone {
-					same(t, before, got, verb+" with "+fault)
-				} else {
-					same(t, after, canonical(got), verb+" with "+fault)
-				}
-				readOnly := strings.HasPrefix(fault, "unlink") // nothing can be taken back there
-				if left := len(records(t, dataDir)); (left == 1) != gone && !readOnly {
-					t.Errorf("%s with %s: %v, %d records", verb, fault, err, left)
-				}
-				must(c.Call(h.Firewall, "DEL"))(t)
-				same(t, before, state(t, h), "DEL after "+verb+" with "+fault)
+			readOnly := strings.HasPrefix(fault, "unlink") // nothing can be taken back there
+			for _, verb := range newcomerVerbs {
+				n.call(t, plugin, verb, fault, readOnly)
 			}
 			if trace := string(must(os.ReadFile(log))(t)); !strings.Contains(trace, "(INJECTED)") {
 				t.Errorf("%s befell nothing", fault)

@@ -69,50 +69,68 @@ func descriptors(t *testing.T, h *host.Host, limit int) string {
 	return path
 }
 
+// newcomer is a container whose calls befalls something, beside another one that stays.
+type newcomer struct {
+	h             *host.Host
+	network       *host.Network
+	c, other      *host.Container
+	before, after string // its ADD; after is canonical
+}
+
+var newcomerVerbs = []string{"ADD", "CHECK", "DEL", "GC"}
+
+func newNewcomer(t *testing.T, h *host.Host) newcomer {
+	t.Helper()
+	n := newcomer{h: h, network: host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall())}
+	n.c, n.other = plain(t, h, n.network, "newcomer"), plain(t, h, n.network, "other")
+	must(n.other.Call(h.Firewall, "ADD"))(t)
+	n.before = state(t, h)
+	must(n.c.Call(h.Firewall, "ADD"))(t)
+	n.after = canonical(state(t, h))
+	must(n.c.Call(h.Firewall, "DEL"))(t)
+	return n
+}
+
+// call calls a verb of a plugin that something befalls. It does its work, or it fails and
+// leaves all as it was, but for its records where keepsRecord says so.
+func (n newcomer) call(t *testing.T, plugin, verb, what string, keepsRecord bool) (worked bool) {
+	t.Helper()
+	if verb != "ADD" {
+		must(n.c.Call(n.h.Firewall, "ADD"))(t)
+	}
+	var err error
+	if verb == "GC" {
+		_, err = gcOf(plugin, n.network, []map[string]string{{"containerID": n.other.Name, "ifname": "eth0"}})
+	} else {
+		_, err = n.c.Call(plugin, verb)
+	}
+	gone := err == nil && (verb == "DEL" || verb == "GC") || err != nil && verb == "ADD"
+	if got := state(t, n.h); gone {
+		same(t, n.before, got, verb+" with "+what)
+	} else {
+		same(t, n.after, canonical(got), verb+" with "+what)
+	}
+	if left := len(records(t, dataDir)); (left == 1) != gone && !keepsRecord {
+		t.Errorf("%s with %s: %v, %d records", verb, what, err, left)
+	}
+	must(n.c.Call(n.h.Firewall, "DEL"))(t)
+	same(t, n.before, state(t, n.h), "DEL after "+verb+" with "+what)
+	return err == nil
+}
+
 // TestFewDescriptors calls each verb with small limits of file descriptors. A call does its
 // work, or it fails and leaves all as it was.
 func TestFewDescriptors(t *testing.T) {
 	t.Parallel()
 	onEachBackend(t, func(t *testing.T, h *host.Host) {
-		n := host.Dual("own", "br9", 9, place{"isolated", "allow"}.firewall())
-		c, other := plain(t, h, n, "newcomer"), plain(t, h, n, "other")
-		must(other.Call(h.Firewall, "ADD"))(t)
-		before := state(t, h)
-		must(c.Call(h.Firewall, "ADD"))(t)
-		after := canonical(state(t, h))
-		must(c.Call(h.Firewall, "DEL"))(t)
+		n := newNewcomer(t, h)
 		worked := 0
 		for _, limit := range []int{3, 4, 5, 6, 9, 16, 39, 40} {
 			plugin := descriptors(t, h, limit)
-			calls := map[string]func() error{
-				"ADD":   func() error { _, err := c.Call(plugin, "ADD"); return err },
-				"CHECK": func() error { _, err := c.Call(plugin, "CHECK"); return err },
-				"DEL":   func() error { _, err := c.Call(plugin, "DEL"); return err },
-				"GC": func() error {
-					_, err := gcOf(plugin, n, []map[string]string{{"containerID": other.Name, "ifname": "eth0"}})
-					return err
-				},
-			}
-			for _, verb := range []string{"ADD", "CHECK", "DEL", "GC"} {
-				what := fmt.Sprintf("%s with %d file descriptors", verb, limit)
-				if verb != "ADD" {
-					must(c.Call(h.Firewall, "ADD"))(t)
-				}
-				want := map[bool]string{true: before, false: after}
-				done := calls[verb]() == nil
-				gone := done && (verb == "DEL" || verb == "GC") || !done && verb == "ADD"
-				got := state(t, h)
-				if !gone {
-					got = canonical(got)
-				}
-				same(t, want[gone], got, what)
-				if left := len(records(t, dataDir)); (left == 1) != gone {
-					t.Errorf("%s: %d records", what, left)
-				}
-				if done {
+			for _, verb := range newcomerVerbs {
+				if n.call(t, plugin, verb, fmt.Sprintf("%d file descriptors", limit), false) {
 					worked++
 				}
-				must(c.Call(h.Firewall, "DEL"))(t)
 			}
 		}
 		if worked == 0 {
