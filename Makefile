@@ -12,9 +12,9 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 # Where a distribution's go.env says "local", go would not fetch the toolchain that go.mod asks for.
 export GOTOOLCHAIN ?= auto
 
-# Where container engines look for plugins. DESTDIR stands before it, for packagers.
-PREFIX ?= /opt/cni
-CNI_BIN_DIR ?= $(PREFIX)/bin
+# Where the plugin goes; if empty, to where container engines look on this host (scripts/plugin-directory). DESTDIR
+# stands before it, for packagers, whose host has nothing to say.
+CNI_BIN_DIR ?= $(if $(PREFIX),$(PREFIX)/bin,$(if $(DESTDIR),/opt/cni/bin))
 # Where the rest goes that no package brought: a link to the plugin under the name of the operator's command, its page
 # of the manual, completion for shells, and the watcher's unit.
 SBIN_DIR ?= /usr/local/sbin
@@ -179,12 +179,14 @@ root:
 
 .PHONY: install
 install: ## install bin/firewall, keeping upstream's, and what belongs to it; ISOLATION=yes: as isolation, too
-	scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)'
-	[ '$(ISOLATION)' != yes ] || scripts/install bin/firewall '$(DESTDIR)$(CNI_BIN_DIR)' isolation
-	sed 's,@BIN@,$(CNI_BIN_DIR),' $(DOOR)/systemd/$(UNIT).in | \
-		install -Dm 0644 /dev/stdin '$(DESTDIR)$(UNIT_DIR)/$(UNIT)'
-	mkdir -p '$(DESTDIR)$(SBIN_DIR)'
-	ln -sfT '$(CNI_BIN_DIR)/firewall' '$(DESTDIR)$(SBIN_DIR)/cni-firewall'
+	dir='$(CNI_BIN_DIR)'; [ -n '$(DESTDIR)' ] || dir=$$(scripts/plugin-directory choose "$$dir"); \
+	scripts/install bin/firewall '$(DESTDIR)'"$$dir"; \
+	[ '$(ISOLATION)' != yes ] || scripts/install bin/firewall '$(DESTDIR)'"$$dir" isolation; \
+	sed "s,@BIN@,$$dir," $(DOOR)/systemd/$(UNIT).in | \
+		install -Dm 0644 /dev/stdin '$(DESTDIR)$(UNIT_DIR)/$(UNIT)'; \
+	mkdir -p '$(DESTDIR)$(SBIN_DIR)'; \
+	ln -sfT "$$dir/firewall" '$(DESTDIR)$(SBIN_DIR)/cni-firewall'; \
+	[ -n '$(DESTDIR)' ] || scripts/plugin-directory others "$$dir"
 	install -Dm 0644 $(DOOR)/man/cni-firewall.8 '$(DESTDIR)$(SHARE_DIR)/man/man8/cni-firewall.8'
 	install -Dm 0644 $(DOOR)/completions/cni-firewall.bash \
 		'$(DESTDIR)$(SHARE_DIR)/bash-completion/completions/cni-firewall'
@@ -194,13 +196,16 @@ install: ## install bin/firewall, keeping upstream's, and what belongs to it; IS
 .PHONY: uninstall
 uninstall: ## remove our plugin and bring upstream's back, with its isolation
 	[ -n '$(DESTDIR)' ] || [ ! -x '$(SBIN_DIR)/cni-firewall' ] || '$(SBIN_DIR)/cni-firewall' retire
+	dirs='$(CNI_BIN_DIR)'; \
+	for dir in $${dirs:-$$(scripts/plugin-directory installed '$(SBIN_DIR)/cni-firewall')}; do \
+		scripts/uninstall '$(DESTDIR)'"$$dir"; \
+		scripts/uninstall '$(DESTDIR)'"$$dir" isolation; \
+	done
 	rm -f '$(DESTDIR)$(UNIT_DIR)/$(UNIT)' '$(DESTDIR)$(SBIN_DIR)/cni-firewall' \
 		'$(DESTDIR)$(SHARE_DIR)/man/man8/cni-firewall.8' \
 		'$(DESTDIR)$(SHARE_DIR)/bash-completion/completions/cni-firewall' \
 		'$(DESTDIR)$(SHARE_DIR)/zsh/site-functions/_cni-firewall' \
 		'$(DESTDIR)$(SHARE_DIR)/fish/vendor_completions.d/cni-firewall.fish'
-	scripts/uninstall '$(DESTDIR)$(CNI_BIN_DIR)'
-	scripts/uninstall '$(DESTDIR)$(CNI_BIN_DIR)' isolation
 
 .PHONY: clean
 clean: ## remove all that was built
