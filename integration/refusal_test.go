@@ -4,6 +4,7 @@ package integration
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cni-isolation/firewall/integration/host"
@@ -50,6 +51,27 @@ func TestForeignTable(t *testing.T) {
 		must(c.Call(h.Firewall, "ADD"))(t)
 		must(c.Call(h.Firewall, "CHECK"))(t)
 		status(t, h.Firewall, n).silent(t, "STATUS without the foreign table")
+	})
+}
+
+// TestStatusTakesNothing has the kernel check the tables for STATUS on a host that has
+// none, for each policy, and leave the host as it is. An operator's watch of nftables
+// hears nothing.
+func TestStatusTakesNothing(t *testing.T) {
+	t.Parallel()
+	onNFTables(t, func(t *testing.T, h *host.Host) {
+		shell(t, h, "nft monitor >/run/heard 2>&1 </dev/null & echo $! >/run/monitor; sleep 0.3; nft add table ip marker")
+		before := written(t, h)
+		for _, p := range []string{"open", "same-bridge", "isolated"} {
+			n := host.Dual("net", "br1", 1, place{p, "allow"}.firewall())
+			status(t, h.Firewall, n).silent(t, "STATUS of "+p)
+			same(t, before, written(t, h), "STATUS of "+p)
+		}
+		shell(t, h, "sleep 0.3; kill $(cat /run/monitor)")
+		heard := must(h.Run("cat", "/run/heard"))(t)
+		if !strings.Contains(heard, "marker") || strings.Contains(heard, "cni_firewall") {
+			t.Errorf("heard: %s", heard)
+		}
 	})
 }
 

@@ -152,6 +152,19 @@ func isForwardBlocker(err error) ([]string, bool) {
 	return []string{"FAMILY", o.Family, "TABLE", o.Table, "CHAIN", o.Chain}, true
 }
 
+// isMissingModule has modprobe load each of several modules.
+func isMissingModule(err error) ([]string, bool) {
+	var m *nftables.MissingModule
+	if !errors.As(err, &m) {
+		return nil, false
+	}
+	names := m.Names
+	if len(names) > 1 {
+		names = append([]string{"-a"}, names...)
+	}
+	return []string{"MODULE", strings.Join(names, " ")}, true
+}
+
 func isForeignTable(err error) ([]string, bool) {
 	var f nftables.Foreign
 	if !errors.As(err, &f) {

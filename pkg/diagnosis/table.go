@@ -50,6 +50,11 @@ var explanations = []explanation{
 		"the kernel lacks nf_tables, which the backends nftables and firewalld need; load the module: DETAIL",
 		"modprobe nf_tables",
 	}, {
+		isMissingModule,
+		"the kernel lacks a module that the plugin's table needs; load it, after installing the package that has it " +
+			"(linux-modules-extra, kernel-modules-extra) where that fails: DETAIL",
+		"modprobe MODULE",
+	}, {
 		isForeignTable,
 		"another program's table has the name that the plugin needs; delete that table: DETAIL",
 		"nft delete table FAMILY cni_firewall",

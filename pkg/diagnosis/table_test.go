@@ -27,6 +27,7 @@ var common = []error{
 	fmt.Errorf("running iptables: %w", iptables.ErrUnusable),
 	fmt.Errorf("IPv4: %w: /usr/sbin/iptables-legacy", iptables.ErrFormer),
 	fmt.Errorf("%w: protocol not supported", nftables.ErrUnsupported),
+	&nftables.MissingModule{Names: []string{"nft_ct"}, Err: errors.New("no such file or directory")},
 	nftables.Foreign{Family: "inet"},
 	firewalld.ErrNotRunning,
 	fmt.Errorf("%w (10s)", firewalld.ErrNoAnswer),
@@ -55,7 +56,7 @@ var common = []error{
 	WithKind(ErrDiffers, errors.New("IPv4: chain is missing")),
 }
 
-var placeholder = regexp.MustCompile(`\b(DETAIL|PROGRAM|FAMILY|TABLE|CHAIN|SYSCTL|FILE|INTERFACE|BRIDGE)\b`)
+var placeholder = regexp.MustCompile(`\b(DETAIL|PROGRAM|MODULE|FAMILY|TABLE|CHAIN|SYSCTL|FILE|INTERFACE|BRIDGE)\b`)
 
 // TestEachExplained has every row of the table found by its own error, and no
 // word left that should have been replaced.
@@ -84,19 +85,22 @@ func TestCures(t *testing.T) {
 		dataDir string
 		want    string
 	}{
-		{common[13], "", "ip6tables-legacy -P FORWARD ACCEPT"},
-		{common[14], "", "firewall-cmd --zone=trusted --add-interface=br0"},
-		{common[15], "", "iptables -I FORWARD -i br0 -j ACCEPT && " +
+		{common[14], "", "ip6tables-legacy -P FORWARD ACCEPT"},
+		{common[15], "", "firewall-cmd --zone=trusted --add-interface=br0"},
+		{common[16], "", "iptables -I FORWARD -i br0 -j ACCEPT && " +
 			"iptables -I FORWARD -o br0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"},
-		{common[16], "", `nft 'insert rule inet guard passing iifname "br0" accept; ` +
+		{common[17], "", `nft 'insert rule inet guard passing iifname "br0" accept; ` +
 			`insert rule inet guard passing oifname "br0" ct state established,related accept; ` +
 			`insert rule inet guard passing oifname "br0" ct status dnat accept'`},
-		{common[17], "", "nft chain inet guard passing '{ policy accept; }'"},
-		{common[18], "", "iptables -I FORWARD -i br0 -o docker0 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"},
-		{common[20], "/run/cni/firewall", "cni-firewall restore"},
-		{common[20], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
-		{common[26], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
-		{common[28], "", "rm '/run/x y'"},
+		{common[18], "", "nft chain inet guard passing '{ policy accept; }'"},
+		{common[19], "", "iptables -I FORWARD -i br0 -o docker0 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"},
+		{common[21], "/run/cni/firewall", "cni-firewall restore"},
+		{common[21], "/run/a b'c", `cni-firewall restore --data-dir '/run/a b'\''c'`},
+		{common[27], "/run/other", "sysctl -w net.ipv4.ip_forward=1"},
+		{common[29], "", "rm '/run/x y'"},
+		{common[6], "", "modprobe nft_ct"},
+		{&nftables.MissingModule{Names: []string{"nft_ct", "nft_fib_inet"}, Err: errors.New("refused")}, "",
+			"modprobe -a nft_ct nft_fib_inet"},
 		{errors.New("something else"), "", ""},
 	} {
 		if got := explainOne(test.err, test.dataDir).Cure; got != test.want {

@@ -171,6 +171,9 @@ func TestStatus(t *testing.T) {
 			d := h.drivers[policy.Table]
 			d.families, d.lacks = 0, nftables.ErrUnsupported
 		}, Unavailable{}, "modprobe nf_tables", ""},
+		"no module": {func(h *fakeHost) {
+			h.drivers[policy.Table].unready = &nftables.MissingModule{Names: []string{"nft_ct"}, Err: errors.New("refused")}
+		}, Unavailable{}, "modprobe nft_ct", ""},
 		"no answer": {func(h *fakeHost) { h.drivers[policy.Zones].unread = firewalld.ErrNoAnswer }, Unavailable{},
 			"systemctl restart firewalld", ""},
 	} {
@@ -181,7 +184,7 @@ func TestStatus(t *testing.T) {
 			test.damage(h)
 			for _, backend := range []policy.Backend{"", policy.Firewalld} {
 				h.warned = nil
-				err := h.engine().Status("net", backend)
+				err := h.engine().Status("net", backend, policy.SameBridge)
 				wrong(t, name, err, test.words)
 				if got, want := fmt.Sprintf("%T", err), fmt.Sprintf("%T", test.want); got != want {
 					t.Errorf("got %s, want %s: %v", got, want, err)
@@ -199,10 +202,12 @@ func TestStatusUnused(t *testing.T) {
 	t.Parallel()
 	h, _ := twoBridges(t, policy.IPTables)
 	for _, backend := range policy.Backends {
-		wrong(t, string(backend), h.engine().Status("net", backend), "")
+		wrong(t, string(backend), h.engine().Status("net", backend, policy.SameBridge), "")
 	}
+	h.drivers[policy.Table].unready = errors.New("no such rule")
+	wrong(t, "unready", h.engine().Status("net", policy.NFTables, policy.SameBridge), "no such rule")
 	h.drivers[policy.Table].unread = errors.New("no more memory")
-	wrong(t, "unread", h.engine().Status("net", policy.NFTables), "no more memory")
+	wrong(t, "unread", h.engine().Status("net", policy.NFTables, policy.SameBridge), "no more memory")
 }
 
 // TestKinds tells what a runtime can do about an error.

@@ -184,6 +184,7 @@ type fakeDriver struct {
 	families policy.Families // that the host has the means for
 	lacks    error           // why not for more
 	unread   error           // why it cannot be read
+	unready  error           // why it cannot be written
 	obstacle policy.Obstacles
 }
 
@@ -341,6 +342,8 @@ func (s *fakeSnapshot) Remove(rs policy.RuleSet) error {
 }
 
 func (s *fakeSnapshot) Leftovers() error { return nil }
+
+func (s *fakeSnapshot) Ready(policy.IngressPolicy) error { return s.driver.unready }
 
 func (s *fakeSnapshot) Held() (policy.RuleSet, error) {
 	if s.driver.name.Opens() {

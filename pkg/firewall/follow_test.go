@@ -35,7 +35,7 @@ func TestRenamed(t *testing.T) {
 				t.Errorf("renamed: moved %t, %v", moved, err)
 			}
 			wrong(t, "CHECK", h.engine().Check(one), "bridge new is not same-bridge")
-			wrong(t, "STATUS", h.engine().Status("net", policy.IPTables), "new")
+			wrong(t, "STATUS", h.engine().Status("net", policy.IPTables, policy.SameBridge), "new")
 			ok(t, call(h))
 			for _, driver := range []policy.DriverName{policy.Table, policy.Filter} {
 				isolated := h.drivers[driver].holds.isolated

@@ -237,7 +237,7 @@ func TestEntriesAddUp(t *testing.T) {
 			for _, p := range order {
 				ok(t, h.engine().Check(attached(policy.NFTables, "br1", "c1", p, "10.1.0.2")))
 			}
-			ok(t, h.engine().Status("net", policy.NFTables))
+			ok(t, h.engine().Status("net", policy.NFTables, policy.SameBridge))
 			for range order {
 				ok(t, h.engine().Del(attached(policy.NFTables, "br1", "c1", order[0], "10.1.0.2")))
 				ok(t, h.engine().Del(attached(policy.NFTables, "br1", "c2", order[0], "10.1.0.3")))

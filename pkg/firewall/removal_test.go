@@ -210,7 +210,7 @@ func TestNoStore(t *testing.T) {
 	}
 	ok(t, h.engine().GC("br1", nil))
 	for what, err := range map[string]error{
-		"CHECK": h.engine().Check(a), "STATUS": h.engine().Status("net", policy.NFTables),
+		"CHECK": h.engine().Check(a), "STATUS": h.engine().Status("net", policy.NFTables, policy.SameBridge),
 	} {
 		wrong(t, what, err, "data directory")
 	}

@@ -23,9 +23,9 @@ type Limited struct{ error }
 func (l Limited) Unwrap() error { return l.error }
 
 // Status returns an Unavailable error where an ADD cannot work for a network whose
-// configuration names this backend, or none, and a Limited one where what was
-// added is no longer in force.
-func (fw *Engine) Status(network string, backend policy.Backend) error {
+// configuration names this backend, or none, and a policy; and a Limited one where what
+// was added is no longer in force.
+func (fw *Engine) Status(network string, backend policy.Backend, p policy.IngressPolicy) error {
 	s, err := store.Peek(fw.storage.dataDir)
 	if err != nil {
 		return Unavailable{err}
@@ -43,7 +43,8 @@ func (fw *Engine) Status(network string, backend policy.Backend) error {
 		}
 	}
 	if err == nil {
-		backend, err = fw.availableBackend(r, network, backend, actual)
+		a := policy.Attachment{Network: network, Backend: backend, IngressPolicy: p}
+		backend, err = fw.availableBackend(r, a, actual)
 	}
 	if err != nil {
 		return Unavailable{fw.explained(err)}
@@ -57,41 +58,39 @@ func (fw *Engine) Status(network string, backend policy.Backend) error {
 	return nil
 }
 
-// availableBackend returns the backend that an ADD would use, and an error where it cannot
-// work with that.
-func (fw *Engine) availableBackend(
-	r records, network string, named policy.Backend, actual snapshots,
-) (policy.Backend, error) {
-	c, err := fw.drivers.chooseIfUnnamed(named)
+// availableBackend returns the backend that an ADD of an attachment would use, and an
+// error where it cannot work with that.
+func (fw *Engine) availableBackend(r records, a policy.Attachment, actual snapshots) (policy.Backend, error) {
+	c, err := fw.drivers.chooseIfUnnamed(a.Backend)
 	if err != nil || c.backend == "" {
-		return named, errors.Join(err, fw.drivers.available(named, actual))
+		return a.Backend, errors.Join(err, fw.drivers.available(a.Backend, a.IngressPolicy, actual))
 	}
-	backend := fw.drivers.backendFor(r, network, c)
+	backend := fw.drivers.backendFor(r, a.Network, c)
 	fw.warn(c.differs(backend, r.Entries))
-	err = fw.drivers.available(backend, actual)
+	err = fw.drivers.available(backend, a.IngressPolicy, actual)
 	if fw.drivers.isUnusable(backend, err) {
 		fw.warn(insteadOfIPTables(err))
-		return policy.NFTables, fw.drivers.available(policy.NFTables, actual)
+		return policy.NFTables, fw.drivers.available(policy.NFTables, a.IngressPolicy, actual)
 	}
 	return backend, err
 }
 
 // available returns an error where an ADD cannot work with a backend.
-func (d drivers) available(backend policy.Backend, actual snapshots) error {
+func (d drivers) available(backend policy.Backend, p policy.IngressPolicy, actual snapshots) error {
 	var errs []error
 	for _, name := range backend.Drivers() {
 		if backend.Needs(name) || d.hasTable() {
-			errs = append(errs, d.availableAt(name, actual))
+			errs = append(errs, d.availableAt(name, p, actual))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// availableAt returns an error where an ADD cannot work with a driver. What was read
-// of it is proof enough that it can; else it is read.
-func (d drivers) availableAt(name policy.DriverName, actual snapshots) error {
+// availableAt returns an error where an ADD cannot work with a driver, which is read if
+// it was not yet.
+func (d drivers) availableAt(name policy.DriverName, p policy.IngressPolicy, actual snapshots) error {
 	if snapshot, read := actual[name]; read && snapshot.Families() != 0 {
-		return nil
+		return snapshot.Ready(p)
 	}
 	driver := d.all[name]
 	installed, missing := driver.Installed(policy.BothFamilies)
@@ -101,5 +100,5 @@ func (d drivers) availableAt(name policy.DriverName, actual snapshots) error {
 	}
 	d.warn(err)
 	actual[name] = snapshot
-	return snapshot.Check(policy.RuleSet{}) // whether it may be written to at all
+	return snapshot.Ready(p)
 }

@@ -146,7 +146,7 @@ func TestSurveyStrays(t *testing.T) {
 		if len(v.Warnings) > 0 || len(v.Problems) != 1 || !strings.HasSuffix(v.Problems[0].Problem, test.want) || v.Problems[0].Cure != "cni-firewall restore --data-dir "+h.dataDir {
 			t.Errorf("%s: got %v, want %s", name, v.Problems, test.want)
 		}
-		if err := h.engine().Status("net", ""); err != nil {
+		if err := h.engine().Status("net", "", policy.SameBridge); err != nil {
 			t.Errorf("%s: STATUS: %v", name, err)
 		}
 		_, err = h.engine().Restore()

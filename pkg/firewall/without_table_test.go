@@ -22,9 +22,9 @@ func TestWithoutTable(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	ok(t, h.engine().Check(a))
-	ok(t, h.engine().Status("net", policy.IPTables))
+	ok(t, h.engine().Status("net", policy.IPTables, policy.SameBridge))
 	wrong(t, "ADD", h.engine().Add(attached(policy.NFTables, "br2", "c2", policy.Open, "10.2.0.2"), h.delivered), "no nf_tables")
-	wrong(t, "STATUS", h.engine().Status("net", policy.NFTables), "no nf_tables")
+	wrong(t, "STATUS", h.engine().Status("net", policy.NFTables, policy.SameBridge), "no nf_tables")
 	ok(t, h.engine().Del(a))
 	if got := h.rules(); got != "" || len(h.warned) > 0 || len(h.records()) > 0 {
 		t.Errorf("left %s, records %v, warned %v", got, h.records(), h.warned)

@@ -170,6 +170,9 @@ func (s *Sources) strict() error {
 	return err
 }
 
+// Ready returns nil: zones need no policy.
+func (s *Sources) Ready(policy.IngressPolicy) error { return nil }
+
 // CheckForeign is Check: upstream's plugin adds the same sources.
 func (s *Sources) CheckForeign(rs policy.RuleSet) error { return s.Check(rs) }
 

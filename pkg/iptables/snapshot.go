@@ -136,6 +136,9 @@ func (s *Snapshot) Obstacles() policy.Obstacles {
 	return policy.Obstacles{Possible: errors.Join(errs...)}
 }
 
+// Ready returns nil: the programs were run, and name themselves what they lack.
+func (s *Snapshot) Ready(policy.IngressPolicy) error { return nil }
+
 // Leftovers names what Remove left in the other variant, whose program is not there. Else a
 // rule is known by its text, and none is left.
 func (s *Snapshot) Leftovers() error { return s.leftovers }

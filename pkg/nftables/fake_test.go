@@ -16,6 +16,7 @@ import (
 type kernel struct {
 	generation uint32
 	host       host
+	lacks      map[expression]bool // for want of a module
 
 	requests int         // queries so far
 	commits  [][]message // transactions so far, done or not
@@ -29,6 +30,12 @@ type kernel struct {
 	interrupt  func(n int) bool       // whether a dump is
 	alterReply func(b []byte) []byte  // changes a datagram of the kernel
 	sendError  func(commit int) error // an error of the socket
+}
+
+// expression is one of rules in tables of a family.
+type expression struct {
+	family byte
+	name   string
 }
 
 // fault is an error for one change of a transaction, or for all (index -1).

@@ -12,13 +12,17 @@ import (
 
 // transact takes a transaction as nfnetlink_rcv_batch does, whole or not at all. If
 // it names another generation, only its beginning is answered. Otherwise each
-// message is answered that is refused or asks for a reply.
+// message is answered that is refused or asks for a reply. Without an end it is
+// checked, answered and undone.
 func (s *fakeSocket) transact(messages []message) {
 	n, end := len(s.commits), len(messages)-1
-	begin, changes := messages[0], messages[1:end]
 	if messages[end].kind != batchEnd {
-		return // the kernel discards it
+		before, generation := s.host.clone(), s.generation
+		s.transact(append(messages, message{kind: batchEnd}))
+		s.host, s.generation, s.commits = before, generation, s.commits[:n]
+		return
 	}
+	begin, changes := messages[0], messages[1:end]
 	s.commits = append(s.commits, changes)
 	if s.concurrent != nil && s.concurrent(n, &s.host) {
 		s.generation++
@@ -55,6 +59,9 @@ func (k *kernel) change(changes []message, errnos []syscall.Errno) {
 	next := k.host.clone()
 	w := writer{host: &next}
 	for i, m := range changes {
+		if errnos[i] == 0 && k.lacksExpression(m) {
+			errnos[i] = unix.ENOENT
+		}
 		if errnos[i] == 0 {
 			errnos[i] = w.one(m)
 		}
@@ -63,6 +70,17 @@ func (k *kernel) change(changes []message, errnos []syscall.Errno) {
 		k.host = next
 		k.generation++
 	}
+}
+
+// lacksExpression reports whether a message is a rule that the kernel has no module for.
+func (k *kernel) lacksExpression(m message) bool {
+	lacks := false
+	_ = eachAttr(m.attrs[unix.NFTA_RULE_EXPRESSIONS], func(_ int, attrs []byte) error {
+		name, _, err := splitExpr(attrs)
+		lacks = lacks || k.lacks[expression{m.family, name}]
+		return err
+	})
+	return kindName(m.kind) == "NEWRULE" && lacks
 }
 
 // number returns a number, which has network byte order.

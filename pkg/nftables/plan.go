@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/google/nftables/expr"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
 // planApply reads the elements in the tables, and returns the transaction that makes
@@ -67,6 +69,27 @@ func planApply(t *table, adminChains []string, elements []element) transaction {
 	tx.updateChains(t, adminChains, elements)
 	tx.updateElements(t, elements)
 	return tx
+}
+
+// planReady returns the transaction that would make the tables that are missing, for a
+// network with a policy.
+func (s *Snapshot) planReady(p policy.IngressPolicy) (transaction, error) {
+	tables := []*table{s.packets}
+	if p == policy.Isolated {
+		tables = s.tables()
+	}
+	var tx transaction
+	for _, t := range tables {
+		if t.isForeign() {
+			return transaction{}, Foreign{t.familyName}
+		}
+		if t.exists {
+			continue
+		}
+		some := element{set: t.tableLayout.sets[0].name, key: interfaceKey("lo"), present: true}
+		tx.join(t, planApply(t, nil, []element{some}))
+	}
+	return tx, nil
 }
 
 // isWanted reports whether a table that does not exist has to.

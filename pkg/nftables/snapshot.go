@@ -148,6 +148,32 @@ func (s *Snapshot) DropsSameBridge(bridge string) bool {
 	return s.packets.has(element{set: setBlockedWithin, key: name + name})
 }
 
+// Ready returns an error where the kernel would refuse the table, or there is one of
+// another program. Where there is one of the plugin's, the kernel took it. Where there
+// is none, the kernel is asked, in a transaction that it does not commit.
+func (s *Snapshot) Ready(p policy.IngressPolicy) error {
+	if s.state == nil {
+		return errNotRead
+	}
+	for attempt := range maxAttempts {
+		tx, err := s.planReady(p)
+		if err != nil || len(tx.changes) == 0 {
+			return err
+		}
+		err = s.conn.try(s.generation, tx.requests())
+		if err == nil {
+			return nil
+		}
+		if !waitForRetry(err, attempt) {
+			return tx.refused(err)
+		}
+		if err := s.reread(); err != nil {
+			return err
+		}
+	}
+	return ErrBusy
+}
+
 // Obstacles returns an error that joins one ForwardBlocker for each chain that
 // blocks forwarding.
 func (s *Snapshot) Obstacles() policy.Obstacles {

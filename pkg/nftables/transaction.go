@@ -70,7 +70,7 @@ func (c change) difference() string { return c.table.String() + ": " + c.why }
 func (tx transaction) refused(err error) error {
 	var r refusal
 	if errors.As(err, &r) && r.index >= 0 && r.index < len(tx.changes) {
-		return fmt.Errorf("writing %s: %w", tx.changes[r.index].difference(), err)
+		return tx.refusedBy(r.index, fmt.Errorf("writing %s: %w", tx.changes[r.index].difference(), err))
 	}
 	return fmt.Errorf("writing table inet %s: %w", tableName, err)
 }

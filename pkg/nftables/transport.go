@@ -3,6 +3,7 @@
 package nftables
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -179,7 +180,27 @@ func parseReply(i int, m syscall.NetlinkMessage, do func(reply) error) (ended bo
 // a refusal.
 func (c *conn) commit(generation uint32, requests []request) error {
 	begin := c.sequence + 1
-	if err := c.send(c.encodeTransaction(generation, requests)); err != nil {
+	b := c.encodeTransaction(generation, requests)
+	c.sequence++
+	b = appendMessage(b, unix.NFNL_MSG_BATCH_END, 0, c.sequence, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil)
+	err := c.transact(begin, b, len(requests))
+	if err == nil && slices.ContainsFunc(requests, request.deletes) {
+		c.renew()
+	}
+	return err
+}
+
+// try has the kernel check requests as commit does, and take none. Without an end, the
+// kernel undoes a transaction (nfnetlink_rcv_batch).
+func (c *conn) try(generation uint32, requests []request) error {
+	begin := c.sequence + 1
+	return c.transact(begin, c.encodeTransaction(generation, requests), len(requests))
+}
+
+// transact sends a transaction of some requests, and returns the first error that the
+// kernel has for one of them.
+func (c *conn) transact(begin uint32, transaction []byte, requests int) error {
+	if err := c.send(transaction); err != nil {
 		return err
 	}
 	var refused error
@@ -191,18 +212,12 @@ func (c *conn) commit(generation uint32, requests []request) error {
 			refused = refusal{i - 1, err}
 		}
 		// If the kernel refuses the whole transaction, it answers only the beginning.
-		return i == 0 || i == len(requests), nil
+		return i == 0 || i == requests, nil
 	})
-	if err != nil {
-		return err
-	}
-	if refused == nil && slices.ContainsFunc(requests, request.deletes) {
-		c.renew()
-	}
-	return refused
+	return cmp.Or(err, refused)
 }
 
-// encodeTransaction puts requests between a beginning and an end. The kernel
+// encodeTransaction puts requests behind a beginning. The kernel
 // reports the error of each request, but a success only if it is asked to: the
 // last request asks.
 func (c *conn) encodeTransaction(generation uint32, requests []request) []byte {
@@ -216,8 +231,7 @@ func (c *conn) encodeTransaction(generation uint32, requests []request) []byte {
 		c.sequence++
 		b = r.append(b, c.sequence)
 	}
-	c.sequence++
-	return appendMessage(b, unix.NFNL_MSG_BATCH_END, 0, c.sequence, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil)
+	return b
 }
 
 // refusal is the kernel's error for one request of a transaction, or for all of

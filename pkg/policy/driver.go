@@ -29,6 +29,10 @@ type Snapshot interface {
 	// Check returns an error that names the first difference from a rule set.
 	Check(RuleSet) error
 
+	// Ready returns an error where Apply could not work for a network with a policy,
+	// whatever its containers are.
+	Ready(IngressPolicy) error
+
 	// CheckForeign is Check for rules that upstream's plugin wrote: what it
 	// leaves behind is no difference.
 	CheckForeign(RuleSet) error

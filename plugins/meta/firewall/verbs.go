@@ -64,7 +64,7 @@ func (p plugin) status(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	return p.engine(conf.DataDir).Status(conf.Name, conf.Backend)
+	return p.engine(conf.DataDir).Status(conf.Name, conf.Backend, conf.IngressPolicy)
 }
 
 // coded gives a verb's errors the CNI code that tells the runtime what to do.
