@@ -132,6 +132,10 @@ func (c conn) delete(f flow) error {
 		req.AddData(a)
 	}
 	_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
+	if errors.Is(err, unix.EBUSY) {
+		err = fmt.Errorf("%w: it is in a flowtable, and this kernel cannot take it out (Linux 6.4 and 6.1.32 can): "+
+			"it passes all rules until it ends", err)
+	}
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("deleting a connection of %s: %w", f.ends, err)
 	}

@@ -165,6 +165,19 @@ func isMissingModule(err error) ([]string, bool) {
 	return []string{"MODULE", strings.Join(names, " ")}, true
 }
 
+func isFlowtable(err error) ([]string, bool) {
+	var f *nftables.Flowtable
+	if !errors.As(err, &f) {
+		return nil, false
+	}
+	return []string{"FAMILY", f.Family, "TABLE", f.Table}, true
+}
+
+func isFlowtableOfFirewalld(err error) ([]string, bool) {
+	var f *nftables.Flowtable
+	return nil, errors.As(err, &f) && f.OfFirewalld()
+}
+
 func isForeignTable(err error) ([]string, bool) {
 	var f nftables.Foreign
 	if !errors.As(err, &f) {

@@ -64,7 +64,8 @@ var explanations = []explanation{
 		"systemctl start firewalld",
 	}, {
 		is(firewalld.ErrNoAnswer),
-		"firewalld runs but does not answer; restart it: DETAIL",
+		"firewalld did not answer in time: it starts, reloads, has too much to do, or hangs; " +
+			"try again, and restart it only if that does not help: DETAIL",
 		"systemctl restart firewalld",
 	}, {
 		is(firewalld.ErrElsewhere),
@@ -126,6 +127,17 @@ var explanations = []explanation{
 			"once the port is gone, restore removes the isolation: DETAIL",
 		cureRestore,
 	}, {
+		isFlowtableOfFirewalld,
+		"firewalld's flowtable carries established connections past all rules: one that began " + whileOpen +
+			"; turn NftablesFlowtable off, or end the connections: DETAIL",
+		"sed -i 's/^NftablesFlowtable=.*/NftablesFlowtable=off/' /etc/firewalld/firewalld.conf && " +
+			"firewall-cmd --reload && " + cureRestore,
+	}, {
+		isFlowtable,
+		"a flowtable carries established connections past all rules: one that began " + whileOpen +
+			"; delete the rule that adds them, or end the connections: DETAIL",
+		"nft list table FAMILY TABLE",
+	}, {
 		is(ErrGone),
 		"a bridge is gone, but the records and rules of its containers are left; restore removes them: DETAIL",
 		cureRestore,
@@ -175,6 +187,8 @@ var explanations = []explanation{
 const (
 	cureRestore = "cni-firewall restore"
 	cureReload  = "podman network reload --all"
+
+	whileOpen = "while rules were missing, or before CNI-ADMIN dropped it, goes on"
 
 	adviseNFTables = `set "backend": "nftables" in the conflist and add the containers again`
 )

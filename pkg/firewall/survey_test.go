@@ -53,7 +53,8 @@ func TestSurveyWithout(t *testing.T) {
 		},
 		"a firewalld that hangs": {
 			policy.Firewalld, policy.Zones, false, firewalld.ErrNoAnswer,
-			problem("firewalld runs but does not answer; restart it: no answer in time", "systemctl restart firewalld"),
+			problem("firewalld did not answer in time: it starts, reloads, has too much to do, or hangs; "+
+				"try again, and restart it only if that does not help: no answer in time", "systemctl restart firewalld"),
 		},
 		"something that is not common": {
 			policy.NFTables, policy.Table, false, errors.New("no more memory"), problem("no more memory", ""),

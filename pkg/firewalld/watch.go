@@ -13,11 +13,14 @@ import (
 // Event is a reason why sources of zones or rules of iptables may be gone.
 type Event string
 
-// The events. With each of them, firewalld drops what was set at run time.
+// The events. With each of the first three, firewalld drops what was set at run time.
 const (
 	Started  Event = "firewalld started"
 	Stopped  Event = "firewalld stopped"
-	Reloaded Event = "firewalld reloaded"
+	Reloaded Event = "firewalld reloaded" // also from --reset-to-defaults, which reloads
+
+	// Rezoned is one at which firewalld 2.3 flushes iptables, if it is its backend.
+	Rezoned Event = "firewalld has another default zone"
 )
 
 var errLost = errors.New("the connection to the bus is lost")
@@ -46,11 +49,12 @@ func (c *Conn) Watch(ctx context.Context, ready func(), happened func(Event)) er
 	}
 }
 
-// subscribe asks the bus for the signals that events come from: a reload, and a new
-// owner of firewalld's name.
+// subscribe asks the bus for the signals that events come from: a reload, a new default
+// zone, and a new owner of firewalld's name.
 func (c *Conn) subscribe(ctx context.Context) error {
 	for _, match := range [][]dbus.MatchOption{
 		{dbus.WithMatchSender(busName), dbus.WithMatchInterface(mainInterface), dbus.WithMatchMember("Reloaded")},
+		{dbus.WithMatchSender(busName), dbus.WithMatchInterface(mainInterface), dbus.WithMatchMember("DefaultZoneChanged")},
 		{
 			dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchInterface("org.freedesktop.DBus"),
 			dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, busName),
@@ -71,6 +75,8 @@ func eventOf(s *dbus.Signal) Event {
 	switch s.Name {
 	case mainInterface + ".Reloaded":
 		return Reloaded
+	case mainInterface + ".DefaultZoneChanged":
+		return Rezoned
 	case "org.freedesktop.DBus.NameOwnerChanged":
 		var name, before, now string
 		if dbus.Store(s.Body, &name, &before, &now) != nil || name != busName {

@@ -26,6 +26,8 @@ func TestWatch(t *testing.T) {
 	next(t, events, Started)
 	f.Reload()
 	next(t, events, Reloaded)
+	f.SetDefaultZone("home")
+	next(t, events, Rezoned)
 	f.Leave()
 	next(t, events, Stopped)
 	f.Own()
@@ -34,7 +36,7 @@ func TestWatch(t *testing.T) {
 	// Another program sends signals of the same name, and other signals.
 	other := bus.Connect()
 	for _, name := range []string{
-		busName + ".Reloaded", busName + ".zone.SourceAdded", "org.freedesktop.DBus.NameOwnerChanged",
+		busName + ".Reloaded", busName + ".DefaultZoneChanged", busName + ".zone.SourceAdded", "org.freedesktop.DBus.NameOwnerChanged",
 	} {
 		if err := other.Emit(path, name, busName, "", ":1.7"); err != nil {
 			t.Fatal(err)

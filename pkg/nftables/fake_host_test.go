@@ -20,6 +20,7 @@ type hostTable struct {
 	chains       []*hostChain
 	sets         []*hostSet
 	otherObjects int // counters, maps and the like
+	flowtables   []string
 }
 
 type hostChain struct {

@@ -26,6 +26,8 @@ func (k *kernel) get(m message) ([]message, syscall.Errno) {
 		return []message{t.message()}, 0
 	case "GETCHAIN":
 		return k.host.listChains(m.family), 0
+	case "kind 23": // GETFLOWTABLE
+		return k.host.listFlowtables(), 0
 	case "GETSET":
 		return k.host.listOfTable(m, unix.NFTA_SET_TABLE, (*hostTable).listSets), 0
 	case "GETRULE":
@@ -52,6 +54,17 @@ func (h *host) listChains(family byte) []message {
 			if family == unix.NFPROTO_UNSPEC || family == t.family {
 				found = append(found, message{kind: unix.NFT_MSG_NEWCHAIN, family: t.family, attrs: t.withUse(c)})
 			}
+		}
+	}
+	return found
+}
+
+func (h *host) listFlowtables() []message {
+	var found []message
+	for _, t := range h.tables {
+		for _, name := range t.flowtables {
+			attrs := attributes{1: append([]byte(t.name), 0), 2: append([]byte(name), 0)}
+			found = append(found, message{kind: unix.NFT_MSG_NEWFLOWTABLE, family: t.family, attrs: attrs})
 		}
 	}
 	return found

@@ -25,7 +25,8 @@ func (d *ForwardDropper) Error() string {
 // ForeignDrops reads the rules of other tables whose chains see forwarded packets. A
 // base chain that drops by a rule what comes from containers is a ForwardBlocker in
 // Forwarding, as it is of Obstacles. A chain that drops some packets is a ForwardDropper
-// in Possible; those of firewalld's table are left out: it has dozens.
+// in Possible; those of firewalld's table are left out: it has dozens. Each
+// Flowtable is in Possible, too.
 //
 // It pays for each rule of other programs: 5,000 rules take 50 ms (Linux 6.18). So no
 // call of a runtime asks.
@@ -33,6 +34,13 @@ func (s *Snapshot) ForeignDrops() (policy.Obstacles, error) {
 	var forwarding, possible []error
 	if s.state == nil {
 		return policy.Obstacles{}, nil
+	}
+	flowtables, err := s.conn.flowtables()
+	if err != nil {
+		return policy.Obstacles{}, queryError(err)
+	}
+	for _, f := range flowtables {
+		possible = append(possible, f)
 	}
 	for _, t := range s.foreignTables() {
 		if err := s.conn.readForeign(t); err != nil {

@@ -152,6 +152,28 @@ func TestForeignDrops(t *testing.T) {
 	}
 }
 
+// TestFlowtables finds those of the families whose packets are forwarded, firewalld's
+// among them.
+func TestFlowtables(t *testing.T) {
+	t.Parallel()
+	k := holding(t, sample())
+	if _, possible := foreignDrops(t, k); possible != nil {
+		t.Errorf("without one: %q", possible)
+	}
+	k.otherProgram(func(h *host) {
+		h.newTable(unix.NFPROTO_INET, firewalldTable).flowtables = []string{"fastpath"}
+		h.newTable(unix.NFPROTO_IPV4, "mine").flowtables = []string{"a", "b"}
+		h.newTable(unix.NFPROTO_NETDEV, "early").flowtables = []string{"c"}
+	})
+	_, possible := foreignDrops(t, k)
+	want := []string{
+		"flowtable fastpath of table inet firewalld", "flowtable a of table ip mine", "flowtable b of table ip mine",
+	}
+	if diff := cmp.Diff(want, possible); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestForeignDropsOf finds the tables that packets pass, and none that are known.
 func TestForeignDropsOf(t *testing.T) {
 	t.Parallel()

@@ -64,7 +64,18 @@ func (f *Firewalld) Reload() {
 	f.mu.Lock()
 	clear(f.sources)
 	f.mu.Unlock()
-	if err := f.conn.Emit(path, Name+".Reloaded"); err != nil {
+	f.emit("Reloaded")
+}
+
+// SetDefaultZone sends the signal DefaultZoneChanged.
+func (f *Firewalld) SetDefaultZone(zone string) {
+	f.bus.t.Helper()
+	f.emit("DefaultZoneChanged", zone)
+}
+
+func (f *Firewalld) emit(signal string, values ...any) {
+	f.bus.t.Helper()
+	if err := f.conn.Emit(path, Name+"."+signal, values...); err != nil {
 		f.bus.t.Fatal(err)
 	}
 }
