@@ -100,7 +100,7 @@ func addressOf(c *host.Container, family string) string {
 // gateway returns the hardware address by which a container reaches the host.
 func (f *forgers) gateway(t *testing.T, c *host.Container) net.HardwareAddr {
 	t.Helper()
-	name := "uplink0"
+	name := host.Uplink
 	if c != f.outside {
 		name = f.bridges[c]
 	}

@@ -29,14 +29,17 @@ type Firewalld struct {
 	ended  bool
 }
 
-// firewalldLog is where it says what it does not like.
-const firewalldLog = "/run/firewalld.log"
+// firewalldLog is where it says what it does not like. Versions before 1.0 can be told no
+// other file.
+const firewalldLog = "/var/log/firewalld"
 
-// Firewalld starts firewalld on the host's bus, with a configuration that is this
-// host's own. What is bound to no zone is in the default one.
+// Firewalld starts firewalld on the host's bus, with a configuration and a log that
+// are this host's own. What is bound to no zone is in the default one.
 func (h *Host) Firewalld(backend, defaultZone string) (*Firewalld, error) {
-	if err := unix.Mount("tmpfs", "/etc/firewalld", "tmpfs", 0, ""); err != nil {
-		return nil, fmt.Errorf("mounting /etc/firewalld: %w", err)
+	for _, dir := range []string{"/etc/firewalld", "/var/log"} {
+		if err := empty(dir); err != nil {
+			return nil, err
+		}
 	}
 	conf := fmt.Sprintf("DefaultZone=%s\nFirewallBackend=%s\n", defaultZone, backend)
 	if err := os.WriteFile("/etc/firewalld/firewalld.conf", []byte(conf), 0o644); err != nil {
@@ -67,24 +70,32 @@ func (h *Host) Sources() (string, error) {
 	return strings.Join(lines, ""), nil
 }
 
-const firewalldName = "org.fedoraproject.FirewallD1"
+const (
+	firewalldName = "org.fedoraproject.FirewallD1"
+	firewalldPath = "/org/fedoraproject/FirewallD1"
+	getProperty   = "org.freedesktop.DBus.Properties.Get"
+)
 
 // askFirewalld calls a method of firewalld. firewall-cmd asks for the same, and
 // needs a third of a second of a processor to load Python.
 func askFirewalld(answer any, method string, args ...any) error {
+	return ask(answer, firewalldPath, method, args...)
+}
+
+func ask(answer any, path dbus.ObjectPath, method string, args ...any) error {
 	bus, err := dbus.Connect(dbusdaemon.Address(busSocket))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = bus.Close() }()
-	return bus.Object(firewalldName, "/org/fedoraproject/FirewallD1").Call(method, 0, args...).Store(answer)
+	return bus.Object(firewalldName, path).Call(method, 0, args...).Store(answer)
 }
 
 // running returns an error unless firewalld filters. It has its name on the bus
 // before it has made its rules.
 func running() error {
 	var state string
-	err := askFirewalld(&state, "org.freedesktop.DBus.Properties.Get", firewalldName, "state")
+	err := askFirewalld(&state, getProperty, firewalldName, "state")
 	if err == nil && state != "RUNNING" {
 		err = fmt.Errorf("firewalld is in the state %s", state)
 	}
@@ -109,8 +120,7 @@ func (f *Firewalld) Gone() error {
 // Start starts it and waits until it filters. It has the machine's own iptables, which it
 // calls by its path: see hideAlternative.
 func (f *Firewalld) Start() error {
-	f.daemon = exec.Command("sh", "-c", "umount "+alternatives+" 2>/dev/null; "+
-		"exec firewalld --nofork --nopid --log-target file --log-file "+firewalldLog)
+	f.daemon = exec.Command("sh", "-c", "umount "+alternatives+" 2>/dev/null; exec firewalld --nofork --nopid")
 	f.daemon.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
 	f.ended = false
 	var complaints bytes.Buffer
@@ -157,6 +167,42 @@ func (f *Firewalld) end(s syscall.Signal) error {
 func (f *Firewalld) Cmd(args ...string) (string, error) {
 	output, err := f.h.Run("firewall-cmd", args...)
 	return strings.TrimSpace(output), err
+}
+
+// Bind binds interfaces to a zone.
+func (f *Firewalld) Bind(zone string, interfaces ...string) error {
+	return f.each("addInterface", zone, interfaces)
+}
+
+// Unbind takes interfaces out of a zone; they are in the default one then.
+func (f *Firewalld) Unbind(zone string, interfaces ...string) error {
+	return f.each("removeInterface", zone, interfaces)
+}
+
+func (f *Firewalld) each(method, zone string, interfaces []string) error {
+	for _, name := range interfaces {
+		var answer string // the zone
+		if err := askFirewalld(&answer, firewalldName+".zone."+method, zone, name); err != nil {
+			return fmt.Errorf("asking for %s of %s in zone %q: %w", method, name, zone, err)
+		}
+	}
+	return nil
+}
+
+// Version returns firewalld's own.
+func (f *Firewalld) Version() (version string, err error) {
+	err = askFirewalld(&version, getProperty, firewalldName, "version")
+	return version, err
+}
+
+// Setting returns a line of firewalld.conf as firewalld has read it, or nothing where
+// its version does not know it.
+func (f *Firewalld) Setting(name string) (value string, err error) {
+	err = ask(&value, firewalldPath+"/config", getProperty, firewalldName+".config", name)
+	if unknown := (dbus.Error{}); errors.As(err, &unknown) {
+		return "", nil
+	}
+	return value, err
 }
 
 // Zones returns what is bound to each zone, in an order of its own.

@@ -101,14 +101,15 @@ const (
 	OutsideIPv6 = "2001:db8:ffff::2"
 	HostIPv4    = "203.0.113.1" // the host's own, towards the outside
 	HostIPv6    = "2001:db8:ffff::1"
+	Uplink      = "uplink0"
 )
 
 // The commands of ip that make the link to the world beyond the host.
 const (
-	hostUplink = `link add uplink0 type veth peer name eth0 netns outside
-addr add ` + HostIPv4 + `/24 dev uplink0
-addr add ` + HostIPv6 + `/64 dev uplink0 nodad
-link set uplink0 up
+	hostUplink = `link add ` + Uplink + ` type veth peer name eth0 netns outside
+addr add ` + HostIPv4 + `/24 dev ` + Uplink + `
+addr add ` + HostIPv6 + `/64 dev ` + Uplink + ` nodad
+link set ` + Uplink + ` up
 route add default via ` + OutsideIPv4 + `
 route add default via ` + OutsideIPv6 + `
 `
