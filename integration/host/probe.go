@@ -125,7 +125,12 @@ func (c *Container) Send(to *Container, address string, port int, patience time.
 	defer func() { _ = conn.Close() }()
 	number, arrived := strconv.FormatInt(sent.Add(1), 10), make(chan struct{})
 	to.awaited.Store(number, arrived)
-	if _, err := io.WriteString(conn, number); err != nil {
+	_, err = io.WriteString(conn, number)
+	if errors.Is(err, unix.EPERM) { // what the hook output drops is told to the sender
+		to.awaited.Delete(number)
+		return Blocked, nil
+	}
+	if err != nil {
 		return "", err
 	}
 	select {
