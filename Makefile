@@ -32,9 +32,13 @@ FORMER := v1.1.1 v1.3.0 v1.6.2 v1.7.1
 # Tools of a release: govulncheck, nfpm for packages, cyclonedx-gomod for the SBOM.
 RELEASE_TOOLS := bin/tools/.release
 # The parts of `test`, in order: what is about packets first, packaging last.
-CHECKS := unit integration e2e lint release-test
+CHECKS := unit integration distros-quick e2e lint release-test
 # A verdict on every way between networks, and no rule left behind, with each backend.
 QUICK := ^TestVerdicts$$/^forward=DROP,bridge-nf-call=1,1$$|^TestLifecycle$$
+# With the programs of other versions of Debian: those verdicts, and what depends most on the versions of programs.
+DISTROS ?= bullseye trixie sid
+DISTRO_QUICK := $(QUICK)|^TestFirewalldVerdicts$$|^TestFirewalldSettings$$|^TestFirewalldUpgrade$$
+DISTRO_TESTS := $(DISTRO_QUICK)|^TestFirewalldForgets$$|^TestUnderway$$|^TestHealing$$|^TestHealingTable$$|^TestAdoptUpstream$$
 LINTER_VERSION := v2.15.0
 LINTER := bin/tools/golangci-lint-$(LINTER_VERSION)
 
@@ -125,6 +129,15 @@ integration: root need-integration build plugins $(FORMER:%=bin/upstream/%/firew
 .PHONY: integration-quick
 integration-quick: root need-integration-quick build plugins ## run a few of them, in a minute or two (root)
 	go test -count=1 -run '$(QUICK)' ./integration | awk '{ print } /no tests to run/ { bad = 1 } END { exit bad }'
+
+.PHONY: distros
+distros: root need-distros build plugins ## run a part of them with the programs of Debian 11, 13 and sid; DISTROS (root)
+	CGO_ENABLED=0 go test -c -o bin/integration.test ./integration
+	scripts/distros '$(DISTRO_TESTS)' $(DISTROS)
+
+.PHONY: distros-quick
+distros-quick: need-distros-quick ## run less of that, with those of Debian 13 (root)
+	$(MAKE) distros DISTROS=trixie DISTRO_TESTS='$$(DISTRO_QUICK)'
 
 .PHONY: e2e
 e2e: root need-e2e build plugins buildkit ## have container engines use the plugin, each in namespaces of its own (root)
