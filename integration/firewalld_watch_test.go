@@ -20,16 +20,17 @@ func TestWatcherOfSlowFirewalld(t *testing.T) {
 		f := newFaked(t, h)
 		w := startWatcher(t, h)
 		must(f.other.Call(h.Firewall, "CHECK"))(t)
-		f.f.Inject(firewalldtest.Hang, 1, true)
-		f.f.Reload()
-		ok(t, host.Await(func() error {
-			if !strings.Contains(w.said(t), "no answer in time (10s)") {
-				return errors.New("the watcher says nothing of a firewalld that does not answer")
-			}
-			return nil
-		}))
-		f.f.Inject(firewalldtest.None, 0, false)
-		soon(t, h, 35*time.Second, "answers come again", check(h, f.other))
+		soon(t, h, 35*time.Second, "answers come again", func() {
+			f.f.Inject(firewalldtest.Hang, 1, true)
+			f.f.Reload()
+			ok(t, host.Await(func() error {
+				if !strings.Contains(w.said(t), "no answer in time (10s)") {
+					return errors.New("the watcher says nothing of a firewalld that does not answer")
+				}
+				return nil
+			}))
+			f.f.Inject(firewalldtest.None, 0, false)
+		}, check(h, f.other))
 		w.end(t)
 	})
 }
@@ -52,24 +53,26 @@ func TestWatcherOfDefaultZone(t *testing.T) {
 					must(c.Call(h.Firewall, "ADD"))(t)
 					isolated := isolationOf(state(t, h))
 					w := startWatcher(t, h)
-					must(f.Cmd("--set-default-zone=public"))(t)
-					ok(t, host.Await(func() error {
+					soon(t, h, 2*time.Second, "another default zone", func() {
+						must(f.Cmd("--set-default-zone=trusted"))(t) // no change at first
+						must(f.Cmd("--set-default-zone=public"))(t)
+					}, func() error {
 						if !strings.Contains(w.said(t), "firewalld has another default zone: ") {
 							return errors.New("the watcher says nothing of the default zone")
 						}
 						return nil
-					}))
-					soon(t, h, 2*time.Second, "another default zone", check(h, c))
-					// As a version does that flushes with it.
-					if key == host.FirewalldZones {
-						must(f.Cmd("--zone=trusted", "--remove-source="+c.IPv4+"/32"))(t)
-					} else {
-						shell(t, h, "iptables -F CNI-FORWARD")
-					}
-					must(f.Cmd("--set-default-zone=trusted"))(t)
-					soon(t, h, 2*time.Second, "a default zone that flushes", check(h, c))
-					must(f.Cmd("--reset-to-defaults"))(t)
-					soon(t, h, 2*time.Second, "defaults", check(h, c))
+					}, check(h, c))
+					soon(t, h, 2*time.Second, "a default zone that flushes", func() {
+						must(f.Cmd("--set-default-zone=public"))(t) // no change at first
+						// As a version does that flushes with it.
+						if key == host.FirewalldZones {
+							must(f.Cmd("--zone=trusted", "--remove-source="+c.IPv4+"/32"))(t)
+						} else {
+							shell(t, h, "iptables -F CNI-FORWARD")
+						}
+						must(f.Cmd("--set-default-zone=trusted"))(t)
+					}, check(h, c))
+					soon(t, h, 2*time.Second, "defaults", func() { must(f.Cmd("--reset-to-defaults"))(t) }, check(h, c))
 					same(t, isolated, isolationOf(state(t, h)), "isolation")
 					w.end(t)
 				})

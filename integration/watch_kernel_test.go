@@ -100,8 +100,21 @@ func (p flushed) want(t *testing.T, want host.Verdict, when string) {
 	}
 }
 
-// heal takes rules away, and wants one restore, and then peace.
+// heal takes rules away, and wants one restore in time, see soon, and then peace.
 func (p flushed) heal(t *testing.T, w watcher, name string, f flush) {
+	t.Helper()
+	var took, most time.Duration
+	for range 3 {
+		took, most = p.flush(t, w, name, f), onBusy(t, p.h, 2*time.Second)
+		if took <= most {
+			return
+		}
+	}
+	t.Errorf("%s: restored in %s, and not in %s", name, took, most)
+}
+
+// flush takes rules away, and returns how long the watcher needed to restore them.
+func (p flushed) flush(t *testing.T, w watcher, name string, f flush) time.Duration {
 	t.Helper()
 	before, arrived := w.restores(t), 0
 	finish := stream(t, p.attacker, p.victim, &arrived)
@@ -125,9 +138,7 @@ func (p flushed) heal(t *testing.T, w watcher, name string, f flush) {
 		t.Errorf("%s: %d datagrams arrived", name, arrived)
 	}
 	same(t, p.golden, canonical(state(t, p.h)), name)
-	if most := onBusy(t, p.h, 2*time.Second); took > most {
-		t.Errorf("%s: restored in %s, and not in %s", name, took, most)
-	}
+	return took
 }
 
 // spoilTable returns what a script can call to spoil the table, which has it with some

@@ -93,11 +93,12 @@ func TestWithoutNFTables(t *testing.T) {
 		isolates("healed")
 
 		watcher := startWatcher(t, h)
-		ok(t, watcher.cmd.Process.Signal(syscall.SIGSTOP))
-		shell(t, h, "flush")
-		want("flushed under a watcher", two.server, one.server.IPv4, containerPort, host.Open)
-		ok(t, watcher.cmd.Process.Signal(syscall.SIGCONT))
-		soon(t, h, 2*time.Second, "a flush without nf_tables", check(h, one.server), check(h, two.server))
+		soon(t, h, 2*time.Second, "a flush without nf_tables", func() {
+			ok(t, watcher.cmd.Process.Signal(syscall.SIGSTOP))
+			shell(t, h, "flush")
+			want("flushed under a watcher", two.server, one.server.IPv4, containerPort, host.Open)
+			ok(t, watcher.cmd.Process.Signal(syscall.SIGCONT))
+		}, check(h, one.server), check(h, two.server))
 		isolates("watched")
 		watcher.end(t)
 
