@@ -15,6 +15,7 @@ import (
 // Survey is what there is on the host, and what is wrong with it.
 type Survey struct {
 	Networks []Network
+	Empty    bool                // nothing is recorded, nor anything that cannot be read
 	Problems []diagnosis.Problem // why what the networks ask for is not in force
 	Warnings []diagnosis.Problem // what else the operator should know
 }
@@ -71,6 +72,7 @@ func (fw *Engine) Survey() (Survey, error) {
 	}
 	return Survey{
 		Networks: networks(all),
+		Empty:    len(r.Entries)+len(r.Leaving)+len(r.Problems) == 0,
 		Problems: diagnosis.Explain(errors.Join(wrong...), fw.storage.dataDir),
 		Warnings: diagnosis.Explain(errors.Join(warnings...), fw.storage.dataDir),
 	}, nil

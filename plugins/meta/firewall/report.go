@@ -66,6 +66,11 @@ func writeJSON(v firewall.Survey, w io.Writer) error {
 
 // writeTable writes a survey for people.
 func writeTable(v firewall.Survey, w io.Writer) error {
+	state := describeAll(v.Problems)
+	if v.Empty {
+		_, err := io.WriteString(w, "No networks yet: a network is listed once a container was added to it.\n"+state)
+		return err
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "NETWORK\tBRIDGE\tPOLICY\tPUBLISHED PORTS\tBACKEND")
 	for _, n := range v.Networks {
@@ -75,15 +80,19 @@ func writeTable(v firewall.Survey, w io.Writer) error {
 		}
 	}
 	err := t.Flush()
-	state := "\nThe kernel holds all the rules that it should.\n"
-	if !v.InForce() {
-		state = ""
-	}
-	for _, p := range v.Problems {
-		state += describe(p)
+	if v.InForce() {
+		state = "\nThe kernel holds all the rules that it should.\n"
 	}
 	_, stateErr := io.WriteString(w, state)
 	return errors.Join(err, stateErr)
+}
+
+func describeAll(problems []diagnosis.Problem) string {
+	text := ""
+	for _, p := range problems {
+		text += describe(p)
+	}
+	return text
 }
 
 // describe returns a problem and its cure, each on its own line.
