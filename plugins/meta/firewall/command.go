@@ -3,157 +3,142 @@
 package main
 
 import (
-	"errors"
-	"flag"
-	"fmt"
-	"io"
-	"maps"
-	"slices"
 	"strings"
 
-	"github.com/cni-isolation/firewall/pkg/firewall"
 	"github.com/cni-isolation/firewall/pkg/netconf"
 )
 
-const usage = `firewall is a CNI plugin that container runtimes call. Its operator's commands:
+// program is the name under which operators call the plugin.
+const program = "cni-firewall"
 
-  cni-firewall status [-o table|json] [--graph mermaid|dot]
-        list networks and containers, and compare the kernel with the records
-  cni-firewall restore
-        put all rules back after a flush, isolation first; take over the bridges
-        that another plugin isolates, and remove rules that nobody owns
-  cni-firewall watch
-        restore whenever others flush the rules, firewalld reloads or restarts, or
-        a bridge is renamed
-  cni-firewall retire [--force]
-        leave the host to upstream's plugin: its isolation, and nothing of ours;
-        refused where that would open something, unless forced
-
-All take --data-dir DIRECTORY, for networks that set dataDir in their conflist.
-`
-
-// errUsage says that the command line is not valid. The user was told why.
-var errUsage = errors.New("usage")
-
-// operate runs an operator's command and returns the exit code: 0 for success, 1 if
-// something is wrong with the host, 2 if the command line is not valid.
-func (p plugin) operate(args []string) int {
-	err := p.log.call(args[0], func() error { return p.command(args) })
-	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, errUsage):
-		return 2
-	case errors.Is(err, errNotInForce):
-		return 1
-	}
-	_, _ = fmt.Fprintln(p.stderr, "firewall:", err)
-	return 1
+// command is an operator's command. The help, the completions and the manual are made
+// from its words. It is added by an entry in commands, and by the function that runs it.
+type command struct {
+	name     string // one word or two
+	operands string // as the help shows them: "[COMMAND...]" may be left out and be many
+	does     string // in the list of commands
+	details  string // what its own help and the manual say
+	flags    []option
+	example  string
+	run      func(plugin, input) error
 }
 
-func (p plugin) command(args []string) error {
-	switch args[0] {
-	case "status":
-		return p.commandStatus(args[1:])
-	case "restore":
-		flags, dataDir := p.flags("restore")
-		flags.Bool("adopt", false, "nothing more: restore adopts anyway")
-		if err := parseFlags(flags, args[1:]); err != nil {
-			return err
+// option is a flag of a command.
+type option struct {
+	name, short string
+	value       string   // what stands for its value; empty for a flag without one
+	accepted    []string // all that the value may be; nil for whatever it is
+	preset      string   // the value that it has where it is not given
+	does        string
+	obsolete    bool // accepted, and never mentioned
+}
+
+// directory is the value of flags that shells complete to directories.
+const directory = "DIRECTORY"
+
+var dataDir = option{
+	name: "data-dir", value: directory, preset: netconf.DefaultDataDir,
+	does: "directory of the records, as dataDir in the conflist",
+}
+
+// output is the flag by which a command prints JSON, instead of what is for people.
+func output(people string) option {
+	return option{
+		name: "output", short: "o", value: "FORMAT", accepted: []string{people, "json"}, preset: people,
+		does: "how to print it",
+	}
+}
+
+// commands are the operator's commands, in the order of the help. It is a function, so
+// that a runtime's call does not pay for it.
+func commands() []command {
+	return []command{
+		{
+			name: "status", does: "list networks, and compare the kernel with the records",
+			details: "List the networks, their policies and containers, and compare the kernel with the records. " +
+				"What is wrong is named with the command that cures it. This changes nothing.",
+			flags: []option{output("table"), {
+				name: "graph", value: "LANGUAGE", accepted: []string{"mermaid", "dot"},
+				does: "draw who reaches whom instead",
+			}, dataDir},
+			example: "cni-firewall status -o json | jq .problems",
+			run:     plugin.showStatus,
+		},
+		{
+			name: "restore", does: "put all rules back after a flush, isolation first",
+			details: "Put all rules back after a flush or a restart of the firewall, isolation first. " +
+				"Take over the bridges that another plugin isolates by iptables: the CNI project's firewall, or the standalone isolation. " +
+				"Then remove what these left behind, and rules of this plugin that belong to nobody.",
+			flags:   []option{output("text"), dataDir, {name: "adopt", obsolete: true}},
+			example: "cni-firewall restore && cni-firewall status",
+			run:     plugin.restore,
+		},
+		{
+			name: "watch", does: "restore whenever others flush the rules, or a bridge is renamed",
+			details: "Restore at the start; whenever another program has deleted rules, " +
+				"in the plugin's tables of nftables or in the filter tables of iptables; " +
+				"whenever firewalld has reloaded, started or stopped; and whenever a bridge has been renamed or made anew. " +
+				"It writes a line for each to standard error, or as JSON to standard output, and ends on SIGTERM.",
+			flags:   []option{output("text"), dataDir},
+			example: "cni-firewall watch -o json | jq .reason",
+			run:     plugin.watch,
+		},
+		{
+			name: "retire", does: "leave the host to upstream's plugin, and nothing of this one",
+			details: "Leave the host to the CNI project's plugin, with containers running. " +
+				"Its isolation by iptables is in force for all of them; the table, the other chains, the port flags " +
+				"and the records of this plugin are gone. Run it before the plugin is uninstalled. " +
+				"Where the CNI project's plugin could not isolate what now is isolated, this changes nothing, says why, and exits with 1.",
+			flags: []option{output("text"), {
+				name: "force", does: "go on all the same, and open what was named",
+			}, dataDir},
+			example: "cni-firewall retire",
+			run:     plugin.retire,
+		},
+		{
+			name: "version", does: "print the version",
+			details: "Print the version of the plugin.",
+			flags:   []option{output("text")},
+			example: "cni-firewall version -o json | jq -r .version",
+			run:     plugin.version,
+		},
+		{
+			name: "help", operands: "[COMMAND...]", does: "explain a command",
+			details: "List the commands, or explain one of them.",
+			example: "cni-firewall help status",
+			run:     plugin.help,
+		},
+	}
+}
+
+// find returns the command that arguments begin with, and the arguments behind its name.
+func find(all []command, args []string) (c command, rest []string, found bool) {
+	for n := min(len(args), 2); n > 0; n-- {
+		name := strings.Join(args[:n], " ")
+		for _, c := range all {
+			if c.name == name {
+				return c, args[n:], true
+			}
 		}
-		return p.restore(*dataDir)
-	case "watch":
-		return p.commandWatch(args[1:])
-	case "retire":
-		flags, dataDir := p.flags("retire")
-		forced := flags.Bool("force", false, "go on where upstream's plugin cannot isolate what now is isolated")
-		if err := parseFlags(flags, args[1:]); err != nil {
-			return err
+	}
+	return command{}, args, false
+}
+
+// shown returns the flags that users are told of.
+func (c command) shown() []option {
+	var list []option
+	for _, o := range c.flags {
+		if !o.obsolete {
+			list = append(list, o)
 		}
-		return p.engine(*dataDir).Retire(*forced)
-	case "help", "-h", "--help":
-		_, err := io.WriteString(p.stdout, usage)
-		return err
 	}
-	_, _ = fmt.Fprintf(p.stderr, "firewall: unknown command %q\n%s", args[0], usage)
-	return errUsage
+	return append(list, option{name: "help", short: "h", does: "print this help"})
 }
 
-func (p plugin) restore(dataDir string) error {
-	r, err := p.engine(dataDir).Restore()
-	if err != nil {
-		return err
+// spellings returns what a user may type for a flag.
+func (o option) spellings() []string {
+	if o.short == "" {
+		return []string{"--" + o.name}
 	}
-	text := fmt.Sprintf("restored %s on %s", count(r.Attachments, "attachment"), count(r.Bridges, "bridge"))
-	if r.Adopted > 0 {
-		text += fmt.Sprintf(", %d adopted", r.Adopted)
-	}
-	_, err = fmt.Fprintln(p.stdout, text)
-	return err
-}
-
-// errNotInForce ends "cni-firewall status" with exit code 1. The report says what is
-// wrong.
-var errNotInForce = errors.New("the rules are not in force")
-
-func (p plugin) commandStatus(args []string) error {
-	flags, dataDir := p.flags("status")
-	output := flags.String("o", "table", "`format`: table or json")
-	graph := flags.String("graph", "", "draw who reaches whom, in the `language` mermaid or dot")
-	if err := parseFlags(flags, args); err != nil {
-		return err
-	}
-	write := map[string]func(firewall.Survey, io.Writer) error{"table": writeTable, "json": writeJSON}[*output]
-	if write == nil {
-		return p.badFlag(flags, "o", *output, []string{"json", "table"})
-	}
-	if *graph != "" {
-		lang, ok := graphs[*graph]
-		if !ok {
-			return p.badFlag(flags, "graph", *graph, slices.Sorted(maps.Keys(graphs)))
-		}
-		write = func(v firewall.Survey, w io.Writer) error { return writeGraph(v, w, lang) }
-	}
-	v, err := p.engine(*dataDir).Survey()
-	if err != nil {
-		return err
-	}
-	for _, warning := range v.Warnings {
-		p.warn(warning)
-	}
-	if err := write(v, p.stdout); err != nil {
-		return err
-	}
-	if !v.InForce() {
-		return errNotInForce
-	}
-	return nil
-}
-
-func (p plugin) flags(command string) (flags *flag.FlagSet, dataDir *string) {
-	flags = flag.NewFlagSet("firewall "+command, flag.ContinueOnError)
-	flags.SetOutput(p.stderr)
-	return flags, flags.String("data-dir", netconf.DefaultDataDir,
-		"`directory` of the records, as dataDir in the conflist")
-}
-
-func parseFlags(flags *flag.FlagSet, args []string) error {
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		return errUsage
-	}
-	if err == nil && flags.NArg() > 0 {
-		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
-		_, _ = fmt.Fprintln(flags.Output(), "firewall:", err)
-	}
-	if err != nil {
-		return errUsage
-	}
-	return nil
-}
-
-func (p plugin) badFlag(flags *flag.FlagSet, name, value string, accepted []string) error {
-	_, _ = fmt.Fprintf(p.stderr, "%s: -%s %q is unknown: it must be %s\n",
-		flags.Name(), name, value, strings.Join(accepted, " or "))
-	return errUsage
+	return []string{"-" + o.short, "--" + o.name}
 }

@@ -15,21 +15,21 @@ import (
 
 // shells are programs that print what a shell offers for what was typed.
 var shells = map[string][]string{
-	"bash": {"bash", "-c", `source completions/cni-firewall.bash
+	"bash": {"bash", "-c", `source $2/cni-firewall.bash
 COMP_WORDS=(cni-firewall $1) COMP_CWORD=${#COMP_WORDS[@]}
 if [[ -z $1 || $1 == *' ' ]]; then COMP_WORDS+=(''); else COMP_CWORD=$((COMP_CWORD - 1)); fi
 _cni_firewall
 printf '%s\n' "${COMPREPLY[@]}"`, "bash"},
-	"fish": {"fish", "--no-config", "-c", `source completions/cni-firewall.fish
-complete -C "cni-firewall $argv"`},
+	"fish": {"fish", "--no-config", "-c", `source $argv[2]/cni-firewall.fish
+complete -C "cni-firewall $argv[1]"`},
 }
 
 // offered returns what a shell offers, sorted; without what fish says about it, and
 // the slash with which it ends a directory.
-func offered(t *testing.T, shell, typed string) []string {
+func offered(t *testing.T, dir, shell, typed string) []string {
 	t.Helper()
 	words := []string{}
-	for line := range strings.Lines(run(t, append(slices.Clone(shells[shell]), typed)...)) {
+	for line := range strings.Lines(run(t, append(slices.Clone(shells[shell]), typed, dir)...)) {
 		word, _, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		if word != "" {
 			words = append(words, strings.TrimSuffix(word, "/"))
@@ -50,26 +50,33 @@ func run(t *testing.T, command ...string) string {
 	return string(output)
 }
 
-// TestOffered wants a shell to offer the commands and flags that the program
-// explains, and no others.
+// TestOffered wants a shell to offer the commands and flags that there are, and no
+// others.
 func TestOffered(t *testing.T) {
 	t.Parallel()
-	for shell := range shells {
-		var commands []string
-		for command, flags := range commandLine(t) {
-			commands = append(commands, command)
-			want := []string{}
-			for _, f := range flags {
-				want = append(want, map[bool]string{true: "-", false: "--"}[len(f) == 1]+f)
-			}
-			slices.Sort(want)
-			if diff := cmp.Diff(want, offered(t, shell, command+" -")); diff != "" {
-				t.Errorf("flags of %s in %s (-want +got):\n%s", command, shell, diff)
-			}
+	for name, all := range map[string][]command{"completions": commands(), "later": severalWords()} {
+		dir := name
+		if name == "later" {
+			dir = madeOf(t, all)
 		}
-		slices.Sort(commands)
-		if diff := cmp.Diff(commands, offered(t, shell, "")); diff != "" {
-			t.Errorf("commands in %s (-want +got):\n%s", shell, diff)
+		for shell := range shells {
+			for _, c := range all {
+				want := []string{}
+				for _, o := range c.shown() {
+					want = append(want, o.spellings()...)
+				}
+				slices.Sort(want)
+				if diff := cmp.Diff(want, offered(t, dir, shell, c.name+" -")); diff != "" {
+					t.Errorf("flags of %s in %s (-want +got):\n%s", c.name, shell, diff)
+				}
+			}
+			for _, before := range append([]string{""}, stems(all)...) {
+				want, _ := choices(all, before)
+				slices.Sort(want)
+				if diff := cmp.Diff(want, offered(t, dir, shell, strings.TrimLeft(before+" ", " "))); diff != "" {
+					t.Errorf("commands behind %q in %s (-want +got):\n%s", before, shell, diff)
+				}
+			}
 		}
 	}
 }
@@ -77,18 +84,26 @@ func TestOffered(t *testing.T) {
 // TestCompletion has shells complete what was typed.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
+	dir := madeOf(t, severalWords())
 	for typed, want := range map[string]string{
-		"res":                    "restore",
-		"ret":                    "retire",
-		"status -o ":             "json table",
-		"status -o t":            "table",
-		"status --graph ":        "dot mermaid",
-		"status --graph dot --d": "--data-dir",
-		"watch --data-dir /pro":  "/proc",
-		"nonsense -":             "",
+		"res":                      "restore",
+		"ret":                      "retire",
+		"help wa":                  "watch",
+		"con":                      "config",
+		"config ch":                "check",
+		"config check -o ":         "json text",
+		"config check -o json --s": "--strict",
+		"status -o ":               "json table",
+		"status -o t":              "table",
+		"status --output j":        "json",
+		"status --graph ":          "dot mermaid",
+		"status --graph dot --d":   "--data-dir",
+		"watch --data-dir /pro":    "/proc",
+		"restore --a":              "",
+		"nonsense -":               "",
 	} {
 		for shell := range shells {
-			if got := strings.Join(offered(t, shell, typed), " "); got != want {
+			if got := strings.Join(offered(t, dir, shell, typed), " "); got != want {
 				t.Errorf("%s completes %q to %q, wanted %q", shell, typed, got, want)
 			}
 		}
@@ -107,12 +122,20 @@ func TestZsh(t *testing.T) {
 		{"cni-firewall status -o j", "cni-firewall status -o json "},
 		{"cni-firewall status --g", "cni-firewall status --graph "},
 		{"cni-firewall status --graph d", "cni-firewall status --graph dot "},
-		{"cni-firewall restore --a", "cni-firewall restore --adopt "},
+		{"cni-firewall status --out", "cni-firewall status --output "},
+		{"cni-firewall restore -o t", "cni-firewall restore -o text "},
+		{"cni-firewall restore --a", "cni-firewall restore --a"},
+		{"cni-firewall retire --f", "cni-firewall retire --force "},
+		{"cni-firewall help wa", "cni-firewall help watch "},
+		{"cni-firewall con", "cni-firewall config "},
+		{"cni-firewall config ch", "cni-firewall config check "},
+		{"cni-firewall config check --s", "cni-firewall config check --strict "},
+		{"cni-firewall config show --o", "cni-firewall config show --o"},
 		{"cni-firewall watch --d", "cni-firewall watch --data-dir "},
 		{"cni-firewall watch --data-dir /pro", "cni-firewall watch --data-dir /proc/"},
 		{"cni-firewall nonsense --d", "cni-firewall nonsense --d"},
 	}
-	command := []string{"zsh", "-f", "testdata/complete.zsh", "completions"}
+	command := []string{"zsh", "-f", "testdata/complete.zsh", madeOf(t, severalWords())}
 	want := ""
 	for _, l := range lines {
 		command = append(command, l[0])

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/cni-isolation/firewall/pkg/firewall"
@@ -33,9 +32,9 @@ type graphLanguage struct {
 	line                            string // break in a label
 }
 
-// writeGraph draws each network as a box. An arrow says that the containers of one
+// draw returns a graph with each network as a box. An arrow says that the containers of one
 // network reach those of another.
-func writeGraph(v firewall.Survey, w io.Writer, lang graphLanguage) error {
+func draw(v firewall.Survey, lang graphLanguage) string {
 	var b strings.Builder
 	b.WriteString(lang.head)
 	boxes := boxesOf(v)
@@ -61,8 +60,7 @@ func writeGraph(v firewall.Survey, w io.Writer, lang graphLanguage) error {
 		}
 	}
 	b.WriteString(lang.tail)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.String()
 }
 
 // box is a network, or the world beyond the host.

@@ -128,10 +128,16 @@ func (l *callLog) line(message string, err error, took time.Duration, attrs ...s
 	l.mu.Unlock()
 	all = append(append(all, attrs...), slog.Float64("milliseconds", float64(took.Microseconds())/1000))
 	level := slog.LevelInfo
-	result := "ok"
 	if err != nil {
-		level, result = slog.LevelError, "failed"
+		level = slog.LevelError
 		all = append(all, slog.String("error", err.Error()))
 	}
-	l.logger().LogAttrs(context.Background(), level, message, append(all, slog.String("result", result))...)
+	l.logger().LogAttrs(context.Background(), level, message, append(all, slog.String("result", resultOf(err)))...)
+}
+
+func resultOf(err error) string {
+	if err != nil {
+		return "failed"
+	}
+	return "ok"
 }

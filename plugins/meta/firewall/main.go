@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 
 	"github.com/containernetworking/cni/pkg/skel"
-	"github.com/containernetworking/cni/pkg/version"
 	"golang.org/x/sys/unix"
 
 	"github.com/cni-isolation/firewall/pkg/firewall"
@@ -39,8 +38,8 @@ func main() {
 	// result, and nothing is rolled back. Programs that are started do not inherit it.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	p := plugin{os.Stdout, os.Stderr, newCallLog(os.Stderr)}
-	if len(os.Args) > 1 {
-		os.Exit(p.operate(os.Args[1:]))
+	if args := operatorsArgs(); args != nil {
+		os.Exit(p.operate(args))
 	}
 	skel.PluginMainFuncs(skel.CNIFuncs{
 		Add:    coded(p.logged("ADD", p.add)),
@@ -48,7 +47,7 @@ func main() {
 		Del:    coded(p.logged("DEL", p.del)),
 		GC:     coded(p.logged("GC", p.gc)),
 		Status: coded(p.status),
-	}, version.VersionsStartingFrom("0.4.0"), about(os.Args[0]))
+	}, cniVersions(), about(os.Args[0]))
 }
 
 // about returns the line that the plugin writes when it is called without a verb,

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	iptables.UsualDirectories = nil // the host's own are not the scripts'
-	testscript.Main(m, map[string]func(){"firewall": main})
+	testscript.Main(m, map[string]func(){"firewall": main, "cni-firewall": main})
 }
 
 // TestScripts runs the real command as a runtime does. The programs behind it

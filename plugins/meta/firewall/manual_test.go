@@ -3,66 +3,101 @@
 package main
 
 import (
-	"bytes"
-	"io"
-	"os"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-// commandLine returns the operator's commands, each with its flags, as the program
-// itself explains them.
-func commandLine(t *testing.T) map[string][]string {
+// manual is the page that the commands are described in.
+const manual = "man/cni-firewall.8"
+
+// withSection returns the manual with a section made anew. What is not made of the
+// commands is written by hand.
+func withSection(t *testing.T, page, name, text string) string {
 	t.Helper()
-	commands := map[string][]string{"help": nil}
-	for _, found := range regexp.MustCompile(`(?m)^  cni-firewall (\w+)`).FindAllStringSubmatch(usage, -1) {
-		var explained bytes.Buffer
-		p := plugin{stdout: io.Discard, stderr: &explained}
-		if code := p.operate([]string{found[1], "-h"}); code != 2 {
-			t.Fatalf("firewall %s -h ends with exit code %d", found[1], code)
-		}
-		for _, f := range regexp.MustCompile(`(?m)^  -([\w-]+)`).FindAllStringSubmatch(explained.String(), -1) {
-			commands[found[1]] = append(commands[found[1]], f[1])
-		}
+	begin, end := `.\" The `+name+": "+madeBy+"\n", `.\" The end of the `+name+".\n"
+	ahead, rest, found := strings.Cut(page, begin)
+	_, behind, ends := strings.Cut(rest, end)
+	if !found || !ends {
+		t.Fatalf("%s has no place for the %s", manual, name)
 	}
-	if len(commands) < 4 || len(commands["status"]) < 3 {
-		t.Fatalf("the program explains only %q", commands)
-	}
-	return commands
+	return ahead + begin + text + end + behind
 }
 
-// documents say of each command and flag what the pattern does, in which %s is its
-// name.
-var documents = []struct{ path, command, short, long string }{
-	{"man/cni-firewall.8", `(?m)^\.It Cm %s$`, `(?m)^\.It Fl %s `, `(?m)^\.It Fl -%s( |$)`},
-	{"completions/cni-firewall.bash", `[ ']%s[ ']`, `[ ']-%s[ ']`, `[ ']--%s[ ']`},
-	{"completions/_cni-firewall", `'%s:`, `'-%s\[`, `'--%s\[`},
-	{"completions/cni-firewall.fish", ` -a %s `, ` -s %s `, ` -l %s `},
-}
-
-// TestDocumented wants every command and flag in the manual and in the completions.
-func TestDocumented(t *testing.T) {
-	t.Parallel()
-	for _, d := range documents {
-		text, err := os.ReadFile(d.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		has := func(pattern, name string) {
-			if !regexp.MustCompile(strings.ReplaceAll(pattern, "%s", name)).Match(text) {
-				t.Errorf("%s does not know %s", d.path, name)
+// synopsis makes the SYNOPSIS of the manual.
+func synopsis(all []command) string {
+	var b strings.Builder
+	for _, c := range all {
+		fmt.Fprintf(&b, ".Nm\n.Cm %s\n", c.name)
+		for _, o := range c.shown() {
+			if o.name != "help" {
+				fmt.Fprintf(&b, ".Op %s\n", manualFlag(o, o.spellings()[0]))
 			}
 		}
-		for command, flags := range commandLine(t) {
-			has(d.command, command)
-			for _, f := range flags {
-				if len(f) == 1 {
-					has(d.short, f)
-				} else {
-					has(d.long, f)
-				}
+		for operand := range strings.FieldsSeq(c.operands) {
+			name, more := strings.CutSuffix(strings.Trim(operand, "[]"), "...")
+			switch {
+			case !strings.HasPrefix(operand, "["):
+				fmt.Fprintf(&b, ".Ar %s\n", strings.ToLower(operand))
+			case more:
+				fmt.Fprintf(&b, ".Op Ar %s ...\n", strings.ToLower(name))
+			default:
+				fmt.Fprintf(&b, ".Op Ar %s\n", strings.ToLower(name))
 			}
 		}
 	}
+	return b.String()
+}
+
+// manualCommands makes the list of commands in the DESCRIPTION.
+func manualCommands(all []command) string {
+	var b strings.Builder
+	b.WriteString(".Bl -tag -width Ds\n")
+	for _, c := range all {
+		fmt.Fprintf(&b, ".It Cm %s\n%s.Bl -tag -width Ds\n", c.name, manualText(c.details))
+		for _, o := range c.shown() {
+			var spellings []string
+			for _, spelling := range o.spellings() {
+				spellings = append(spellings, "Fl "+spelling[1:])
+			}
+			spellings[len(spellings)-1] = manualFlag(o, "--"+o.name)
+			fmt.Fprintf(&b, ".It %s\n%s", strings.Join(spellings, " , "), manualText(o.sentence()))
+		}
+		fmt.Fprintf(&b, ".El\n.Pp\nFor example:\n.Bd -literal -offset indent\n# %s\n.Ed\n", manualEscaped(c.example))
+	}
+	b.WriteString(".El\n")
+	return b.String()
+}
+
+// manualFlag returns a flag with its value as the manual's macros. Fl makes a dash.
+func manualFlag(o option, spelling string) string {
+	text := "Fl " + spelling[1:]
+	switch {
+	case o.accepted != nil:
+		text += " Cm " + strings.Join(o.accepted, " | ")
+	case o.value != "":
+		text += " Ar " + strings.ToLower(o.value)
+	}
+	return text
+}
+
+// sentence says what a flag does.
+func (o option) sentence() string {
+	text := strings.ToUpper(o.does[:1]) + o.does[1:]
+	if o.preset != "" {
+		text += ", by default " + o.preset
+	}
+	return text + "."
+}
+
+// manualText returns a text with each sentence on a line of its own.
+func manualText(text string) string {
+	return manualEscaped(strings.ReplaceAll(text, ". ", ".\n")) + "\n"
+}
+
+var lineStart = regexp.MustCompile(`(?m)^[.']`)
+
+func manualEscaped(text string) string {
+	return lineStart.ReplaceAllString(strings.ReplaceAll(text, `\`, `\e`), `\&$0`)
 }

@@ -3,13 +3,11 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/cni-isolation/firewall/pkg/diagnosis"
 	"github.com/cni-isolation/firewall/pkg/firewall"
@@ -58,33 +56,67 @@ func newReport(v firewall.Survey) report {
 	return r
 }
 
-func writeJSON(v firewall.Survey, w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(newReport(v))
+// restoreReport is the JSON of "cni-firewall restore". It is an interface, too.
+type restoreReport struct {
+	Restored *restored           `json:"restored,omitempty"` // only where everything was
+	Problems []diagnosis.Problem `json:"problems"`
 }
 
-// writeTable writes a survey for people.
-func writeTable(v firewall.Survey, w io.Writer) error {
+type restored struct {
+	Attachments int `json:"attachments"`
+	Bridges     int `json:"bridges"`
+	Adopted     int `json:"adopted"`
+}
+
+// retireReport is the JSON of "cni-firewall retire".
+type retireReport struct {
+	Retired  bool                `json:"retired"`
+	Problems []diagnosis.Problem `json:"problems"`
+}
+
+// watchReport is a line of JSON of "cni-firewall watch".
+type watchReport struct {
+	Time   time.Time `json:"time"`
+	Reason string    `json:"reason"`
+	Result string    `json:"result"` // ok or failed, as in the log
+	Said   string    `json:"said"`   // by restore
+}
+
+// versionReport is the JSON of "cni-firewall version".
+type versionReport struct {
+	Version     string   `json:"version"`
+	CNIVersions []string `json:"cniVersions"`
+}
+
+// problemsOf returns what an error says, as a list that is not null in JSON.
+func problemsOf(err error, dataDir string) []diagnosis.Problem {
+	return append([]diagnosis.Problem{}, diagnosis.Explain(err, dataDir)...)
+}
+
+// overview describes a survey for people.
+func overview(v firewall.Survey) string {
 	state := describeAll(v.Problems)
-	if v.Empty {
-		_, err := io.WriteString(w, "No networks yet: a network is listed once a container was added to it.\n"+state)
-		return err
+	switch {
+	case v.Empty:
+		return "No networks yet: a network is listed once a container was added to it.\n" + state
+	case v.InForce():
+		state = "\nThe kernel holds all the rules that it should.\n"
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	return table(v.Networks) + state
+}
+
+func table(networks []firewall.Network) string {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "NETWORK\tBRIDGE\tPOLICY\tPUBLISHED PORTS\tBACKEND")
-	for _, n := range v.Networks {
+	for _, n := range networks {
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", n.Name, orDash(n.Bridge), n.IngressPolicy, n.PublishedPorts, n.Backend)
 		for _, c := range n.Containers {
 			_, _ = fmt.Fprintf(t, "  %s\t%s\t%s\t\t\n", shorten(c.ID), c.IfName, orDash(join(c.Addresses)))
 		}
 	}
-	err := t.Flush()
-	if v.InForce() {
-		state = "\nThe kernel holds all the rules that it should.\n"
-	}
-	_, stateErr := io.WriteString(w, state)
-	return errors.Join(err, stateErr)
+	_ = t.Flush() // a Builder takes all
+	return b.String()
 }
 
 func describeAll(problems []diagnosis.Problem) string {

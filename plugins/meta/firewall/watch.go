@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,13 +27,9 @@ const (
 	retryMost = 30 * time.Second
 )
 
-// commandWatch restores what others take away, and follows bridges to new names, until a
-// signal ends it.
-func (p plugin) commandWatch(args []string) error {
-	flags, dataDir := p.flags("watch")
-	if err := parseFlags(flags, args); err != nil {
-		return err
-	}
+// watch restores what others take away, and follows bridges to new names, until a signal
+// ends it.
+func (p plugin) watch(in input) error {
 	self, err := os.Executable() // an upgrade puts the new program there
 	if err != nil {
 		return err
@@ -41,16 +38,27 @@ func (p plugin) commandWatch(args []string) error {
 	defer stop()
 	w := newWatcher(p, func(ctx context.Context) (string, error) {
 		// A process of its own opens new connections, and dies alone.
-		output, err := exec.CommandContext(ctx, self, "restore", "--data-dir", *dataDir).CombinedOutput()
-		said := strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(string(output)), "firewall: "), "\n", "; ")
-		return cmp.Or(said, fmt.Sprint(err)), err
+		output, err := exec.CommandContext(ctx, self, "restore", "--data-dir", in.dataDir()).CombinedOutput()
+		return cmp.Or(inOneLine(string(output)), fmt.Sprint(err)), err
 	})
-	engine := p.engine(*dataDir) // one, because it keeps its connection to nftables
+	w.isJSON = in.isJSON()
+	engine := p.engineFor(in) // one, because it keeps its connection to nftables
 	go w.listenToFirewalld(ctx)
 	go w.listenToLinks(ctx, engine.Moved)
 	go w.listenToTables(ctx, engine.Missing)
 	w.run(ctx)
 	return nil
+}
+
+// inOneLine returns what a restore said, without the names that its warnings and its
+// error begin with.
+func inOneLine(output string) string {
+	var said []string
+	for line := range strings.Lines(strings.TrimSpace(output)) {
+		line = strings.TrimSuffix(line, "\n")
+		said = append(said, strings.TrimPrefix(strings.TrimPrefix(line, "firewall: "), program+": "))
+	}
+	return strings.Join(said, "; ")
 }
 
 // event is a reason to restore.
@@ -65,6 +73,7 @@ type watcher struct {
 	plugin
 	restore func(context.Context) (said string, err error)
 	awake   chan struct{} // has something in it after an event
+	isJSON  bool          // tell on stdout, for programs
 
 	mu      sync.Mutex
 	pending []event
@@ -116,11 +125,20 @@ func (w *watcher) run(ctx context.Context) {
 			retry = time.After(wait)
 		}
 		if said != before {
-			_, _ = fmt.Fprintf(w.stderr, "firewall: %s: %s\n", what, said)
+			w.tell(what, said, err)
 		}
 		before = said
 		pause(ctx, quiet)
 	}
+}
+
+// tell writes a line that says why the watcher restored, and how that went.
+func (w *watcher) tell(what, said string, err error) {
+	if w.isJSON {
+		_ = json.NewEncoder(w.stdout).Encode(watchReport{time.Now().UTC(), what, resultOf(err), said})
+		return
+	}
+	_, _ = fmt.Fprintf(w.stderr, "firewall: %s: %s\n", what, said)
 }
 
 // settle waits for the end of a burst of events, unless one of them does not allow that,

@@ -144,6 +144,47 @@ func TestWatcherRetries(t *testing.T) {
 	})
 }
 
+// TestInOneLine has the watcher tell what a restore wrote on several lines.
+func TestInOneLine(t *testing.T) {
+	t.Parallel()
+	for output, want := range map[string]string{
+		"":                                    "",
+		"restored 1 attachment on 1 bridge\n": "restored 1 attachment on 1 bridge",
+		"firewall: warning: old\nrestored 1 attachment on 1 bridge\n": "warning: old; restored 1 attachment on 1 bridge",
+		"firewall: warning: old\ncni-firewall: no bus\nno bridge\n":   "warning: old; no bus; no bridge",
+	} {
+		if got := inOneLine(output); got != want {
+			t.Errorf("%q: got %q, wanted %q", output, got, want)
+		}
+	}
+}
+
+// TestWatcherJSON reads what the watcher tells programs.
+func TestWatcherJSON(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var stdout, stderr bytes.Buffer
+		results := []error{errors.New("busy"), nil}
+		w := newWatcher(plugin{stdout: &stdout, stderr: &stderr}, func(context.Context) (string, error) {
+			err := results[0]
+			results = results[1:]
+			return map[bool]string{true: "done", false: "busy"}[err == nil], err
+		})
+		w.isJSON = true
+		ctx, stop := context.WithCancel(t.Context())
+		go w.run(ctx)
+		w.happened(event{"flush", true, yes})
+		time.Sleep(3 * time.Second)
+		stop()
+		synctest.Wait()
+		want := `{"time":"2000-01-01T00:00:00Z","reason":"flush","result":"failed","said":"busy"}` + "\n" +
+			`{"time":"2000-01-01T00:00:01Z","reason":"trying again","result":"ok","said":"done"}` + "\n"
+		if diff := cmp.Diff(want, stdout.String()); diff != "" || stderr.Len() > 0 {
+			t.Errorf("stderr %q, stdout (-want +got):\n%s", stderr.String(), diff)
+		}
+	})
+}
+
 // TestKeepListening has a way to listen end, and come back.
 func TestKeepListening(t *testing.T) {
 	t.Parallel()

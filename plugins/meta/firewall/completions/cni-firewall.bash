@@ -1,25 +1,51 @@
-# Completion of cni-firewall for bash.
+# Completion of cni-firewall for bash. Made of the program's commands by: go test ./plugins/meta/firewall -update
 
 _cni_firewall() {
-  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words=
-  case $previous in
-    -o) words='table json' ;;
-    --graph) words='mermaid dot' ;;
-    --data-dir)
-      mapfile -t COMPREPLY < <(compgen -d -- "$current")
-      return
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} offer=(-W '')
+  case "${COMP_WORDS[*]:1:COMP_CWORD-1} " in
+    ' ') offer=(-W 'status restore watch retire version help') ;;
+    'status '*)
+      case $previous in
+        -o | --output) offer=(-W 'table json') ;;
+        --graph) offer=(-W 'mermaid dot') ;;
+        --data-dir) offer=(-d) ;;
+        *) offer=(-W '-o --output --graph --data-dir -h --help') ;;
+      esac
       ;;
-    *)
-      case ${COMP_CWORD}:${COMP_WORDS[1]} in
-        1:*) words='status restore watch retire help' ;;
-        *:status) words='-o --graph --data-dir' ;;
-        *:restore) words='--adopt --data-dir' ;;
-        *:watch) words='--data-dir' ;;
-        *:retire) words='--force --data-dir' ;;
+    'restore '*)
+      case $previous in
+        -o | --output) offer=(-W 'text json') ;;
+        --data-dir) offer=(-d) ;;
+        *) offer=(-W '-o --output --data-dir -h --help') ;;
+      esac
+      ;;
+    'watch '*)
+      case $previous in
+        -o | --output) offer=(-W 'text json') ;;
+        --data-dir) offer=(-d) ;;
+        *) offer=(-W '-o --output --data-dir -h --help') ;;
+      esac
+      ;;
+    'retire '*)
+      case $previous in
+        -o | --output) offer=(-W 'text json') ;;
+        --data-dir) offer=(-d) ;;
+        *) offer=(-W '-o --output --force --data-dir -h --help') ;;
+      esac
+      ;;
+    'version '*)
+      case $previous in
+        -o | --output) offer=(-W 'text json') ;;
+        *) offer=(-W '-o --output -h --help') ;;
+      esac
+      ;;
+    'help '*)
+      case $previous in
+        *) offer=(-W 'status restore watch retire version help -h --help') ;;
       esac
       ;;
   esac
-  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+  mapfile -t COMPREPLY < <(compgen "${offer[@]}" -- "$current")
 }
 
 complete -F _cni_firewall cni-firewall

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/cni-isolation/firewall/pkg/diagnosis"
+	"github.com/cni-isolation/firewall/pkg/firewall"
+)
+
+func (p plugin) showStatus(in input) error {
+	lang, draws := graphs[in.value("graph")]
+	if draws && in.isJSON() {
+		return in.command.refuse("--graph draws, and -o json does not: only one of them")
+	}
+	v, err := p.engineFor(in).Survey()
+	if err != nil {
+		report := newReport(firewall.Survey{Problems: diagnosis.Explain(err, in.dataDir())})
+		return errors.Join(err, p.answer(in, report, ""))
+	}
+	for _, warning := range v.Warnings {
+		p.warn(warning)
+	}
+	text := overview(v)
+	if draws {
+		text = draw(v, lang)
+	}
+	if err := p.answer(in, newReport(v), text); err != nil {
+		return err
+	}
+	if !v.InForce() {
+		return errTold
+	}
+	return nil
+}
+
+func (p plugin) restore(in input) error {
+	r, err := p.engineFor(in).Restore()
+	report := restoreReport{Problems: problemsOf(err, in.dataDir())}
+	text := ""
+	if err == nil {
+		report.Restored = &restored{r.Attachments, r.Bridges, r.Adopted}
+		text = describeRestored(r)
+	}
+	return errors.Join(err, p.answer(in, report, text))
+}
+
+func describeRestored(r firewall.Restored) string {
+	text := fmt.Sprintf("restored %s on %s", count(r.Attachments, "attachment"), count(r.Bridges, "bridge"))
+	if r.Adopted > 0 {
+		text += fmt.Sprintf(", %d adopted", r.Adopted)
+	}
+	return text + "\n"
+}
+
+func (p plugin) retire(in input) error {
+	err := p.engineFor(in).Retire(in.has("force"))
+	report := retireReport{Retired: err == nil, Problems: problemsOf(err, in.dataDir())}
+	return errors.Join(err, p.answer(in, report, ""))
+}
+
+// cniVersions are the versions of the CNI specification that the plugin supports.
+func cniVersions() version.PluginInfo { return version.VersionsStartingFrom("0.4.0") }
+
+func (p plugin) version(in input) error {
+	report := versionReport{Version: buildVersion, CNIVersions: cniVersions().SupportedVersions()}
+	return p.answer(in, report, about(os.Args[0])+"\n")
+}
