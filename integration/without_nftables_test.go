@@ -48,6 +48,14 @@ func hideNFTables(program string) error {
 	return syscall.Exec(program, append([]string{program}, os.Args[1:]...), environment)
 }
 
+// withoutNFTables puts a script in the place of the plugin, which starts it so.
+func withoutNFTables(t *testing.T, h *host.Host) {
+	t.Helper()
+	plugin := h.Firewall
+	h.Firewall = filepath.Join(t.TempDir(), "firewall")
+	ok(t, host.WriteScript(h.Firewall, fmt.Sprintf("%s=%s exec %s \"$@\"\n", withoutVariable, plugin, must(os.Executable())(t))))
+}
+
 // TestWithoutNFTables has a kernel without nf_tables: iptables isolates alone, as
 // upstream's plugin does, and status says what is weaker.
 func TestWithoutNFTables(t *testing.T) {
@@ -56,8 +64,7 @@ func TestWithoutNFTables(t *testing.T) {
 		w := newWorld(t, h, place{"isolated", "allow"}, place{"same-bridge", "allow"})
 		w.checkAllOpen(t)
 		plainly := h.Firewall
-		h.Firewall = filepath.Join(t.TempDir(), "firewall")
-		ok(t, host.WriteScript(h.Firewall, fmt.Sprintf("%s=%s exec %s \"$@\"\n", withoutVariable, plainly, must(os.Executable())(t))))
+		withoutNFTables(t, h)
 		w.protect(t, h)
 		if table := must(h.Table())(t); table != "" {
 			t.Fatalf("nf_tables is not hidden:\n%s", table)
