@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -88,8 +89,15 @@ type versionReport struct {
 	CNIVersions []string `json:"cniVersions"`
 }
 
-// problemsOf returns what an error says, as a list that is not null in JSON.
+// problemsOf returns what an error says, as a list that is not null in JSON. Of an error
+// that says of several others what they kept from being done, it returns these, each with
+// its cure.
 func problemsOf(err error, dataDir string) []diagnosis.Problem {
+	if cause := errors.Unwrap(err); cause != nil {
+		if _, several := cause.(interface{ Unwrap() []error }); several {
+			err = cause
+		}
+	}
 	return append([]diagnosis.Problem{}, diagnosis.Explain(err, dataDir)...)
 }
 
