@@ -21,7 +21,9 @@ func TestFirewalldSettings(t *testing.T) {
 		"strict": {"StrictForwardPorts=yes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			host.Test(t, func(t *testing.T, h *host.Host) { testFirewalldSettings(t, newRuled(t, h, "nftables"), settings) })
+			host.Test(t, func(t *testing.T, h *host.Host) {
+				testFirewalldSettings(t, newRuled(t, h, "nftables", everyPlace...), settings)
+			})
 		})
 	}
 }

@@ -29,24 +29,24 @@ type ruled struct {
 // onFirewalld runs a test on a host run by firewalld, with each of its backends,
 // and with the plugin choosing its own. Every way was open before the plugin ran,
 // and before firewalld closed what it does not trust.
-func onFirewalld(t *testing.T, body func(t *testing.T, r *ruled)) {
+func onFirewalld(t *testing.T, places []place, body func(t *testing.T, r *ruled)) {
 	t.Helper()
 	for _, backend := range host.FirewalldBackends {
 		t.Run(backend, func(t *testing.T) {
-			host.Test(t, func(t *testing.T, h *host.Host) { body(t, newRuled(t, h, backend)) })
+			host.Test(t, func(t *testing.T, h *host.Host) { body(t, newRuled(t, h, backend, places...)) })
 		})
 	}
 }
 
 // newRuled makes the world on a host run by firewalld.
-func newRuled(t *testing.T, h *host.Host, backend string) *ruled {
+func newRuled(t *testing.T, h *host.Host, backend string, places ...place) *ruled {
 	t.Helper()
 	ok(t, h.UseVariant("nft"))
 	must(h.Bus())(t)
 	r := &ruled{h: h}
 	r.f = must(h.Firewalld(backend, "public"))(t)
 	r.letsIn = strings.HasPrefix(must(r.f.Version())(t), "0.")
-	r.world = newWorld(t, h, everyPlace...)
+	r.world = newWorld(t, h, places...)
 	forwardFirst(t, h)
 	r.checkAllTrusted(t)
 	// With iptables it rejects with "port unreachable" (core/ipXtables.py).
@@ -99,7 +99,7 @@ func (r *ruled) check(t *testing.T, when string) {
 }
 
 func (r *ruled) promised(p probe) host.Verdict {
-	if p.from == theOutside {
+	if p.from == theOutside && !p.target.isStrict() {
 		return openIf(p.path == published || r.letsIn)
 	}
 	return expected(p, usual)
@@ -107,7 +107,7 @@ func (r *ruled) promised(p probe) host.Verdict {
 
 func TestFirewalldVerdicts(t *testing.T) {
 	t.Parallel()
-	onFirewalld(t, func(t *testing.T, r *ruled) {
+	onFirewalld(t, everyPlace, func(t *testing.T, r *ruled) {
 		must(r.f.Cmd("--zone=work", "--add-source=192.0.2.0/24"))(t)
 		zones := must(r.f.Zones())(t)
 		r.protect(t, r.h)
@@ -173,7 +173,7 @@ var losses = map[string]func(t *testing.T, f *host.Firewalld){
 // are on their way between isolated bridges.
 func TestFirewalldForgets(t *testing.T) {
 	t.Parallel()
-	onFirewalld(t, func(t *testing.T, r *ruled) {
+	onFirewalld(t, everyPlace, func(t *testing.T, r *ruled) {
 		r.protect(t, r.h)
 		forwards := saveForwards(t, r.h)
 		all := append(currents(across, r.networks[0], r.networks[2]), currents(across, r.networks[1], r.networks[3])...)

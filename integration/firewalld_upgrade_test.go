@@ -14,7 +14,7 @@ import (
 // as we do, and isolates by iptables, behind firewalld's back.
 func TestFirewalldUpgrade(t *testing.T) {
 	t.Parallel()
-	onFirewalld(t, func(t *testing.T, r *ruled) {
+	onFirewalld(t, commonPlaces, func(t *testing.T, r *ruled) {
 		zones := must(r.f.Zones())(t)
 		r.call(t, r.h.Upstream(), "ADD")
 		r.call(t, r.h.Firewall, "CHECK")

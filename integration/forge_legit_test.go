@@ -95,26 +95,18 @@ func (s *shapes) call(t *testing.T, verb string) {
 // legitimateWays are those that must be open, with the plugin or without it.
 func (s *shapes) legitimateWays() []probe {
 	var all []probe
-	way := func(from, to *host.Container, p path, ipv4, ipv6 string, port int) {
-		for in, address := range map[family]string{"IPv4": ipv4, "IPv6": ipv6} {
-			for _, protocol := range protocols {
-				all = append(all, probe{
-					from: from.Name, to: fmt.Sprintf("%s:%d", to.Name, port), path: p, family: in, protocol: protocol,
-					client: from, server: to, address: address, port: port,
-				})
-			}
-		}
-	}
 	for _, from := range []*host.Container{s.outside, s.bystander, s.peer} {
 		for port := range s.published {
-			way(from, s.proxy, published, host.HostIPv4, host.HostIPv6, port)
+			all = append(all, ways(from, s.proxy, published, host.HostIPv4, host.HostIPv6, port)...)
 		}
 	}
 	for _, from := range []*host.Container{s.outside, s.peer, s.proxy} {
-		way(from, s.bystander, published, host.HostIPv4, host.HostIPv6, bystanderPort)
+		all = append(all, ways(from, s.bystander, published, host.HostIPv4, host.HostIPv6, bystanderPort)...)
 	}
-	way(s.peer, s.outside, direct, host.OutsideIPv4, host.OutsideIPv6, containerPort)
-	way(s.outside, s.peer, direct, s.peer.IPv4, s.peer.IPv6, containerPort)
+	all = append(all, ways(s.peer, s.outside, direct, host.OutsideIPv4, host.OutsideIPv6, containerPort)...)
+	if s.policy != "strict" {
+		all = append(all, s.inward()...)
+	}
 	return all
 }
 
@@ -122,13 +114,28 @@ func (s *shapes) legitimateWays() []probe {
 func (s *shapes) forbiddenWays() []probe {
 	var all []probe
 	for _, from := range []*host.Container{s.peer, s.proxy} {
-		for in, address := range map[family]string{"IPv4": s.bystander.IPv4, "IPv6": s.bystander.IPv6} {
-			for _, protocol := range protocols {
-				all = append(all, probe{
-					from: from.Name, to: "bystander", path: direct, family: in, protocol: protocol,
-					client: from, server: s.bystander, address: address, port: containerPort,
-				})
-			}
+		all = append(all, ways(from, s.bystander, direct, s.bystander.IPv4, s.bystander.IPv6, containerPort)...)
+	}
+	if s.policy == "strict" {
+		all = append(all, s.inward()...)
+	}
+	return all
+}
+
+// inward are the ways from outside to the VPN's peer, which leave by a bridge like those to
+// a container.
+func (s *shapes) inward() []probe {
+	return ways(s.outside, s.peer, direct, s.peer.IPv4, s.peer.IPv6, containerPort)
+}
+
+func ways(from, to *host.Container, p path, ipv4, ipv6 string, port int) []probe {
+	var all []probe
+	for in, address := range map[family]string{"IPv4": ipv4, "IPv6": ipv6} {
+		for _, protocol := range protocols {
+			all = append(all, probe{
+				from: from.Name, to: fmt.Sprintf("%s:%d", to.Name, port), path: p, family: in, protocol: protocol,
+				client: from, server: to, address: address, port: port,
+			})
 		}
 	}
 	return all
@@ -141,6 +148,7 @@ func TestLegitimateShapes(t *testing.T) {
 		inParts(t, b, map[string]part{
 			"same-bridge": func(t *testing.T, h *host.Host) { testShapes(t, h, "same-bridge") },
 			"isolated":    func(t *testing.T, h *host.Host) { testShapes(t, h, "isolated") },
+			"strict":      func(t *testing.T, h *host.Host) { testShapes(t, h, "strict") },
 		})
 	}
 }

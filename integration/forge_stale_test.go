@@ -82,6 +82,7 @@ func heard(t *testing.T, c *host.Container, callers []*caller, wanted int) []str
 // one gets its address. What leads to an open network needs no connection of another.
 var successions = []struct{ former, next string }{
 	{"same-bridge", "same-bridge"}, {"isolated", "isolated"}, {"open", "same-bridge"}, {"open", "isolated"},
+	{"strict", "strict"}, {"same-bridge", "strict"},
 }
 
 // TestStaleConnections deletes containers that somebody sends datagrams to, by a published

@@ -160,6 +160,8 @@ func always(string, bool) bool { return true }
 
 func ifIsolated(policy string, _ bool) bool { return policy == "isolated" }
 
+func ifStrict(policy string, _ bool) bool { return policy == "strict" }
+
 var forgeries = []forgery{
 	{"a reply to another bridge, of a connection forged by the attacker", func(t *testing.T, f *forgers, family string) host.Verdict {
 		return f.reply(t, f.attacker, f.victim, family)
@@ -173,6 +175,16 @@ var forgeries = []forgery{
 	{"a reply to the same bridge, of a connection forged by the attacker", func(t *testing.T, f *forgers, family string) host.Verdict {
 		return f.reply(t, f.attacker, f.neighbour, family)
 	}, ifIsolated, "", true},
+	{"a reply from outside, of a connection forged from an open bridge", func(t *testing.T, f *forgers, family string) host.Verdict {
+		port := f.nextPort()
+		outside, victim := at(addressOf(f.outside, family), port), at(addressOf(f.victim, family), port)
+		return must(f.victim.Arrives(host.Patience, func(text string) error {
+			if err := f.datagram(t, f.open, victim, outside, "knock"); err != nil {
+				return err
+			}
+			return f.datagram(t, f.outside, outside, victim, text)
+		}))(t)
+	}, ifStrict, "", false},
 	{"a datagram from outside with the address of a container", func(t *testing.T, f *forgers, family string) host.Verdict {
 		port := f.nextPort()
 		return must(f.victim.Arrives(host.Patience, func(text string) error {
@@ -216,6 +228,7 @@ func TestForgeries(t *testing.T) {
 		inParts(t, b, map[string]part{
 			"same-bridge": func(t *testing.T, h *host.Host) { forge(t, h, "same-bridge") },
 			"isolated":    func(t *testing.T, h *host.Host) { forge(t, h, "isolated") },
+			"strict":      func(t *testing.T, h *host.Host) { forge(t, h, "strict") },
 		})
 	}
 }

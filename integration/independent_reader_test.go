@@ -41,8 +41,9 @@ func testReader(t *testing.T, h *host.Host, hasTable bool) {
 	r := reader{hasTable: hasTable, adminChains: []string{"CNI-ADMIN", "OPERATORS"}}
 	r.holdsNothing(t)
 	var networks []*readNetwork
-	for i, p := range slices.Concat(everyPlace, everyPlace) {
-		networks = append(networks, readNetworkOf(t, h, i+1, p, i >= len(everyPlace)))
+	places := append(slices.Clone(everyPlace), place{"isolated-strict", "allow"}, place{"isolated-strict", "deny"})
+	for i, p := range slices.Concat(places, places) {
+		networks = append(networks, readNetworkOf(t, h, i+1, p, i >= len(places)))
 	}
 	for i, n := range networks {
 		must(n.container.Call(h.Firewall, "ADD"))(t)
@@ -148,7 +149,7 @@ func (r reader) wanted(networks []*readNetwork, family iptables.Protocol) ruleLi
 	for _, n := range networks {
 		list = append(list, n.addresses(family)...)
 		list = append(list, n.published(r.hasTable)...)
-		list = append(list, n.stages()...)
+		list = append(list, n.stages(family)...)
 	}
 	return list
 }
@@ -193,11 +194,15 @@ func (n *readNetwork) published(hasTable bool) (list ruleList) {
 }
 
 // stages are the rules of the isolation.
-func (n *readNetwork) stages() (list ruleList) {
+func (n *readNetwork) stages(family iptables.Protocol) (list ruleList) {
 	if !n.isolates() {
 		return nil
 	}
-	ofPolicy := fmt.Sprintf("-m comment --comment 'CNI firewall plugin rules (ingressPolicy: %s)'", n.Policy)
+	upstreams, target := "same-bridge", "RETURN"
+	if n.separates() {
+		upstreams, target = "isolated", "DROP"
+	}
+	ofPolicy := fmt.Sprintf("-m comment --comment 'CNI firewall plugin rules (ingressPolicy: %s)'", upstreams)
 	n.each(ofPolicy, func(name, comment string) {
 		list.add("CNI-ISOLATION-STAGE-1", "-i %[1]s ! -o %[1]s %[2]s -j CNI-ISOLATION-STAGE-2", name, comment)
 	})
@@ -207,17 +212,39 @@ func (n *readNetwork) stages() (list ruleList) {
 	within := func(in, out, comment, target string) {
 		list.add("CNI-ISOLATION-STAGE-1", "-i %s -o %s %s -j %s", in, out, comment, target)
 	}
-	target := map[string]string{"same-bridge": "RETURN", "isolated": "DROP"}[n.Policy]
 	switch {
 	case n.gateway != "":
 		within(n.bridge, n.gateway, n.ofGroup(), target)
 		within(n.gateway, n.bridge, n.ofGroup(), target)
-		if n.Policy == "isolated" {
+		if n.separates() {
 			within(n.gateway, n.gateway, n.ofGroup(), target)
 		}
-	case n.Policy == "isolated":
+	case n.separates():
 		within(n.bridge, n.bridge, ofPolicy, target)
 	}
+	return append(list, n.strict(family)...)
+}
+
+// strict are the rules against what comes in by another interface than the network's.
+func (n *readNetwork) strict(family iptables.Protocol) (list ruleList) {
+	if !n.isStrict() {
+		return nil
+	}
+	drops := []string{"--ctstate INVALID,UNTRACKED"}
+	switch {
+	case n.PublishedPorts != "allow":
+		drops = append(drops, "--ctdir ORIGINAL")
+	case family == iptables.ProtocolIPv4:
+		drops = append(drops, "--ctorigdst 127.0.0.0/8")
+		fallthrough
+	default:
+		drops = append(drops, "! --ctstate DNAT --ctdir ORIGINAL")
+	}
+	n.each("-m comment --comment 'CNI firewall plugin rules (ingressPolicy: strict)'", func(name, comment string) {
+		for _, match := range drops {
+			list.add("CNI-ISOLATION-STAGE-1", "! -i %[1]s -o %[1]s -m conntrack %[2]s %[3]s -j DROP", name, match, comment)
+		}
+	})
 	return list
 }
 

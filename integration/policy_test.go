@@ -4,7 +4,6 @@ package integration
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -60,6 +59,17 @@ func TestPolicyChange(t *testing.T) {
 				for i in iptables ip6tables; do echo 0 > /proc/sys/net/bridge/bridge-nf-call-$i; done
 				ip link set br1 type bridge nf_call_iptables 1 nf_call_ip6tables 1`},
 		},
+		"strict": {
+			{place: place{"strict", "allow"}, kind: closed},
+			{place: place{"isolated", "allow"}, kind: closed},
+			{place: place{"strict", "deny"}, kind: usual},
+			{place: place{"same-bridge", "allow"}, kind: usual},
+			{place: place{"strict", "allow"}, kind: usual},
+			{place: place{"isolated-strict", "allow"}, kind: unfiltered},
+			{place: place{"strict", "allow"}, kind: unfiltered},
+			{place: place{"open", "deny"}, kind: usual},
+			{place: place{"strict", "deny"}, kind: usual},
+		},
 		// So it does if no rule tells of the former policy any more.
 		"flag without rules": {
 			{place: place{"isolated", "allow"}, kind: unfiltered},
@@ -111,7 +121,7 @@ func testPolicyChange(t *testing.T, h *host.Host, walk []step) {
 			}
 		}
 		seen[s.place] = rules
-		checkFlags(t, h, when, "br1", s.place.Policy == "isolated" && s.kind.needsFlag())
+		checkFlags(t, h, when, "br1", s.place.separates() && s.kind.needsFlag())
 		checkFlags(t, h, when, "br2", false)
 		w.check(t, s.kind, when)
 	}
@@ -119,8 +129,8 @@ func testPolicyChange(t *testing.T, h *host.Host, walk []step) {
 
 // isMilder reports whether a place is milder than another one in anything.
 func isMilder(now, before place) bool {
-	order := []string{"open", "same-bridge", "isolated"}
-	return slices.Index(order, now.Policy) < slices.Index(order, before.Policy) ||
+	return before.isolates() && !now.isolates() || before.separates() && !now.separates() ||
+		before.isStrict() && !now.isStrict() ||
 		now.PublishedPorts == "allow" && before.PublishedPorts == "deny"
 }
 

@@ -14,7 +14,7 @@ import (
 func TestRetire(t *testing.T) {
 	t.Parallel()
 	onEachVariant(t, func(t *testing.T, h *host.Host) {
-		w := newWorld(t, h, everyPlace...)
+		w := newWorld(t, h, commonPlaces...)
 		w.checkAllOpen(t)
 		w.protect(t, h)
 		w.nonePassBetween(t, "retiring", w.networks[0], w.networks[2], func() { must(h.Run(h.Firewall, "retire"))(t) })
@@ -55,6 +55,18 @@ func TestRetireRefused(t *testing.T) {
 		}
 		same(t, before, state(t, h), "retire, refused")
 	}
+	onEachVariant(t, func(t *testing.T, h *host.Host) {
+		n := host.Dual("net", "br1", 1, place{"strict", "allow"}.firewall())
+		c := plain(t, h, n, "container")
+		must(c.Call(h.Firewall, "ADD"))(t)
+		refuses(t, h, "no such policy")
+		must(h.Run(h.Firewall, "retire", "--force"))(t)
+		if lines := linesWith(state(t, h), "strict"); lines != nil {
+			t.Errorf("left:\n%s", strings.Join(lines, "\n"))
+		}
+		n.Firewall = place{"same-bridge", "allow"}.firewall()
+		must(c.Call(h.Upstream(), "CHECK"))(t)
+	})
 	onNFTables(t, func(t *testing.T, h *host.Host) {
 		must(plain(t, h, host.Dual("net", "br1", 1, place{"same-bridge", "allow"}.firewall()), "container").Call(h.Firewall, "ADD"))(t)
 		refuses(t, h, "iptables")

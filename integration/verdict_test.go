@@ -9,12 +9,17 @@ import (
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
-// everyPlace has a network of every policy with every answer to publishedPorts.
-var everyPlace = []place{
-	{"same-bridge", "allow"}, {"same-bridge", "deny"},
-	{"isolated", "allow"}, {"isolated", "deny"},
-	{"open", "allow"}, {"open", "deny"},
-}
+// commonPlaces has a network of every policy that upstream's plugin has, too, with every
+// answer to publishedPorts; everyPlace has the others as well. Isolated-strict is both
+// isolated and strict: see TestIsolatedStrict.
+var (
+	commonPlaces = []place{
+		{"same-bridge", "allow"}, {"same-bridge", "deny"},
+		{"isolated", "allow"}, {"isolated", "deny"},
+		{"open", "allow"}, {"open", "deny"},
+	}
+	everyPlace = append(commonPlaces[:len(commonPlaces):len(commonPlaces)], place{"strict", "allow"}, place{"strict", "deny"})
+)
 
 // TestVerdicts probes every way to every kind of network, from everywhere, on a
 // host of each kind.
@@ -33,6 +38,18 @@ func TestVerdicts(t *testing.T) {
 			onEachBackend(t, func(t *testing.T, h *host.Host) { testVerdicts(t, h, k) })
 		})
 	}
+}
+
+// TestIsolatedStrict probes a network that is isolated and strict, and what is around it.
+func TestIsolatedStrict(t *testing.T) {
+	t.Parallel()
+	onEachBackend(t, func(t *testing.T, h *host.Host) {
+		w := newWorld(t, h, place{"isolated-strict", "allow"}, place{"isolated-strict", "deny"}, place{"open", "allow"})
+		w.checkAllOpen(t)
+		w.protect(t, h)
+		w.check(t, usual, "with the plugin")
+		w.call(t, h.Firewall, "CHECK")
+	})
 }
 
 func testVerdicts(t *testing.T, h *host.Host, k kind) {
@@ -98,7 +115,7 @@ func (w *world) expected(p probe, k kind) host.Verdict {
 // is what the rules never see.
 func shut(p probe, k kind) host.Verdict {
 	switched := p.from == p.to && p.path == direct && !k.filtered[p.family]
-	return openIf(p.from == theHost || switched && p.target.Policy != "isolated")
+	return openIf(p.from == theHost || switched && !p.target.separates())
 }
 
 // checkAllOpen is the control that every probe needs: what is to be blocked is
@@ -129,22 +146,25 @@ func expected(p probe, k kind) host.Verdict {
 	switch {
 	case p.from == theHost:
 		return host.Open // nothing is forwarded
+	case p.from == theOutside && p.target.isStrict():
+		return openIf(allowed)
 	case p.from == theOutside:
-		// No bridge isolates from the outside. The operator may have closed FORWARD
+		// No other bridge isolates from the outside. The operator may have closed FORWARD
 		// to what no rule accepts; accepted is what comes from a container, what
 		// answers it, and published ports where the network allows them.
 		return openIf(k.forward == "ACCEPT" || allowed)
-	case p.from == p.to && p.target.Policy != "isolated":
+	case p.from == p.to && !p.target.separates():
 		return host.Open
 	case p.from == p.to && allowed && k.switches(p.family):
 		return host.Blocked
 	case p.from == p.to:
 		return openIf(allowed)
-	case p.source.isolates() && p.target.isolates():
+	case p.source.isolates() && p.target.isolates(), p.target.isStrict():
 		return openIf(allowed)
 	}
 	// One of the two bridges is open, so it neither keeps anybody out nor anybody
-	// in, and FORWARD's policy does not matter to what comes from a container.
+	// in, the one it leads to is not strict, and FORWARD's policy does not matter to
+	// what comes from a container.
 	return host.Open
 }
 

@@ -61,7 +61,7 @@ func withoutNFTables(t *testing.T, h *host.Host) {
 func TestWithoutNFTables(t *testing.T) {
 	onVariant(t, "legacy", func(t *testing.T, h *host.Host) {
 		before := state(t, h)
-		w := newWorld(t, h, place{"isolated", "allow"}, place{"same-bridge", "allow"})
+		w := newWorld(t, h, place{"isolated", "allow"}, place{"same-bridge", "allow"}, place{"strict", "allow"})
 		w.checkAllOpen(t)
 		plainly := h.Firewall
 		withoutNFTables(t, h)
@@ -69,7 +69,7 @@ func TestWithoutNFTables(t *testing.T) {
 		if table := must(h.Table())(t); table != "" {
 			t.Fatalf("nf_tables is not hidden:\n%s", table)
 		}
-		one, two := w.networks[0], w.networks[1]
+		one, two, three := w.networks[0], w.networks[1], w.networks[2]
 		want := func(when string, from *host.Container, address string, port int, verdict host.Verdict) {
 			t.Helper()
 			if got, _, err := from.Connect(address, port, host.Patience); err != nil || got != verdict {
@@ -82,7 +82,13 @@ func TestWithoutNFTables(t *testing.T) {
 				want(when, two.server, address, containerPort, host.Blocked)
 				want(when, one.peer, address, containerPort, host.Blocked)
 			}
+			for _, address := range []string{three.server.IPv4, three.server.IPv6} {
+				want(when, w.outside, address, containerPort, host.Blocked)
+				want(when, two.server, address, containerPort, host.Blocked)
+				want(when, three.peer, address, containerPort, host.Open)
+			}
 			for _, address := range []string{host.HostIPv4, host.HostIPv6} {
+				want(when+", published", w.outside, address, three.hostPort, host.Open)
 				want(when+", published", two.server, address, one.hostPort, host.Blocked)
 				want(when+", published", w.outside, address, one.hostPort, host.Open)
 			}

@@ -23,7 +23,11 @@ type place struct {
 
 func (p place) name() string { return p.Policy + "/" + p.PublishedPorts }
 
-func (p place) isolates() bool { return p.Policy == "same-bridge" || p.Policy == "isolated" }
+func (p place) isolates() bool { return p.Policy != "open" }
+
+func (p place) separates() bool { return p.Policy == "isolated" || p.Policy == "isolated-strict" }
+
+func (p place) isStrict() bool { return p.Policy == "strict" || p.Policy == "isolated-strict" }
 
 func (p place) firewall() map[string]any {
 	return map[string]any{"ingressPolicy": p.Policy, "publishedPorts": p.PublishedPorts}

@@ -83,7 +83,7 @@ func (r records) withPolicyOf(added []policy.Attachment, e *store.Entry) *policy
 		if isSameNetwork(a, e) && changes(a, e) {
 			changed := *b
 			changed.IngressPolicy, changed.PublishedPorts = a.IngressPolicy, a.PublishedPorts
-			if a.IngressPolicy == policy.Isolated {
+			if a.IngressPolicy.Separates() {
 				whole, _ := r.store.Read(*e) // which convert tells of, where it cannot be read
 				changed.Port = whole.Port
 			}
@@ -110,7 +110,7 @@ func isSameNetwork(a policy.Attachment, e *store.Entry) bool {
 // agree reports whether two attachments say the same of one bridge.
 func agree(a, b *policy.Attachment) bool {
 	return a.Backend == b.Backend && slices.Equal(a.Interfaces, b.Interfaces) &&
-		a.IngressPolicy != policy.Isolated && a.IngressPolicy == b.IngressPolicy &&
+		!a.IngressPolicy.Separates() && a.IngressPolicy == b.IngressPolicy &&
 		a.PublishedPorts == b.PublishedPorts && a.Families() == b.Families() &&
 		(len(a.Addresses) > 0) == (len(b.Addresses) > 0)
 }

@@ -91,8 +91,7 @@ func (fw *Engine) forgetOutdated(r records, added []policy.Attachment, before po
 
 // isStricter reports whether an attachment makes its bridge stricter than it was.
 func isStricter(a policy.Attachment, before policy.Bridge) bool {
-	rank := func(p policy.IngressPolicy) int { return slices.Index(policy.IngressPolicies, p) }
-	return rank(a.IngressPolicy) > rank(before.IngressPolicy) ||
+	return before.IngressPolicy.With(a.IngressPolicy) != before.IngressPolicy ||
 		a.PublishedPorts == policy.Deny && before.PublishedPorts == policy.Allow
 }
 

@@ -205,32 +205,31 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
-// TestEntriesAddUp has two entries of one conflist, in both orders: the stricter holds,
-// whoever else is added, and each one's CHECK passes.
+// TestEntriesAddUp has two entries of one conflist, in both orders: what either
+// blocks is blocked, whoever else is added, and each one's CHECK passes.
 func TestEntriesAddUp(t *testing.T) {
 	t.Parallel()
-	for name, order := range map[string][]policy.IngressPolicy{
-		"the strict one first": {policy.SameBridge, policy.Open},
-		"the open one first":   {policy.Open, policy.SameBridge},
-		"three":                {policy.SameBridge, policy.Isolated, policy.Open},
+	for name, test := range map[string]struct {
+		order []policy.IngressPolicy
+		want  policy.IngressPolicy
+	}{
+		"the open one last":  {[]policy.IngressPolicy{policy.SameBridge, policy.Open}, policy.SameBridge},
+		"the open one first": {[]policy.IngressPolicy{policy.Open, policy.SameBridge}, policy.SameBridge},
+		"three":              {[]policy.IngressPolicy{policy.SameBridge, policy.Isolated, policy.Open}, policy.Isolated},
+		"two of a kind":      {[]policy.IngressPolicy{policy.Strict, policy.Isolated}, policy.IsolatedStrict},
 	} {
+		order := test.order
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
-			strictest := order[0]
-			for _, p := range order {
-				if p == policy.Isolated || strictest == policy.Open {
-					strictest = p
-				}
-			}
 			for i, container := range []string{"c1", "c2"} {
 				h.plug("br1", container)
 				for n, p := range order {
 					a := attached(policy.NFTables, "br1", container, p, "10.1.0."+string(rune('2'+i)))
 					h.add(a)
 					got := h.drivers[policy.Table].holds.isolated["br1"]
-					if (i > 0 || n == len(order)-1) && got != strictest {
-						t.Errorf("after %s's entry %q: br1 is %q, want %q", container, p, got, strictest)
+					if (i > 0 || n == len(order)-1) && got != test.want {
+						t.Errorf("after %s's entry %q: br1 is %q, want %q", container, p, got, test.want)
 					}
 				}
 			}

@@ -49,10 +49,10 @@ func (p ports) flag(r *records, bridges []policy.Bridge, before policy.RuleSet, 
 	filtered := sync.OnceValues(p.links.Filtered)
 	for _, b := range bridges {
 		was := slices.ContainsFunc(before.Bridges, func(old policy.Bridge) bool {
-			return old.Name == b.Name && old.IngressPolicy == policy.Isolated
+			return old.Name == b.Name && old.IngressPolicy.Separates()
 		})
 		left := len(r.Flagged) > 0 && slices.Contains(about, b.Name)
-		if was || left || b.IngressPolicy == policy.Isolated || actual.dropsSameBridge(b.Name) {
+		if was || left || b.IngressPolicy.Separates() || actual.dropsSameBridge(b.Name) {
 			if err := p.flagOf(r, b, filtered); err != nil {
 				return err
 			}
@@ -78,7 +78,7 @@ func (p ports) needsFlag(
 	b policy.Bridge, filtered func() (policy.Families, error),
 ) (bridge link.Link, needed bool, err error) {
 	bridge, err = p.links.ByName(b.Name)
-	if err != nil || b.IngressPolicy != policy.Isolated {
+	if err != nil || !b.IngressPolicy.Separates() {
 		return bridge, false, err
 	}
 	everywhere, err := filtered()
@@ -90,7 +90,7 @@ func (p ports) needsFlag(
 func (p ports) check(r *records, bridges []policy.Bridge) error {
 	filtered := sync.OnceValues(p.links.Filtered)
 	for _, b := range bridges {
-		if b.IngressPolicy != policy.Isolated {
+		if !b.IngressPolicy.Separates() {
 			continue
 		}
 		bridge, needed, err := p.needsFlag(b, filtered)

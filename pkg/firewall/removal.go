@@ -54,7 +54,7 @@ func (d *removal) add(a policy.Attachment) {
 		d.isolated = append(d.isolated, a.Bridge)
 	}
 	d.flows = append(d.flows, a.Addresses...)
-	if a.IngressPolicy == policy.Isolated && a.Port != "" {
+	if a.IngressPolicy.Separates() && a.Port != "" {
 		d.guarded = append(d.guarded, policy.Port{Name: a.Port, Bridge: a.Bridge, Addresses: a.Addresses})
 	}
 	d.ports.add(a)

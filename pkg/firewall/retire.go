@@ -49,6 +49,9 @@ func (fw *Engine) irreplaceable(all []policy.Attachment) error {
 		}
 		_, missing := fw.drivers.all[policy.Filter].Installed(b.Families)
 		errs = append(errs, missing)
+		if b.IngressPolicy.IsStrict() {
+			errs = append(errs, fmt.Errorf("network %q is %s, and upstream's plugin knows no such policy", b.Network, b.IngressPolicy))
+		}
 		if len(b.Interfaces) > 0 {
 			errs = append(errs, fmt.Errorf("network %q is routed by %v, and upstream's plugin only isolates bridge %q",
 				b.Network, b.Interfaces, b.Name))
@@ -70,6 +73,12 @@ func asIPTables(all []policy.Attachment) []policy.Attachment {
 	all = slices.Clone(all)
 	for i := range all {
 		all[i].PublishedPorts = policy.Deny
+		switch p := all[i].IngressPolicy; {
+		case p.Separates():
+			all[i].IngressPolicy = policy.Isolated
+		case p.Isolates():
+			all[i].IngressPolicy = policy.SameBridge
+		}
 		if all[i].Backend == policy.Firewalld {
 			all[i].Addresses, all[i].IsolatedIn = nil, all[i].Families()
 		}

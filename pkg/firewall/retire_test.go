@@ -44,6 +44,7 @@ func TestRetireRefused(t *testing.T) {
 		"no iptables": func(h *fakeHost, _ *policy.Attachment) {
 			h.drivers[policy.Filter].families, h.drivers[policy.Filter].lacks = 0, errors.New("no iptables")
 		},
+		"no such policy": func(_ *fakeHost, a *policy.Attachment) { a.IngressPolicy = policy.IsolatedStrict },
 	} {
 		t.Run(words, func(t *testing.T) {
 			t.Parallel()

@@ -89,7 +89,7 @@ func bridgeBefore(a policy.Attachment, before policy.RuleSet) policy.Bridge {
 
 // rollback gives a bridge's ports back the flags of its previous policy.
 func (p ports) rollback(r *records, a policy.Attachment, before policy.Bridge) error {
-	if a.IngressPolicy != policy.Isolated && before.IngressPolicy != policy.Isolated {
+	if !a.IngressPolicy.Separates() && !before.IngressPolicy.Separates() {
 		return nil
 	}
 	return p.flagOf(r, before, p.links.Filtered)

@@ -35,6 +35,11 @@ type bridgeRow struct {
 // by it. So such a bridge has no rule for that: the flags of its ports separate the
 // containers.
 //
+// A strict bridge drops in stage 1 what comes in by any other interface: there, every
+// packet passes by. Replies to what its containers began go on to the source's own rules.
+// Published ports do, too, which matters without the table: with it, they were accepted
+// already. One that is published on loopback is for the host alone: see loopbackReturns.
+//
 // Networks that share no interface have no order among each other. RETURN in stage 2
 // goes on in stage 1, where only rules of the bridge that the packet came from can
 // match; those stand before the jump or do nothing.
@@ -42,10 +47,14 @@ var bridgeRows = []bridgeRow{
 	{chainPublished, acceptPublished, publishes, false},
 	{chainPublished, acceptReplies, publishesIsolated, true},
 	{chainStage1, dropSameBridgeOf, separatesByRule, false},
-	{chainStage1, dropWithinGroup, hasPolicy(policy.Isolated), false},
-	{chainStage1, returnWithinGroup, hasPolicy(policy.SameBridge), false},
-	{chainStage1, bridgeToStage2(policy.SameBridge), hasPolicy(policy.SameBridge), false},
-	{chainStage1, bridgeToStage2(policy.Isolated), hasPolicy(policy.Isolated), false},
+	{chainStage1, dropWithinGroup, separates, false},
+	{chainStage1, returnWithinGroup, isolatesOutside, false},
+	{chainStage1, dropUntracked, isStrict, false},
+	{chainStage1, dropLoopback, isStrictIPv4, false},
+	{chainStage1, dropUnpublished, publishesStrict, false},
+	{chainStage1, dropNew, isStrictUnpublished, false},
+	{chainStage1, bridgeToStage2(policy.SameBridge), isolatesOutside, false},
+	{chainStage1, bridgeToStage2(policy.Isolated), separates, false},
 	{chainStage1, othersToStage2, isolates, false},
 	{chainStage2, dropToGroup, isolates, false},
 }
@@ -56,13 +65,22 @@ func publishesIsolated(b policy.Bridge) bool { return publishes(b) && isolates(b
 
 func isolates(b policy.Bridge) bool { return b.IngressPolicy.Isolates() }
 
-func hasPolicy(p policy.IngressPolicy) func(policy.Bridge) bool {
-	return func(b policy.Bridge) bool { return b.IngressPolicy == p }
-}
+func separates(b policy.Bridge) bool { return b.IngressPolicy.Separates() }
 
-func separatesByRule(b policy.Bridge) bool {
-	return b.IngressPolicy == policy.Isolated && len(b.Interfaces) == 0
-}
+func separatesByRule(b policy.Bridge) bool { return separates(b) && len(b.Interfaces) == 0 }
+
+// isolatesOutside reports whether a bridge is isolated, and its containers reach each
+// other.
+func isolatesOutside(b policy.Bridge) bool { return isolates(b) && !separates(b) }
+
+func isStrict(b policy.Bridge) bool { return b.IngressPolicy.IsStrict() }
+
+func publishesStrict(b policy.Bridge) bool { return isStrict(b) && publishes(b) }
+
+func isStrictUnpublished(b policy.Bridge) bool { return isStrict(b) && !publishes(b) }
+
+// isStrictIPv4 asks for the rule of a loopback address, which ip6tables does not read.
+func isStrictIPv4(b policy.Bridge) bool { return publishesStrict(b) && b.Families.Has(policy.IPv4) }
 
 // isWanted reports whether a bridge must have the rules of the row.
 func (row bridgeRow) isWanted(b policy.Bridge, alone bool) bool {

@@ -10,11 +10,12 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// bypass finds the rules of FORWARD by which a packet from one isolated bridge to
-// another can get past the isolation, if they stand ahead of it.
+// bypass finds the rules of FORWARD by which a packet that the isolation drops
+// can get past it, if they stand ahead of it.
 type bypass struct {
 	t        *table
 	isolated func() map[string]bool // the interfaces of isolated networks
+	strict   func() map[string]bool // those of strict ones
 	rules    func() map[string][]rule
 	accepts  map[string]bool // by chain
 }
@@ -25,6 +26,7 @@ func newBypass(t *table, bridges []policy.Bridge) *bypass {
 	return &bypass{
 		t:        t,
 		isolated: sync.OnceValue(func() map[string]bool { return isolatedInterfaces(t, bridges) }),
+		strict:   sync.OnceValue(func() map[string]bool { return strictInterfaces(t, bridges) }),
 		rules:    sync.OnceValue(t.allRules),
 		accepts:  map[string]bool{},
 	}
@@ -35,6 +37,18 @@ func newBypass(t *table, bridges []policy.Bridge) *bypass {
 func isolatedInterfaces(t *table, bridges []policy.Bridge) map[string]bool {
 	isOpen := func(b policy.Bridge) bool { return !isolates(b) }
 	return interfaces(t, slices.DeleteFunc(slices.Clone(bridges), isOpen), chainStage2)
+}
+
+// strictInterfaces returns the interfaces that are strict, or are to be.
+func strictInterfaces(t *table, bridges []policy.Bridge) map[string]bool {
+	isOther := func(b policy.Bridge) bool { return !isStrict(b) }
+	found := interfaces(t, slices.DeleteFunc(slices.Clone(bridges), isOther))
+	for _, r := range t.rules[chainStage1].list {
+		if r.value("!") == "-i" && r.target() == "DROP" {
+			found[r.value("-o")] = true
+		}
+	}
+	return found
 }
 
 // interfaces returns those of bridges, and those to which rules in some chains lead.
@@ -109,16 +123,16 @@ func (b *bypass) isPossible(r rule) bool {
 	return b.mayTake(w) && (w.target == "RETURN" || w.isGoto || b.isAccept(w.target))
 }
 
-// mayTake reports whether a rule may match a packet from one isolated bridge to another:
-// whether it names no other interface. A trailing '+' stands for any name that begins
-// so.
+// mayTake reports whether a rule may match a packet from one isolated bridge to another,
+// or from anywhere to a strict one: whether it names no other interface.
 func (b *bypass) mayTake(w way) bool {
-	for _, name := range []string{w.in, w.out} {
-		if name != "" && !strings.HasSuffix(name, "+") && !b.isolated()[name] {
-			return false
-		}
-	}
-	return true
+	return mayName(w.out, b.isolated()) && mayName(w.in, b.isolated()) || mayName(w.out, b.strict()) && len(b.strict()) > 0
+}
+
+// mayName reports whether the interface that a rule names may be one of some. It may
+// name none, and a trailing '+' stands for any name that begins so.
+func mayName(name string, some map[string]bool) bool {
+	return name == "" || strings.HasSuffix(name, "+") || some[name]
 }
 
 // isAccept reports whether a target accepts a packet, or is a chain by which one that

@@ -104,6 +104,28 @@ func toStage2(text string) func(name string) rule {
 	return func(name string) rule { return rule("-i " + name + " ! -o " + name + rest) }
 }
 
+// dropUntracked drops what conntrack does not know: nothing tells that it is a reply.
+func dropUntracked(b policy.Bridge) []rule { return strictDrops(b, "--ctstate INVALID,UNTRACKED") }
+
+// dropLoopback drops what was published on a loopback address.
+func dropLoopback(b policy.Bridge) []rule { return strictDrops(b, "--ctorigdst 127.0.0.0/8") }
+
+// dropUnpublished drops connections that begin elsewhere and were not redirected.
+func dropUnpublished(b policy.Bridge) []rule {
+	return strictDrops(b, "! --ctstate DNAT --ctdir ORIGINAL")
+}
+
+// dropNew drops connections that begin elsewhere.
+func dropNew(b policy.Bridge) []rule { return strictDrops(b, "--ctdir ORIGINAL") }
+
+// strictDrops returns a rule for each interface of a network, which drops what comes in by
+// another one.
+func strictDrops(b policy.Bridge, match string) []rule {
+	return each(b, commentStrict, func(name, text string) rule {
+		return rule("! -i " + name + " -o " + name + " -m conntrack " + match + " " + comment(text) + "-j DROP")
+	})
+}
+
 // sharedInterfaces returns the interfaces that two networks may share: those of every
 // network that is more than a bridge.
 func sharedInterfaces(bridges []policy.Bridge) map[string]bool {

@@ -56,7 +56,7 @@ func checkGroups(t *testing.T, host *fakeTable, rs policy.RuleSet) {
 }
 
 func interfacesOf(rs policy.RuleSet) []string {
-	var names []string
+	names := []string{"eth0"}
 	for _, b := range rs.Bridges {
 		names = append(names, b.Group()...)
 	}
@@ -66,7 +66,7 @@ func interfacesOf(rs policy.RuleSet) []string {
 
 func groupDrops(rs policy.RuleSet, in, out string) bool {
 	isolated := map[string]bool{}
-	within, separated := in == out, false
+	within, separated, strict := in == out, false, false
 	for _, b := range rs.Bridges {
 		if !b.IngressPolicy.Isolates() {
 			continue
@@ -75,21 +75,22 @@ func groupDrops(rs policy.RuleSet, in, out string) bool {
 		for _, name := range b.Group() {
 			isolated[name], has[name] = true, true
 		}
+		strict = strict || b.IngressPolicy.IsStrict() && has[out]
 		if has[in] && has[out] {
 			within = true
-			separated = separated || b.IngressPolicy == policy.Isolated && (in != b.Name || out != b.Name)
+			separated = separated || b.IngressPolicy.Separates() && (in != b.Name || out != b.Name)
 		}
 	}
 	if within {
 		return separated
 	}
-	return isolated[in] && isolated[out]
+	return strict || isolated[in] && isolated[out]
 }
 
 // TestRemoveKept removes one of two networks on a bridge, and then the other.
 func TestRemoveKept(t *testing.T) {
 	t.Parallel()
-	for _, p := range []policy.IngressPolicy{policy.SameBridge, policy.Isolated} {
+	for _, p := range policy.IngressPolicies[1:] {
 		all := groups(p, p)
 		host, want := newFakeTable(""), newFakeTable("")
 		applyTo(t, want, policy.Desired(slices.Concat(all[:1], all[2:])...))

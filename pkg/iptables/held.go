@@ -22,7 +22,7 @@ func (s *Snapshot) Held() (policy.RuleSet, error) {
 		for _, bridge := range t.bridges() {
 			b := bridges[bridge]
 			b.Name, b.Families = bridge, b.Families.With(name)
-			b.IngressPolicy = strictest(b.IngressPolicy, t.policyOf(bridge))
+			b.IngressPolicy = b.IngressPolicy.With(t.policyOf(bridge))
 			b.PublishedPorts = t.publishedPortsOf(bridge)
 			bridges[bridge] = b
 		}
@@ -30,11 +30,6 @@ func (s *Snapshot) Held() (policy.RuleSet, error) {
 	}
 	rs.Bridges = slices.Collect(maps.Values(bridges))
 	return rs, nil
-}
-
-func strictest(a, b policy.IngressPolicy) policy.IngressPolicy {
-	at := max(slices.Index(policy.IngressPolicies, a), slices.Index(policy.IngressPolicies, b))
-	return policy.IngressPolicies[at]
 }
 
 // bridges returns the bridges that rules of a plugin name.
@@ -61,13 +56,17 @@ func isOfPlugin(r rule) bool {
 // policyOf returns the policy that the rules of a bridge keep.
 func (t *table) policyOf(bridge string) policy.IngressPolicy {
 	jumps := func(text string) bool { return t.count(chainStage1, toStage2(text)(bridge)) > 0 }
-	switch {
-	case !slices.ContainsFunc(isolationComments, jumps):
+	if !slices.ContainsFunc(isolationComments, jumps) {
 		return policy.Open
-	case t.count(chainStage1, dropSameBridge(bridge)) > 0:
-		return policy.Isolated
 	}
-	return policy.SameBridge
+	p := policy.SameBridge
+	if t.count(chainStage1, dropSameBridge(bridge)) > 0 {
+		p = p.With(policy.Isolated)
+	}
+	if t.count(chainStage1, dropUntracked(policy.Bridge{Name: bridge})[0]) > 0 {
+		p = p.With(policy.Strict)
+	}
+	return p
 }
 
 func (t *table) publishedPortsOf(bridge string) policy.PublishedPorts {

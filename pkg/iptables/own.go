@@ -36,5 +36,5 @@ func planRemoveOwn(t *table) plan {
 // isOwn reports whether a rule has a comment that upstream's plugin does not write.
 func isOwn(r rule) bool {
 	text := r.value("--comment")
-	return text == commentPublished || strings.HasPrefix(text, commentGroup) && strings.HasSuffix(text, commentGroupEnd)
+	return text == commentPublished || text == commentStrict || strings.HasPrefix(text, commentGroup) && strings.HasSuffix(text, commentGroupEnd)
 }

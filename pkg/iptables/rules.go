@@ -49,6 +49,9 @@ func (r rule) withOldComment() rule {
 // commentPublished marks the rules that upstream does not have.
 const commentPublished = "CNI firewall plugin rules (publishedPorts: allow)"
 
+// commentStrict marks the rules of strict bridges, which upstream does not have either.
+var commentStrict = commentPolicy(policy.Strict)
+
 // commentPolicy is upstream's comment on the stage 1 rules of a bridge.
 func commentPolicy(p policy.IngressPolicy) string {
 	return "CNI firewall plugin rules (ingressPolicy: " + string(p) + ")"

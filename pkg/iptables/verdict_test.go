@@ -3,6 +3,7 @@
 package iptables
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 )
@@ -71,12 +72,14 @@ func verdict(host *fakeTable, chain string, p packet) string {
 
 // matches knows the matches that the sample's rules use.
 func (p packet) matches(text string) bool {
+	state := map[bool]string{true: "DNAT"}[p.redirected != ""]
 	for _, condition := range []struct {
 		option, word string
 		want         bool
 	}{
-		{"-i ", p.in, true}, {"! -o ", p.out, false}, {"-o ", p.out, true},
-		{"--ctstate ", map[bool]string{true: "DNAT"}[p.redirected != ""], true}, {"--ctdir ", p.redirected, true},
+		{"! -i ", p.in, false}, {"-i ", p.in, true}, {"! -o ", p.out, false}, {"-o ", p.out, true},
+		{"! --ctstate ", state, false}, {"--ctstate ", state, true},
+		{"--ctdir ", cmp.Or(p.redirected, "ORIGINAL"), true},
 		{"--ctorigdst ", map[bool]string{true: "127.0.0.0/8"}[p.loopback], true},
 	} {
 		if _, after, has := strings.Cut(text, condition.option); has {

@@ -89,7 +89,7 @@ func TestParseRefuses(t *testing.T) {
 		"backend": {input(`"backend":"ipchains"`), code7,
 			`backend "ipchains" is unknown: it must be "firewalld", "iptables" or "nftables"`},
 		"policy": {input(`"ingressPolicy":"opne"`), code7,
-			`ingressPolicy "opne" is unknown: it must be "open", "same-bridge" or "isolated"`},
+			`ingressPolicy "opne" is unknown: it must be "open", "same-bridge", "isolated", "strict" or "isolated-strict"`},
 		"policy's case": {input(`"ingressPolicy":"Isolated"`), code7, `ingressPolicy "Isolated" is unknown`},
 		"ports": {input(`"publishedPorts":"yes"`), code7,
 			`publishedPorts "yes" is unknown: it must be "allow" or "deny"`},

@@ -54,6 +54,7 @@ func bridgeElements(b policy.Bridge) []element {
 		}
 		all = append(all,
 			element{chainForged, forgedKeyOf(b, name), isolates, owner},
+			element{setStrict, key, b.IngressPolicy.IsStrict(), owner},
 			element{setPublished, key, publishes(b), owner})
 	}
 	return all
@@ -114,6 +115,9 @@ func appendBlocking(all []element, b policy.Bridge) []element {
 		if b.IngressPolicy.Isolates() {
 			all = append(all, element{setIsolated, key, true, owner}, element{chainForged, forgedKeyOf(b, name), true, owner})
 		}
+		if b.IngressPolicy.IsStrict() {
+			all = append(all, element{setStrict, key, true, owner})
+		}
 		if !publishes(b) {
 			all = append(all, element{setPublished, key, false, owner})
 		}
@@ -137,7 +141,7 @@ func publishes(b policy.Bridge) bool {
 // br_netfilter, a frame to the gateway's own port looks the same. The flags of the ports
 // keep the containers apart.
 func blockedByRule(b policy.Bridge, from, to string) bool {
-	return b.IngressPolicy == policy.Isolated && (len(b.Interfaces) == 0 || from != b.Name || to != b.Name)
+	return b.IngressPolicy.Separates() && (len(b.Interfaces) == 0 || from != b.Name || to != b.Name)
 }
 
 // forgedKeyOf returns the key of the rule for sources that an interface of a network is

@@ -79,9 +79,12 @@ func (t *table) withPolicy(b policy.Bridge) policy.Bridge {
 	if t.has(element{set: setIsolated, key: name}) {
 		b.IngressPolicy = policy.SameBridge
 	}
+	if t.has(element{set: setStrict, key: name}) {
+		b.IngressPolicy = policy.Strict
+	}
 	for _, other := range b.Group() {
 		if t.has(element{set: setBlockedWithin, key: name + interfaceKey(other)}) {
-			b.IngressPolicy = policy.Isolated
+			b.IngressPolicy = b.IngressPolicy.With(policy.Isolated)
 		}
 	}
 	if t.has(element{set: setPublished, key: name}) {

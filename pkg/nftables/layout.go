@@ -23,6 +23,7 @@ const (
 	setIsolated      = "isolated_bridges"
 	setSameBridge    = "same_bridge"
 	setBlockedWithin = "blocked_within"
+	setStrict        = "strict_bridges"
 	setPublished     = "published_ports"
 	setIPv4          = "containers_ipv4"
 	setIPv6          = "containers_ipv6"
@@ -41,6 +42,7 @@ const (
 	chainStage1    = "isolation_stage_1"
 	chainStage2    = "isolation_stage_2"
 	chainForward   = "forward"
+	chainStrict    = "strict"
 	chainForged    = "forged_source"
 
 	// Of the table for frames.
@@ -85,9 +87,10 @@ const (
 )
 
 var sets = []setLayout{
-	{setIsolated, "ingressPolicy same-bridge or isolated", typeIfname, unix.IFNAMSIZ, 1},
+	{setIsolated, "ingressPolicy other than open", typeIfname, unix.IFNAMSIZ, 1},
 	{setSameBridge, "each of isolated_bridges, to itself", typePair, 2 * unix.IFNAMSIZ, 0},
 	{setBlockedWithin, "ingressPolicy isolated, to itself", typePair, 2 * unix.IFNAMSIZ, 0},
+	{setStrict, "ingressPolicy strict", typeIfname, unix.IFNAMSIZ, 1},
 	{setPublished, "publishedPorts allow", typeIfname, unix.IFNAMSIZ, 1},
 	{setIPv4, "network, container and interface", typeIfnameIPv4, unix.IFNAMSIZ + 4, 0},
 	{setIPv6, "network, container and interface", typeIfnameIPv6, unix.IFNAMSIZ + 16, 0},
@@ -159,11 +162,24 @@ var chains = []chainLayout{
 	{chainStage1, "from an isolated bridge", nil, []rule{
 		newRule("oifname @"+setIsolated+" jump "+chainStage2, oifname(1), lookup(setIsolated), jump(chainStage2)),
 	}},
+	// Replies to what containers began pass, the first packets of connections do not, nor
+	// what conntrack does not know. Between isolated bridges, stage 2 has judged already.
+	{chainStrict, "from anywhere to a strict bridge: stop", nil, []rule{
+		newRule("ct direction reply return", ctDirection(directionReply), verdict(expr.VerdictReturn)),
+		newRule("iifname . oifname @"+setSameBridge+" return",
+			iifname(), oifname(2), lookup(setSameBridge), verdict(expr.VerdictReturn)),
+		newRule("ct original ip daddr 127.0.0.0/8 drop",
+			ctOriginalIPv4Destination(), compare(127), verdict(expr.VerdictDrop)),
+		newRule("ct direction original ct status dnat oifname @"+setPublished+" return",
+			ctDirection(directionOriginal), ctDNAT(), oifname(1), lookup(setPublished), verdict(expr.VerdictReturn)),
+		newRule("drop", verdict(expr.VerdictDrop)),
+	}},
 	{chainIsolation, "ahead of all that accepts", forwardAt(-10), []rule{
 		newRule("ct direction original ct state related,new fib saddr . iif oif missing jump "+chainForged,
 			ctDirection(directionOriginal), ctAnyBit(expr.CtKeySTATE, stateNew|stateRelated),
 			fibMissing(), jump(chainForged)),
 		newRule("iifname @"+setIsolated+" jump "+chainStage1, iifname(), lookup(setIsolated), jump(chainStage1)),
+		newRule("oifname @"+setStrict+" jump "+chainStrict, oifname(1), lookup(setStrict), jump(chainStrict)),
 	}},
 	{chainForward, "what containers may", forwardAt(0), []rule{
 		// Only the interfaces of its own network speak for an address.

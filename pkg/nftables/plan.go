@@ -75,7 +75,7 @@ func planApply(t *table, adminChains []string, elements []element) transaction {
 // network with a policy.
 func (s *Snapshot) planReady(p policy.IngressPolicy) (transaction, error) {
 	tables := []*table{s.packets}
-	if p == policy.Isolated {
+	if p.Separates() {
 		tables = s.tables()
 	}
 	var tx transaction

@@ -31,7 +31,7 @@ func TestTransactions(t *testing.T) {
 		{"the same less", func(s *Snapshot) error { return s.Remove(other) }, nil},
 		{"a check", func(s *Snapshot) error { return s.Check(sample()) }, nil},
 		{"all but one", func(s *Snapshot) error { return s.Remove(sample()) },
-			[]string{"DELSETELEM", "DELRULE", "DELSETELEM", "DELRULE", "DELSETELEM", "DELRULE"}},
+			[]string{"DELSETELEM", "DELRULE", "DELSETELEM", "DELRULE", "DELSETELEM", "DELRULE", "DELSETELEM", "DELRULE", "DELSETELEM"}},
 		{"the last", func(s *Snapshot) error { return s.Remove(oneMore()) }, []string{"DELTABLE"}},
 		{"no table", func(s *Snapshot) error { return s.Remove(oneMore()) }, nil},
 	}

@@ -78,7 +78,7 @@ func (s *Snapshot) elementsOf(rs policy.RuleSet) ([]element, error) {
 // isolated before Apply.
 func (s *Snapshot) addedIsolation(e element) bool {
 	switch e.set {
-	case setIsolated, setSameBridge, setBlockedWithin, chainForged:
+	case setIsolated, setSameBridge, setBlockedWithin, setStrict, chainForged:
 		present, written := s.previous[elementKey{setIsolated, e.key[:unix.IFNAMSIZ]}]
 		return written && !present
 	}

@@ -32,6 +32,7 @@ func sample() policy.RuleSet {
 		container("br2", policy.Isolated, policy.Allow, "10.2.0.2"),
 		container("br3", policy.Isolated, policy.Deny, "fd03::2"),
 		container("br4", policy.Open, policy.Deny, "10.4.0.2"),
+		container("br5", policy.Strict, policy.Allow, "10.5.0.2"),
 	)
 }
 

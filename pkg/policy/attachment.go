@@ -42,8 +42,8 @@ type Attachment struct {
 	IngressPolicy  IngressPolicy
 	PublishedPorts PublishedPorts
 
-	// Stated has the policies that the entries of the conflist name, from the most open
-	// on, if there is more than one entry.
+	// Stated has the policies that the entries of the conflist name, in the order of
+	// IngressPolicies, if there is more than one entry.
 	Stated []IngressPolicy
 
 	Backend    Backend // configured, or chosen by its ADD
@@ -62,12 +62,19 @@ func (a *Attachment) AddUp(other Attachment) {
 		return
 	}
 	rank := func(p IngressPolicy) int { return slices.Index(IngressPolicies, p) }
-	a.Stated = sortUnique(slices.Concat([]IngressPolicy{a.IngressPolicy, other.IngressPolicy}, a.Stated, other.Stated),
+	a.Stated = sortUnique(slices.Concat(a.stated(), other.stated()),
 		func(p, q IngressPolicy) int { return cmp.Compare(rank(p), rank(q)) })
-	a.IngressPolicy = a.Stated[len(a.Stated)-1]
+	a.IngressPolicy = a.IngressPolicy.With(other.IngressPolicy)
 	if other.PublishedPorts == Deny {
 		a.PublishedPorts = Deny
 	}
+}
+
+func (a Attachment) stated() []IngressPolicy {
+	if len(a.Stated) > 0 {
+		return a.Stated
+	}
+	return []IngressPolicy{a.IngressPolicy}
 }
 
 // ContainerKey identifies a container, in few bytes.

@@ -6,7 +6,8 @@
 // Isolation has two stages. Stage 1 sends a packet that comes in from an isolated
 // bridge and leaves by another interface to stage 2. Stage 2 drops a packet that
 // leaves by an isolated bridge. So n bridges cost 2n rules; a rule for each pair of
-// bridges would cost n².
+// bridges would cost n². A packet that comes in from elsewhere meets stage 1 alone: there
+// a strict bridge drops it, unless it is a reply or leads to a published port.
 package policy
 
 import (
@@ -17,19 +18,44 @@ import (
 // IngressPolicy says who may open a connection to a container.
 type IngressPolicy string
 
-// The policies, from the most open to the strictest.
+// The policies. Whoever may come by a published port is another matter.
 const (
-	Open       IngressPolicy = "open"        // everybody
-	SameBridge IngressPolicy = "same-bridge" // everybody except containers of other isolated bridges
-	Isolated   IngressPolicy = "isolated"    // as SameBridge, and except containers of the same bridge
+	Open           IngressPolicy = "open"            // everybody
+	SameBridge     IngressPolicy = "same-bridge"     // everybody except containers of other isolated bridges
+	Isolated       IngressPolicy = "isolated"        // as SameBridge, and except containers of the same bridge
+	Strict         IngressPolicy = "strict"          // the host, and containers of the same bridge
+	IsolatedStrict IngressPolicy = "isolated-strict" // the host
 )
 
-// IngressPolicies lists the values a user may write, from the most open to the
-// strictest.
-var IngressPolicies = []IngressPolicy{Open, SameBridge, Isolated}
+// IngressPolicies lists the values a user may write. None is stricter than one behind
+// it.
+var IngressPolicies = []IngressPolicy{Open, SameBridge, Isolated, Strict, IsolatedStrict}
 
 // Isolates reports whether the policy blocks other isolated bridges.
-func (p IngressPolicy) Isolates() bool { return p == SameBridge || p == Isolated }
+func (p IngressPolicy) Isolates() bool { return p == SameBridge || p.Separates() || p.IsStrict() }
+
+// Separates reports whether the policy blocks containers of the same bridge.
+func (p IngressPolicy) Separates() bool { return p == Isolated || p == IsolatedStrict }
+
+// IsStrict reports whether the policy blocks everybody else: other bridges, whatever
+// their policy, and what the host routes from elsewhere.
+func (p IngressPolicy) IsStrict() bool { return p == Strict || p == IsolatedStrict }
+
+// With returns the policy that blocks what either blocks, and no more.
+func (p IngressPolicy) With(other IngressPolicy) IngressPolicy {
+	separates, strict := p.Separates() || other.Separates(), p.IsStrict() || other.IsStrict()
+	switch {
+	case separates && strict:
+		return IsolatedStrict
+	case strict:
+		return Strict
+	case separates:
+		return Isolated
+	case p.Isolates() || other.Isolates():
+		return SameBridge
+	}
+	return Open
+}
 
 // PublishedPorts says whether connections that the host redirected (DNAT: a
 // published port) pass the isolation of the bridge they lead to.

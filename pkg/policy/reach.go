@@ -16,10 +16,12 @@ const (
 // Reaches returns what containers on the bridge from reach on the bridge to, which
 // may be the same.
 func Reaches(from, to Bridge) Reach {
+	blocked := to.IngressPolicy.IsStrict() || from.IngressPolicy.Isolates() && to.IngressPolicy.Isolates()
+	if from.Name == to.Name {
+		blocked = to.IngressPolicy.Separates()
+	}
 	switch {
-	case from.Name == to.Name && to.IngressPolicy != Isolated:
-		return Everything
-	case from.Name != to.Name && !(from.IngressPolicy.Isolates() && to.IngressPolicy.Isolates()):
+	case !blocked:
 		return Everything
 	case to.PublishedPorts == Allow:
 		return PublishedOnly

@@ -22,6 +22,12 @@ func TestReaches(t *testing.T) {
 		{bridge("a", SameBridge, Allow), bridge("b", SameBridge, Allow), PublishedOnly},
 		{bridge("a", SameBridge, Deny), bridge("b", Isolated, Allow), PublishedOnly},
 		{bridge("a", SameBridge, Allow), bridge("b", Isolated, Deny), Nothing},
+		{bridge("a", Strict, Deny), bridge("a", Strict, Deny), Everything},
+		{bridge("a", IsolatedStrict, Deny), bridge("a", IsolatedStrict, Deny), Nothing},
+		{bridge("a", Open, Allow), bridge("b", Strict, Deny), Nothing},
+		{bridge("a", Open, Allow), bridge("b", Strict, Allow), PublishedOnly},
+		{bridge("a", Strict, Deny), bridge("b", Open, Deny), Everything},
+		{bridge("a", Strict, Deny), bridge("b", SameBridge, Deny), Nothing},
 	}
 	for _, test := range tests {
 		if got := Reaches(test.from, test.to); got != test.want {

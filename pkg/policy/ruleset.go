@@ -15,7 +15,7 @@ import (
 type RuleSet struct {
 	AdminChains []string       // jumped to before anything is accepted
 	Bridges     []Bridge       // to isolate, or with published ports to accept
-	Ports       []Port         // of Isolated bridges
+	Ports       []Port         // of bridges that separate their containers
 	KeptPorts   []Port         // whose part of Ports stays; for removals
 	Addresses   []netip.Prefix // to forward
 
@@ -52,12 +52,12 @@ type Bridge struct {
 // stay on the same bridge.
 func (b Bridge) Group() []string { return append([]string{b.Name}, b.Interfaces...) }
 
-// Port is a container's port on an Isolated bridge, and whose addresses frames that
-// come in by it may have.
+// Port is a container's port on a bridge that separates its containers, and whose
+// addresses frames that come in by it may have.
 type Port struct {
 	Name, Bridge string
 	Addresses    []netip.Prefix // of the attachment; no other port has frames with them
-	Others       []netip.Prefix // of the same container, on other Isolated bridges
+	Others       []netip.Prefix // of the same container, on other such bridges
 }
 
 // Desired returns the rule set for attachments. Nothing else decides what the
@@ -94,7 +94,7 @@ func Desired(attachments ...Attachment) RuleSet {
 func portsOf(attachments []Attachment) []Port {
 	var ports []Port
 	byContainer := map[string][]netip.Prefix{}
-	isIsolated := func(a *Attachment) bool { return a.IngressPolicy == Isolated && a.Port != "" }
+	isIsolated := func(a *Attachment) bool { return a.IngressPolicy.Separates() && a.Port != "" }
 	for i := range attachments {
 		if a := &attachments[i]; isIsolated(a) {
 			byContainer[a.container()] = append(byContainer[a.container()], a.Addresses...)
@@ -228,11 +228,12 @@ func (rs RuleSet) IsEmpty() bool {
 	return len(rs.AdminChains)+len(rs.Bridges)+len(rs.Ports)+len(rs.Addresses) == 0
 }
 
-// In returns the part of the rule set for one family.
+// In returns the part of the rule set for one family, and for it alone.
 func (rs RuleSet) In(f Family) RuleSet {
 	part := RuleSet{AdminChains: rs.AdminChains, Alone: rs.Alone}
 	for _, b := range rs.Bridges {
 		if b.Families.Has(f) {
+			b.Families = Families(f)
 			part.Bridges = append(part.Bridges, b)
 		}
 	}
@@ -261,9 +262,7 @@ func (rs RuleSet) Families() Families {
 
 // stricter merges what two attachments say about one bridge.
 func stricter(a, b Bridge) Bridge {
-	if slices.Index(IngressPolicies, b.IngressPolicy) > slices.Index(IngressPolicies, a.IngressPolicy) {
-		a.IngressPolicy = b.IngressPolicy
-	}
+	a.IngressPolicy = a.IngressPolicy.With(b.IngressPolicy)
 	if b.PublishedPorts == Deny {
 		a.PublishedPorts = Deny
 	}

@@ -28,7 +28,7 @@ type Entry struct {
 	NetworkKey string // see NetworkKey
 
 	// Attachment has no Network, ContainerID, IfName, PortIndex, AdminChain and Zone,
-	// and a Port and a ContainerKey only if its policy is Isolated.
+	// and a Port and a ContainerKey only if its policy separates containers.
 	Attachment policy.Attachment
 
 	file string
@@ -90,7 +90,7 @@ func (e Entry) isOf(a policy.Attachment) bool {
 
 // lacksPort reports whether the name is of version 1, and should say the port.
 func (e Entry) lacksPort() bool {
-	return !strings.HasPrefix(e.file, formatName+",") && e.Attachment.IngressPolicy == policy.Isolated
+	return !strings.HasPrefix(e.file, formatName+",") && e.Attachment.IngressPolicy.Separates()
 }
 
 // firstName returns the name that version 1 gave to an attachment's record.
@@ -113,7 +113,7 @@ func brief(a policy.Attachment) policy.Attachment {
 		Addresses: a.Addresses, IsolatedIn: a.IsolatedIn,
 		IngressPolicy: a.IngressPolicy, Stated: a.Stated, PublishedPorts: a.PublishedPorts,
 	}
-	if a.IngressPolicy == policy.Isolated {
+	if a.IngressPolicy.Separates() {
 		b.Port = a.Port
 		b.ContainerKey = cmp.Or(a.ContainerKey, policy.ContainerKey(a.ContainerID))
 	}
@@ -190,24 +190,23 @@ func (e *Entry) setPolicies(field string) bool {
 }
 
 // checkPolicies returns an error that names the first value which is none, or the
-// policies that do not add up: they are stated from the most open on, and the strictest
-// holds.
+// policies that do not add up.
 func checkPolicies(a policy.Attachment) error {
-	least := 0
+	least, sum := 0, policy.Open
 	for _, p := range a.Stated {
 		n := slices.Index(policy.IngressPolicies[least:], p)
 		if n < 0 {
-			return fmt.Errorf("stated %q are no policies from the most open on", a.Stated)
+			return fmt.Errorf("stated %q are no policies, each once and in order", a.Stated)
 		}
-		least += n + 1
+		least, sum = least+n+1, sum.With(p)
 	}
 	switch {
 	case !slices.Contains(policy.IngressPolicies, a.IngressPolicy):
 		return fmt.Errorf("ingressPolicy %q is unknown", a.IngressPolicy)
 	case !slices.Contains(policy.PublishedPortsValues, a.PublishedPorts):
 		return fmt.Errorf("publishedPorts %q is unknown", a.PublishedPorts)
-	case len(a.Stated) > 0 && a.Stated[len(a.Stated)-1] != a.IngressPolicy:
-		return fmt.Errorf("ingressPolicy %q is not the strictest of the stated %q", a.IngressPolicy, a.Stated)
+	case len(a.Stated) > 0 && sum != a.IngressPolicy:
+		return fmt.Errorf("ingressPolicy %q is not what the stated %q add up to", a.IngressPolicy, a.Stated)
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func TestDamaged(t *testing.T) {
 		"unknown stated":    {good, edit("stated", []string{"closed"}), "are no policies"},
 		"stated downwards":  {good, edit("stated", []string{"same-bridge", "open"}), "are no policies"},
 		"stated twice":      {good, edit("stated", []string{"same-bridge", "same-bridge"}), "are no policies"},
-		"stated otherwise":  {good, edit("stated", []string{"open", "isolated"}), "not the strictest"},
+		"stated otherwise":  {good, edit("stated", []string{"open", "isolated"}), "add up to"},
 		"foreign name":      {"notes.txt", "hello", foreign},
 		"newer name":        {"3,anything.json", "{}", "newer version"},
 		"hostile name":      {strings.Replace(good, "br-x", "%2F", 1), string(content), foreign},
