@@ -99,6 +99,25 @@ func testForgetFlows(t *testing.T) {
 	}
 }
 
+// TestForgetOpened deletes the connections that an address opened, and no others.
+func TestForgetOpened(t *testing.T) {
+	host.Test(t, func(t *testing.T, _ *host.Host) {
+		track(t, slices.Concat(kept, forgotten))
+		all := trackedFlows(t)
+		want := slices.DeleteFunc(slices.Clone(all), func(f string) bool {
+			_, ends, _ := strings.Cut(f, " ")
+			return strings.HasPrefix(ends, "10.4.0.2 > ") || strings.HasPrefix(ends, "fd00::2 > ")
+		})
+		if len(all)-len(want) != 4 {
+			t.Fatalf("of %q, %q are to stay", all, want)
+		}
+		ok(t, conntrack.Kernel{}.ForgetOpened(ownAddresses))
+		if diff := gocmp.Diff(want, trackedFlows(t)); diff != "" {
+			t.Errorf("connections (-want +left):\n%s", diff)
+		}
+	})
+}
+
 // TestForgetFlowsRestricted deletes connections where the sysctl that counts them is
 // hidden, as old kernels hide it from rootless runtimes; and says that the capability is
 // missing where it is.

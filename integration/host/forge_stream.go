@@ -3,6 +3,7 @@
 package host
 
 import (
+	"errors"
 	"maps"
 	"net"
 	"strconv"
@@ -19,6 +20,27 @@ func (c *Container) Socket(port int) (conn net.PacketConn, err error) {
 		return err
 	})
 	return conn, err
+}
+
+// Pair opens a TCP connection from the container to a port of another one, by an address of
+// it, and returns both ends.
+func (c *Container) Pair(to *Container, address string, port int) (client, server net.Conn, err error) {
+	var listener net.Listener
+	if err = to.ns.Do(func(ns.NetNS) (err error) {
+		listener, err = net.Listen("tcp", ":"+strconv.Itoa(port))
+		return err
+	}); err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, listener.Close()) }()
+	if err = c.ns.Do(func(ns.NetNS) (err error) {
+		client, err = net.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+		return err
+	}); err != nil {
+		return nil, nil, err
+	}
+	server, err = listener.Accept()
+	return client, server, err
 }
 
 // Join attaches a container to a second network, by another interface. The value that it

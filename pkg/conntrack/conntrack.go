@@ -37,6 +37,20 @@ const aWalk = 5000
 // ones too. redirected reports whether there was one that the host had redirected
 // (DNAT). A kernel without connection tracking has none.
 func (Kernel) Forget(addresses []netip.Addr) (redirected bool, err error) {
+	return forget(addresses, nl.CTA_TUPLE_ORIG, nl.CTA_TUPLE_REPLY)
+}
+
+// ForgetOpened deletes the connections that an address opened, or somebody in its name.
+// Those that others opened to it stay: the kernel takes the next packet of a connection
+// that it does not know for the first one, whoever opened it (nf_conntrack_tcp_loose), and
+// what comes back for a reply.
+func (Kernel) ForgetOpened(addresses []netip.Addr) error {
+	_, err := forget(addresses, nl.CTA_TUPLE_ORIG)
+	return err
+}
+
+// forget deletes the connections in which an address sends in one of some directions.
+func forget(addresses []netip.Addr, directions ...int) (redirected bool, err error) {
 	count, err := tracked()
 	if err != nil || count == 0 || len(addresses) == 0 {
 		return false, err
@@ -46,7 +60,7 @@ func (Kernel) Forget(addresses []netip.Addr) (redirected bool, err error) {
 		return false, fmt.Errorf("opening a socket for connection tracking: %w", err)
 	}
 	defer c.close()
-	found, err := c.find(addresses, count)
+	found, err := c.find(addresses, directions, count)
 	if err != nil {
 		err = fmt.Errorf("listing connections: %w", err)
 	}
@@ -80,14 +94,14 @@ func (c conn) request(message, flags int, family uint8) *nl.NetlinkRequest {
 
 // find returns the connections of addresses. After an error it returns those that it
 // found; one may be there twice.
-func (c conn) find(addresses []netip.Addr, count int) (found []flow, err error) {
-	filters := filtersOf(addresses)
+func (c conn) find(addresses []netip.Addr, directions []int, count int) (found []flow, err error) {
+	filters := filtersOf(addresses, directions)
 	if count < aWalk*(len(filters)-1) {
 		filters = []filter{{}}
 	}
-	wanted := map[netip.Addr]bool{}
-	for _, a := range addresses {
-		wanted[a] = true
+	wanted := map[filter]bool{}
+	for _, f := range filtersOf(addresses, directions) {
+		wanted[f] = true
 	}
 	for _, f := range filters {
 		if err = c.dump(f, wanted, &found); err != nil {
@@ -98,7 +112,7 @@ func (c conn) find(addresses []netip.Addr, count int) (found []flow, err error) 
 }
 
 // dump repeats a dump that was interrupted. Up to Linux 6.18 none is.
-func (c conn) dump(f filter, wanted map[netip.Addr]bool, found *[]flow) error {
+func (c conn) dump(f filter, wanted map[filter]bool, found *[]flow) error {
 	const attempts = 10
 	err := error(nl.ErrDumpInterrupted)
 	for n := 0; n < attempts && errors.Is(err, nl.ErrDumpInterrupted); n++ {
@@ -107,7 +121,7 @@ func (c conn) dump(f filter, wanted map[netip.Addr]bool, found *[]flow) error {
 	return err
 }
 
-func (c conn) dumpOnce(f filter, wanted map[netip.Addr]bool, found *[]flow) error {
+func (c conn) dumpOnce(f filter, wanted map[filter]bool, found *[]flow) error {
 	req := c.request(nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP, f.family())
 	f.addTo(req)
 	var malformed error
@@ -137,7 +151,7 @@ func (c conn) delete(f flow) error {
 			"it passes all rules until it ends", err)
 	}
 	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("deleting a connection of %s: %w", f.ends, err)
+		return fmt.Errorf("deleting a connection of %s: %w", f.addresses(), err)
 	}
 	return nil
 }

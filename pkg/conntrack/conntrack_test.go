@@ -32,13 +32,19 @@ func TestParse(t *testing.T) {
 	if err != nil || f.family != unix.AF_INET || f.status&statusDNAT == 0 || len(f.identity) != 1 {
 		t.Errorf("got %+v, %v", f, err)
 	}
-	want := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.4.0.2")}
+	want := []filter{
+		{netip.MustParseAddr("192.0.2.1"), nl.CTA_TUPLE_ORIG}, {netip.MustParseAddr("10.4.0.2"), nl.CTA_TUPLE_REPLY},
+	}
 	if !slices.Equal(f.ends, want) {
 		t.Errorf("got ends %v, want %v", f.ends, want)
 	}
-	for address, of := range map[string]bool{"192.0.2.1": true, "10.4.0.2": true, "192.0.2.254": false} {
-		if got := f.isOf(map[netip.Addr]bool{netip.MustParseAddr(address): true}); got != of {
-			t.Errorf("%s: got %t, want %t", address, got, of)
+	for end, of := range map[filter]bool{
+		want[0]: true, want[1]: true,
+		{want[0].address, nl.CTA_TUPLE_REPLY}:                   false,
+		{netip.MustParseAddr("192.0.2.254"), nl.CTA_TUPLE_ORIG}: false,
+	} {
+		if got := f.isOf(map[filter]bool{end: true}); got != of {
+			t.Errorf("%v: got %t, want %t", end, got, of)
 		}
 	}
 }
@@ -52,7 +58,8 @@ func FuzzParse(f *testing.F) {
 
 func TestFilters(t *testing.T) {
 	t.Parallel()
-	all := filtersOf([]netip.Addr{netip.MustParseAddr("10.4.0.2"), netip.MustParseAddr("fd00::2")})
+	all := filtersOf([]netip.Addr{netip.MustParseAddr("10.4.0.2"), netip.MustParseAddr("fd00::2")},
+		[]int{nl.CTA_TUPLE_ORIG, nl.CTA_TUPLE_REPLY})
 	if len(all) != 4 || all[0].family() != unix.AF_INET || all[3].family() != unix.AF_INET6 {
 		t.Errorf("got %+v", all)
 	}

@@ -16,7 +16,7 @@ import (
 type flow struct {
 	family   uint8        // AF_INET or AF_INET6
 	status   uint32       // bits of enum ip_conntrack_status
-	ends     []netip.Addr // the sources of both directions
+	ends     []filter     // the sources of both directions
 	identity []*nl.RtAttr // what a deletion names: tuple, zone and number
 }
 
@@ -42,9 +42,9 @@ func parse(message []byte) (flow, error) {
 		switch kind {
 		case nl.CTA_TUPLE_ORIG:
 			f.identity = append(f.identity, nl.NewRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_ORIG, value))
-			return f.addEnd(value)
+			return f.addEnd(nl.CTA_TUPLE_ORIG, value)
 		case nl.CTA_TUPLE_REPLY:
-			return f.addEnd(value)
+			return f.addEnd(nl.CTA_TUPLE_REPLY, value)
 		case nl.CTA_ZONE, nl.CTA_ID:
 			f.identity = append(f.identity, nl.NewRtAttr(int(kind), value))
 		case nl.CTA_STATUS:
@@ -58,7 +58,7 @@ func parse(message []byte) (flow, error) {
 }
 
 // addEnd adds the source of one direction.
-func (f *flow) addEnd(tuple []byte) error {
+func (f *flow) addEnd(direction int, tuple []byte) error {
 	return eachAttr(tuple, func(kind uint16, value []byte) error {
 		if kind != nl.CTA_TUPLE_IP {
 			return nil
@@ -66,16 +66,24 @@ func (f *flow) addEnd(tuple []byte) error {
 		return eachAttr(value, func(kind uint16, address []byte) error {
 			a, ok := netip.AddrFromSlice(address)
 			if ok && (kind == nl.CTA_IP_V4_SRC || kind == nl.CTA_IP_V6_SRC) {
-				f.ends = append(f.ends, a)
+				f.ends = append(f.ends, filter{a, direction})
 			}
 			return nil
 		})
 	})
 }
 
-// isOf reports whether one of the addresses is at an end of the connection.
-func (f flow) isOf(addresses map[netip.Addr]bool) bool {
-	return slices.ContainsFunc(f.ends, func(end netip.Addr) bool { return addresses[end] })
+func (f flow) addresses() []netip.Addr {
+	var all []netip.Addr
+	for _, end := range f.ends {
+		all = append(all, end.address)
+	}
+	return all
+}
+
+// isOf reports whether one of the addresses sends in a direction of the connection.
+func (f flow) isOf(wanted map[filter]bool) bool {
+	return slices.ContainsFunc(f.ends, func(end filter) bool { return wanted[end] })
 }
 
 func eachAttr(b []byte, do func(kind uint16, value []byte) error) error {
@@ -98,12 +106,14 @@ type filter struct {
 	tuple   int // nl.CTA_TUPLE_ORIG or nl.CTA_TUPLE_REPLY
 }
 
-// filtersOf returns the filters for what addresses opened, and for what led to them:
-// they send the replies, redirected or not. Each takes a walk.
-func filtersOf(addresses []netip.Addr) []filter {
+// filtersOf returns the filters for what addresses opened, or for what led to them: they
+// send the replies, redirected or not. Each takes a walk.
+func filtersOf(addresses []netip.Addr, directions []int) []filter {
 	var all []filter
 	for _, a := range addresses {
-		all = append(all, filter{a, nl.CTA_TUPLE_ORIG}, filter{a, nl.CTA_TUPLE_REPLY})
+		for _, direction := range directions {
+			all = append(all, filter{a, direction})
+		}
 	}
 	return all
 }

@@ -54,7 +54,17 @@ func newHost(t *testing.T) *fakeHost {
 type fakeFlows struct {
 	host *fakeHost
 	to   map[netip.Addr]bool // whether redirected
+	from map[netip.Addr]bool
 	err  error
+}
+
+func (f *fakeFlows) ForgetOpened(addresses []netip.Addr) error {
+	f.host.locked(func() {
+		for _, a := range addresses {
+			delete(f.from, a)
+		}
+	})
+	return f.err
 }
 
 func (f *fakeFlows) Forget(addresses []netip.Addr) (redirected bool, err error) {

@@ -50,6 +50,7 @@ type Host struct {
 // Flows is the kernel's connection tracking. See conntrack.Kernel.
 type Flows interface {
 	Forget(addresses []netip.Addr) (redirected bool, err error)
+	ForgetOpened(addresses []netip.Addr) error
 }
 
 // Links is what the kernel says of interfaces. See link.Kernel.

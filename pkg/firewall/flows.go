@@ -59,7 +59,9 @@ func unusedBy(all []netip.Prefix, taken map[netip.Prefix]bool) []netip.Addr {
 }
 
 // forgetOutdated deletes the connections of the past that added attachments must not
-// inherit, and those that a stricter policy would not have let in.
+// inherit, and where the policy becomes stricter those that containers opened: somebody
+// may have done so in their name, as nothing guarded that, and his packets are replies. What
+// others opened is judged by its direction as new connections are.
 func (fw *Engine) forgetOutdated(r records, added []policy.Attachment, before policy.RuleSet) error {
 	var addresses []netip.Addr
 	for _, a := range added {
@@ -72,18 +74,21 @@ func (fw *Engine) forgetOutdated(r records, added []policy.Attachment, before po
 			}
 		}
 	}
-	inherited := len(addresses)
+	var opened []netip.Addr
 	for _, a := range added {
 		if isStricter(a, bridgeBefore(a, before)) {
-			addresses = append(addresses, r.addressesOn(a.Bridge)...)
+			opened = append(opened, r.addressesOn(a.Bridge)...)
 		}
 	}
-	if len(addresses) == 0 {
-		return nil
+	var errs []error
+	if len(addresses) > 0 {
+		_, err := fw.flows.Forget(addresses)
+		errs = append(errs, err)
 	}
-	_, err := fw.flows.Forget(addresses)
-	errs := []error{err}
-	for _, address := range addresses[:inherited] {
+	if len(opened) > 0 {
+		errs = append(errs, fw.flows.ForgetOpened(opened))
+	}
+	for _, address := range addresses {
 		errs = append(errs, r.store.ForgetFreed(address))
 	}
 	return errors.Join(errs...)

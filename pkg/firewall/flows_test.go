@@ -38,23 +38,25 @@ func TestFlowsForgotten(t *testing.T) {
 	}
 }
 
-// TestFlowsOfStricterPolicy deletes what a stricter policy would not have let in.
+// TestFlowsOfStricterPolicy deletes what may have been opened in a container's name, and
+// leaves what others opened.
 func TestFlowsOfStricterPolicy(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*policy.Attachment){
 		"":         func(*policy.Attachment) {},
 		"isolated": func(a *policy.Attachment) { a.IngressPolicy = policy.Isolated },
+		"strict":   func(a *policy.Attachment) { a.IngressPolicy = policy.Strict },
 		"deny":     func(a *policy.Attachment) { a.PublishedPorts = policy.Deny },
 	} {
 		h, _ := twoBridges(t, policy.NFTables)
 		h.plug("br1", "c3")
-		flow := map[netip.Addr]bool{netip.MustParseAddr("10.1.0.2"): true}
-		h.flows.to = flow
+		to, from := map[netip.Addr]bool{netip.MustParseAddr("10.1.0.2"): true}, map[netip.Addr]bool{netip.MustParseAddr("10.1.0.2"): true}
+		h.flows.to, h.flows.from = to, from
 		a := attached(policy.NFTables, "br1", "c3", policy.SameBridge, "10.1.0.3")
 		change(&a)
 		h.add(a)
-		if (len(flow) == 0) != (name != "") {
-			t.Errorf("%q: left %v", name, flow)
+		if (len(from) == 0) != (name != "") || len(to) == 0 {
+			t.Errorf("%q: left %v to it, %v from it", name, to, from)
 		}
 	}
 }
