@@ -84,7 +84,16 @@ bin/buildkit/.built: integration/runtimes/buildkit/go.mod integration/runtimes/b
 	CGO_ENABLED=0 go -C integration/runtimes/buildkit build -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/buildkit/ tool
 	touch $@
 
-# To tidy BuildKit's go.mod, too, go would fetch what the tests of all its dependencies need: 600 MB.
+.PHONY: nerdctl
+nerdctl: need-nerdctl bin/nerdctl/.built ## build nerdctl, which no distribution has, for end-to-end tests
+
+bin/nerdctl/.built: $(addprefix integration/runtimes/nerdctl/,go.mod go.sum tigron/go.mod tigron/tig/t.go)
+	mkdir -p bin/nerdctl
+	CGO_ENABLED=0 go -C integration/runtimes/nerdctl build -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/nerdctl/ tool
+	touch $@
+
+# To tidy BuildKit's and nerdctl's go.mod, too, go would fetch what the tests of all their dependencies need: BuildKit's
+# are 600 MB.
 .PHONY: lint
 lint: need-lint $(LINTER) ## check Go (format and vet too: .golangci.yml), shell scripts and go.mod files
 	$(LINTER) run --allow-parallel-runners
@@ -140,7 +149,7 @@ distros-quick: need-distros-quick ## run less of that, with those of Debian 13 (
 	$(MAKE) distros DISTROS=trixie DISTRO_TESTS='$$(DISTRO_QUICK)'
 
 .PHONY: e2e
-e2e: root need-e2e build plugins buildkit ## have container engines use the plugin, each in namespaces of its own (root)
+e2e: root need-e2e build plugins buildkit nerdctl ## have container engines use the plugin, each in namespaces of its own (root)
 	go test -count=1 -timeout 40m ./integration/runtimes/...
 
 .PHONY: test
