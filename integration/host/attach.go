@@ -44,5 +44,12 @@ func (c *Container) readAddresses() error {
 	return nil
 }
 
-// Detach lets the namespace go, which would be there for as long as it is held.
-func (c *Container) Detach() error { return c.ns.Close() }
+// Detach lets the namespace go, which would be there for as long as it is held. A
+// socket holds it, too.
+func (c *Container) Detach() error {
+	err := c.ns.Close()
+	for _, socket := range c.sockets {
+		err = errors.Join(err, socket.Close())
+	}
+	return err
+}

@@ -35,6 +35,9 @@ func (h *Host) CNITool() string { return filepath.Join(h.root, "bin", "upstream"
 // BuildKit returns the directory of buildkitd and buildctl.
 func (h *Host) BuildKit() string { return filepath.Join(h.root, "bin", "buildkit") }
 
+// Nerdctl returns the path of nerdctl.
+func (h *Host) Nerdctl() string { return filepath.Join(h.root, "bin", "nerdctl", "nerdctl") }
+
 // Plugins returns the directory of the plugins that are chained with it.
 func (h *Host) Plugins() string { return filepath.Join(h.root, "bin", "cni") }
 

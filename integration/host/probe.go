@@ -34,6 +34,7 @@ type Container struct {
 	network *Network
 	runtime *libcni.RuntimeConf
 	awaited sync.Map // channels to close when a datagram arrives, by what it says
+	sockets []io.Closer
 }
 
 // Verdict is what became of a probe.
@@ -66,6 +67,7 @@ func (c *Container) Serve(port int) error {
 	if err := largeBuffer(datagrams.(*net.UDPConn)); err != nil {
 		return err
 	}
+	c.sockets = append(c.sockets, listener, datagrams)
 	go c.hear(datagrams)
 	go func() {
 		for {

@@ -70,17 +70,28 @@ func (h *Host) install() error {
 		return err
 	}
 	for _, plugin := range append(plugins, h.Firewall) {
-		target := filepath.Join(PluginDir, filepath.Base(plugin))
-		if err := os.WriteFile(target, nil, 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(PluginDir, filepath.Base(plugin)), nil, 0o755); err != nil {
 			return err
 		}
-		if err := unix.Mount(plugin, target, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("installing %s: %w", target, err)
+		if err := installOne(plugin); err != nil {
+			return err
 		}
 	}
 	h.Firewall = filepath.Join(PluginDir, "firewall")
 	return nil
 }
+
+func installOne(plugin string) error {
+	target := filepath.Join(PluginDir, filepath.Base(plugin))
+	if err := unix.Mount(plugin, target, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("installing %s: %w", target, err)
+	}
+	return nil
+}
+
+// InstallUpstream puts upstream's plugin in the place of the one under test, for a
+// control.
+func (h *Host) InstallUpstream() error { return installOne(h.Upstream()) }
 
 // OverDistribution installs the plugin over the one of the distribution, as its
 // user does, instead of beside it.
