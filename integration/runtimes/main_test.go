@@ -3,7 +3,7 @@
 // Package runtimes has container engines, as they are installed, use the plugin
 // as their users do: each on a throw-away host (see host), with the networks that
 // it writes itself. A program that is missing fails a test: scripts/prerequisites
-// installs them, `make build plugins buildkit` builds the others.
+// installs them, `make build plugins buildkit nerdctl` builds the others.
 package runtimes
 
 import (

@@ -27,8 +27,13 @@ const (
 
 const containerPort, hostPort = 80, 8080
 
-// networks are those of the containers.
-var networks = map[string]string{server: "blue", peer: "blue", other: "red"}
+// networks are those of the containers, of all tests.
+var networks = map[string]string{
+	server: "blue", peer: "blue", other: "red",
+	// nerdctl's, which has more of them.
+	both: "blue", first: "green", second: "green", member: "secret", comember: "secret",
+	"c1-web-1": "c1", "c1-client-1": "c1", "c2-web-1": "c2",
+}
 
 // world is who may reach whom, by name.
 type world map[string]*host.Container
@@ -75,13 +80,26 @@ func (w world) detach(t *testing.T, names ...string) {
 type way struct {
 	from, to  string
 	published bool // at the host's address and the published port
+	ipv6, udp bool
+	port      int // where it is not the usual one
 }
 
 func (w way) String() string {
+	text := w.from + " to "
 	if w.published {
-		return fmt.Sprintf("%s to the published port of %s", w.from, w.to)
+		text += "the published port of "
 	}
-	return fmt.Sprintf("%s to %s", w.from, w.to)
+	text += w.to
+	if w.port != 0 {
+		text += fmt.Sprintf(", port %d", w.port)
+	}
+	if w.ipv6 {
+		text += ", IPv6"
+	}
+	if w.udp {
+		text += ", UDP"
+	}
+	return text
 }
 
 var ways = []way{
@@ -161,12 +179,8 @@ func (w world) probe(ways []way, got map[string]string, time time.Duration) {
 }
 
 func (w world) until(way way, patience time.Duration) string {
-	address, port := w[way.to].IPv4, containerPort
-	if way.published {
-		address, port = host.HostIPv4, hostPort
-	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		verdict, name, err := w[way.from].Connect(address, port, host.Patience)
+		verdict, name, err := w.try(way)
 		switch {
 		case err == nil && verdict == host.Open:
 			return "open, " + name
@@ -177,4 +191,28 @@ func (w world) until(way way, patience time.Duration) string {
 			return string(verdict)
 		}
 	}
+}
+
+// try returns who answers. A datagram says where it arrived, without an answer.
+func (w world) try(way way) (host.Verdict, string, error) {
+	address, port := w.target(way)
+	if way.udp {
+		verdict, err := w[way.from].Send(w[way.to], address, port, host.Patience)
+		return verdict, way.to, err
+	}
+	return w[way.from].Connect(address, port, host.Patience)
+}
+
+func (w world) target(way way) (address string, port int) {
+	to, port := w[way.to], containerPort
+	if way.published {
+		to, port = w[theHost], hostPort
+	}
+	if way.port != 0 {
+		port = way.port
+	}
+	if way.ipv6 {
+		return to.IPv6, port
+	}
+	return to.IPv4, port
 }
