@@ -80,8 +80,7 @@ func recordsAre(t *testing.T, number int) error {
 // bundle returns the directory by which containerd knows of a container that runs.
 func (n *nerdctl) bundle(name string) string {
 	n.t.Helper()
-	id := n.run("inspect", "--format", "{{.Id}}", name)
-	return fmt.Sprintf("/run/containerd/io.containerd.runtime.v2.task/%s/%s", n.h.Cgroup, id)
+	return fmt.Sprintf("/run/containerd/io.containerd.runtime.v2.task/%s/%s", n.h.Cgroup, n.id(name))
 }
 
 // crash kills containerd, what runs a container, and the container.

@@ -23,6 +23,8 @@ type nerdctl struct {
 	h      *host.Host
 	kind   nerdctlKind
 	daemon *exec.Cmd // containerd
+
+	stopping *exec.Cmd
 }
 
 // newNerdctl starts containerd with an image. Control groups are named by
@@ -31,7 +33,7 @@ func newNerdctl(t *testing.T, h *host.Host, k nerdctlKind) *nerdctl {
 	t.Helper()
 	daemon := startContainerd(t, h)
 	ok(t, os.Setenv("CONTAINERD_NAMESPACE", h.Cgroup))
-	n := &nerdctl{newWorld(t, h), t, h, k, daemon}
+	n := &nerdctl{world: newWorld(t, h), t: t, h: h, kind: k, daemon: daemon}
 	archive := must(h.Archive(must(h.Image())(t), "docker.io/library/image:latest"))(t)
 	must(h.Run("ctr", "images", "import", archive))(t)
 	return n
@@ -127,6 +129,11 @@ func (n *nerdctl) look(name string) {
 	}
 }
 
+func (n *nerdctl) id(name string) string {
+	n.t.Helper()
+	return n.run("inspect", "--format", "{{.Id}}", name)
+}
+
 func (n *nerdctl) pid(name string) int {
 	n.t.Helper()
 	return must(strconv.Atoi(n.run("inspect", "--format", "{{.State.Pid}}", name)))(n.t)
@@ -161,22 +168,50 @@ func (n *nerdctl) restart(name string) {
 	n.look(name)
 }
 
+// stopSlowly has nerdctl stop a container that does not hear. It calls DEL first, for
+// which the address is given back.
+func (n *nerdctl) stopSlowly(name string) {
+	n.t.Helper()
+	address := fmt.Sprintf("/var/lib/cni/networks/%s/%s", networks[name], n.world[name].IPv4)
+	must(os.Stat(address))(n.t)
+	n.stopping = exec.Command(n.h.Nerdctl(), "stop", "--time", "3600", name)
+	ok(n.t, n.stopping.Start())
+	ok(n.t, host.Await(func() error {
+		if _, err := os.Stat(address); !os.IsNotExist(err) {
+			return fmt.Errorf("%s is there: %w", address, err)
+		}
+		return nil
+	}))
+}
+
+// end kills a container that is being stopped, and starts it again.
+func (n *nerdctl) end(name string) {
+	n.t.Helper()
+	pid := n.pid(name)
+	n.detach(n.t, name)
+	ok(n.t, syscall.Kill(pid, syscall.SIGKILL))
+	ok(n.t, n.stopping.Wait())
+	n.run("start", name)
+	n.look(name)
+}
+
 // revive kills a container, and waits for containerd to run it again. It may not
-// do so at any other time: while nerdctl restarts a container, both would.
+// do so at any other time: when nerdctl stops a container, containerd 1.6 starts it
+// again, and does not know "update --restart no", either.
 func (n *nerdctl) revive(name string) {
 	n.t.Helper()
 	n.detach(n.t, name)
 	before := n.pid(name)
 	n.run("update", "--restart", "always", name)
-	defer n.run("update", "--restart", "no", name)
 	ok(n.t, syscall.Kill(before, syscall.SIGKILL))
 	ok(n.t, host.Await(func() error {
-		if now := n.run("inspect", "--format", "{{.State.Running}} {{.State.Pid}}", name); now == fmt.Sprintf("true %d", before) ||
-			!strings.HasPrefix(now, "true") {
-			return fmt.Errorf("%s was process %d, and is: %s", name, before, now)
+		now, err := n.h.Run(n.h.Nerdctl(), "inspect", "--format", "{{.State.Running}} {{.State.Pid}}", name)
+		if err == nil && (!strings.HasPrefix(now, "true ") || strings.Contains(now, fmt.Sprintf(" %d\n", before))) {
+			err = fmt.Errorf("%s was process %d, and is: %s", name, before, now)
 		}
-		return nil
+		return err
 	}))
+	must(n.h.Run("ctr", "containers", "label", n.id(name), "containerd.io/restart.status="))(n.t)
 	n.look(name)
 }
 

@@ -48,6 +48,12 @@ var nerdctlWays = slices.Concat(ways, []way{
 	{from: other, to: server, published: true, port: rangePort},
 })
 
+// peerWays and otherWays are those of a container that is being stopped.
+var (
+	peerWays  = []way{{from: theHost, to: peer}, {from: other, to: peer}, {from: peer, to: other}}
+	otherWays = []way{{from: theHost, to: other}, {from: server, to: other}, {from: other, to: server}}
+)
+
 var bothWays = []way{
 	{from: both, to: server},
 	{from: both, to: other},
@@ -84,6 +90,9 @@ func (k nerdctlKind) steps() []step {
 		{"networks of nerdctl's, and a restart", (*nerdctl).isolate, nerdctlWays, sameBridge, closedPorts},
 		{"rm -f, and run", func(n *nerdctl) { n.remove(peer); n.start(peer) }, nerdctlWays, sameBridge, closedPorts},
 		{"what status says", (*nerdctl).status, nil, sameBridge, nil},
+		{"a stop that takes its time", func(n *nerdctl) { n.stopSlowly(peer) }, peerWays, sameBridge, nil},
+		{"one of the last of a network", func(n *nerdctl) { n.end(peer); n.stopSlowly(other) }, otherWays, closed, closedPorts},
+		{"both are started again", func(n *nerdctl) { n.end(other) }, ways, sameBridge, closedPorts},
 		{"a container on both networks", func(n *nerdctl) { n.start(both, "red") }, bothWays, betweenBoth, nil},
 		{"icc=false, br_netfilter off", func(n *nerdctl) { n.runGreen("0") }, greenWays, isolated, unfiltered},
 		{"icc=false, br_netfilter on", func(n *nerdctl) { n.runGreen("1") }, greenWays, isolated, closedIsolated},
@@ -130,7 +139,8 @@ func onlyFromHost(w way) bool {
 	return closedPorts(w) || w.published && w.from == theOutside
 }
 
-// closed is what firewalld makes of addresses that it has forgotten.
+// closed is what firewalld makes of addresses that it has forgotten, and this plugin
+// of the last container of a network, whose DEL comes before its end.
 func closed(way) bool { return true }
 
 // onlyToOther is what one ADD of server opens then.
