@@ -46,8 +46,8 @@ func (s *hostSet) render(b *strings.Builder) {
 	data := s.attrs[unix.NFTA_SET_USERDATA]
 	fmt.Fprintf(b, "  set %s type %#x length %d", s.name,
 		s.attrs.number(unix.NFTA_SET_KEY_TYPE), s.attrs.number(unix.NFTA_SET_KEY_LEN))
-	if order, ok := userdata.GetUint32(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER); ok {
-		fmt.Fprintf(b, " order %d", order)
+	if order := userdata.Get(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER); order != nil {
+		fmt.Fprintf(b, " order %d", binary.NativeEndian.Uint32(order))
 	}
 	fmt.Fprintf(b, " # %s\n", commentIn(data, userdata.NFTNL_UDATA_SET_COMMENT))
 	for _, key := range slices.Sorted(maps.Keys(s.elements)) {

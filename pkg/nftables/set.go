@@ -3,6 +3,7 @@
 package nftables
 
 import (
+	"encoding/binary"
 	"errors"
 	"slices"
 	"strings"
@@ -30,7 +31,8 @@ func (l setLayout) isCompatible(s *set) bool {
 func (l setLayout) create(id int) request {
 	var data []byte
 	if l.byteOrder != 0 {
-		data = userdata.AppendUint32(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, l.byteOrder)
+		// nft reads the host's byte order; AppendUint32 of the library writes little endian.
+		data = userdata.Append(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, binary.NativeEndian.AppendUint32(nil, l.byteOrder))
 	}
 	data = userdata.AppendString(data, userdata.NFTNL_UDATA_SET_COMMENT, mark+": "+l.comment)
 	attrs := slices.Concat(
