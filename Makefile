@@ -39,6 +39,11 @@ QUICK := ^TestVerdicts$$/^forward=DROP,bridge-nf-call=1,1$$|^TestLifecycle$$
 DISTROS ?= bullseye trixie sid
 DISTRO_QUICK := $(QUICK)|^TestFirewalldVerdicts$$|^TestFirewalldSettings$$|^TestFirewalldUpgrade$$
 DISTRO_TESTS := $(DISTRO_QUICK)|^TestFirewalldForgets$$|^TestUnderway$$|^TestHealing$$|^TestHealingTable$$|^TestAdoptUpstream$$
+# What reads and writes the kernel's bytes is tested on other architectures, too: s390x has the other byte order. An
+# emulator takes too long for all tests, and the kernel that it shows to programs has no NETLINK_NETFILTER.
+ARCHS ?= s390x arm64
+ARCH_PACKAGES := ./pkg/nftables ./pkg/conntrack ./pkg/link
+ARCH_TESTS := Wire|Golden|Legacy|Parse|Neighbor|Attr|Truncated|Foreign|Events|Keys
 LINTER_VERSION := v2.15.0
 LINTER := bin/tools/golangci-lint-$(LINTER_VERSION)
 
@@ -130,6 +135,12 @@ unit: need-unit build ## run the tests that need no root
 	scripts/install-test
 	packages=$$(go list ./... | grep -v /integration); GORACE=atexit_sleep_ms=0 go test -race $$packages
 	go -C integration/bench test ./...
+
+.PHONY: archs
+archs: need-archs ## run those about the kernel's bytes on other architectures, emulated; ARCHS
+	for arch in $(ARCHS); do \
+		CGO_ENABLED=0 GOARCH=$$arch go test -count=1 -exec qemu-$${arch/arm64/aarch64}-static -run '$(ARCH_TESTS)' $(ARCH_PACKAGES); \
+	done
 
 .PHONY: integration
 integration: root need-integration build plugins $(FORMER:%=bin/upstream/%/firewall) ## run the tests on real hosts, each in namespaces of its own (root)

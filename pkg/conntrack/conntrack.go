@@ -121,11 +121,15 @@ func (c conn) dump(f filter, wanted map[filter]bool, found *[]flow) error {
 	return err
 }
 
-func (c conn) dumpOnce(f filter, wanted map[filter]bool, found *[]flow) error {
+func (c conn) listing(f filter) *nl.NetlinkRequest {
 	req := c.request(nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP, f.family())
 	f.addTo(req)
+	return req
+}
+
+func (c conn) dumpOnce(f filter, wanted map[filter]bool, found *[]flow) error {
 	var malformed error
-	err := req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(message []byte) bool {
+	err := c.listing(f).ExecuteIter(unix.NETLINK_NETFILTER, 0, func(message []byte) bool {
 		flow, err := parse(message)
 		if err != nil {
 			malformed = err
@@ -139,13 +143,17 @@ func (c conn) dumpOnce(f filter, wanted map[filter]bool, found *[]flow) error {
 	return errors.Join(err, malformed)
 }
 
-// delete deletes a connection. One that has ended meanwhile is no error.
-func (c conn) delete(f flow) error {
+func (c conn) deletion(f flow) *nl.NetlinkRequest {
 	req := c.request(nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK, f.family)
 	for _, a := range f.identity {
 		req.AddData(a)
 	}
-	_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
+	return req
+}
+
+// delete deletes a connection. One that has ended meanwhile is no error.
+func (c conn) delete(f flow) error {
+	_, err := c.deletion(f).Execute(unix.NETLINK_NETFILTER, 0)
 	if errors.Is(err, unix.EBUSY) {
 		err = fmt.Errorf("%w: it is in a flowtable, and this kernel cannot take it out (Linux 6.4 and 6.1.32 can): "+
 			"it passes all rules until it ends", err)
