@@ -135,11 +135,13 @@ func (l legacyTable) read() (r *legacyRules, err error) {
 }
 
 // ask calls do with a socket to the table if that exists. It looks for the name first:
-// getsockopt would create the table.
+// getsockopt would create the table. The file does not exist where the kernel has no
+// iptables-legacy. Nobody may read it in a network namespace that was made along with its
+// user namespace (unshare -Urn), before that had users.
 func (l legacyTable) ask(do func(fd int)) error {
 	names, err := os.ReadFile(l.names)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the kernel has no iptables-legacy
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
 	}
 	if err != nil || !slices.Contains(strings.Fields(string(names)), "filter") {
 		return err
