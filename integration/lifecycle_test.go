@@ -24,26 +24,28 @@ done`
 // TestLifecycle takes networks of every kind from the first ADD to the last DEL.
 func TestLifecycle(t *testing.T) {
 	t.Parallel()
-	onEachBackend(t, func(t *testing.T, h *host.Host) {
-		shell(t, h, foreign)
-		before := state(t, h)
-		chains := []string{"CNI-ADMIN"}
-		for i, p := range everyPlace {
-			n := host.Dual(fmt.Sprintf("net%d", i), fmt.Sprintf("br%d", i), i, p.firewall())
-			switch p.Policy {
-			case "same-bridge":
-				n.Bridge += "~`*?[]{}^@!" // the kernel takes it, so it must pass iptables and back
-			case "open":
-				n.Bridge += "(;|#&$é)"
-			}
-			if i == 1 {
-				n.Firewall["iptablesAdminChainName"] = "operators_own.chain"
-				chains = append(chains, "operators_own.chain")
-			}
-			testLifecycle(t, h, n, n.Name)
-			same(t, before, remaining(t, h, state(t, h), chains...), "after the last DEL of "+p.name())
+	onEachBackend(t, testLifecycles)
+}
+
+func testLifecycles(t *testing.T, h *host.Host) {
+	shell(t, h, foreign)
+	before := state(t, h)
+	chains := []string{"CNI-ADMIN"}
+	for i, p := range everyPlace {
+		n := host.Dual(fmt.Sprintf("net%d", i), fmt.Sprintf("br%d", i), i, p.firewall())
+		switch p.Policy {
+		case "same-bridge":
+			n.Bridge += "~`*?[]{}^@!" // the kernel takes it, so it must pass iptables and back
+		case "open":
+			n.Bridge += "(;|#&$é)"
 		}
-	})
+		if i == 1 {
+			n.Firewall["iptablesAdminChainName"] = "operators_own.chain"
+			chains = append(chains, "operators_own.chain")
+		}
+		testLifecycle(t, h, n, n.Name)
+		same(t, before, remaining(t, h, state(t, h), chains...), "after the last DEL of "+p.name())
+	}
 }
 
 // testLifecycle attaches two containers to a network and detaches them.

@@ -49,8 +49,7 @@ func Test(t *testing.T, body func(t *testing.T, h *Host)) {
 		t.Fatal("a throw-away host needs root: sudo make test")
 	}
 	t.Parallel()
-	timeout := 30 * time.Minute // for what hangs: a busy machine takes its time
-	cmd := again(t.Name(), "-test.run="+exactly(t.Name()), "-test.v", "-test.timeout="+timeout.String())
+	cmd := testAgain(t, t.Name())
 	cgroup := fmt.Sprintf("firewall-test-%d-%d", os.Getpid(), hosts.Add(1))
 	// The host's own /run is in memory, and goes with it.
 	cmd.Env = append(cmd.Env, cgroupVariable+"="+cgroup, "TMPDIR=/run")
@@ -59,6 +58,18 @@ func Test(t *testing.T, body func(t *testing.T, h *Host)) {
 			t.Errorf("removing control groups: %v", err)
 		}
 	}()
+	pass(t, cmd)
+}
+
+// testAgain returns the command that runs this test again in new namespaces.
+func testAgain(t *testing.T, inside string) *exec.Cmd {
+	timeout := 30 * time.Minute // for what hangs: a busy machine takes its time
+	return again(inside, "-test.run="+exactly(t.Name()), "-test.v", "-test.timeout="+timeout.String())
+}
+
+// pass fails the test unless it passes in the process of a command.
+func pass(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
 	start := time.Now()
 	output, err := cmd.CombinedOutput()
 	cost := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()

@@ -82,7 +82,8 @@ func (c *Container) Serve(port int) error {
 	return nil
 }
 
-// largeBuffer gives a socket more room than net.core.rmem_max allows.
+// largeBuffer gives a socket more room than net.core.rmem_max allows, or as much as that
+// allows where an ordinary user made the host.
 func largeBuffer(conn *net.UDPConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -92,6 +93,9 @@ func largeBuffer(conn *net.UDPConn) error {
 	var failed error
 	err = raw.Control(func(fd uintptr) {
 		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size)
+		if errors.Is(failed, unix.EPERM) {
+			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size)
+		}
 	})
 	return errors.Join(err, failed)
 }
