@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -66,6 +67,50 @@ func TestWrapped(t *testing.T) {
 			}
 		}
 	}
+}
+
+var quoted = regexp.MustCompile("`([^`]+)`")
+
+// TestHosts wants the table of hosts to have those that the Makefile lists for its targets:
+// DISTROS for "make distros", and so on.
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	makefile, err := os.ReadFile(filepath.Join(top, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for target, hosts := range hostsByTarget(pages(t)[filepath.Join(top, "docs", "HOSTS.md")]) {
+		name := strings.ToUpper(strings.TrimPrefix(target, "make "))
+		list := regexp.MustCompile(`(?m)^` + name + ` \?= (.*)$`).FindSubmatch(makefile)
+		if list == nil {
+			continue // it has no list, and one host
+		}
+		found++
+		if want := strings.Fields(string(list[1])); !slices.Equal(slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(hosts))) {
+			t.Errorf("%s: the table has %q, the Makefile %q", target, hosts, want)
+		}
+	}
+	if found < 2 {
+		t.Errorf("the Makefile has only %d lists", found)
+	}
+}
+
+// hostsByTarget returns what stands in backquotes in the first column, by what does in the
+// last one.
+func hostsByTarget(page []string) map[string][]string {
+	hosts := map[string][]string{}
+	for _, line := range page {
+		cells := strings.Split(strings.Trim(line, "| "), " | ")
+		target := quoted.FindStringSubmatch(cells[len(cells)-1])
+		if !strings.HasPrefix(line, "|") || target == nil {
+			continue
+		}
+		for _, host := range quoted.FindAllStringSubmatch(cells[0], -1) {
+			hosts[target[1]] = append(hosts[target[1]], host[1])
+		}
+	}
+	return hosts
 }
 
 var (
