@@ -72,6 +72,9 @@ func pass(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	start := time.Now()
 	output, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatalf("starting the throw-away host: %v", err)
+	}
 	cost := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	t.Logf("took %s, and %s of a processor", time.Since(start).Round(time.Millisecond), cost)
 	if err != nil || testing.Verbose() {
