@@ -50,7 +50,7 @@ func Rootless(t *testing.T, body func(t *testing.T, h *Host)) {
 // asUser has the ordinary user run a command on this host, in the same directory of the
 // repository. What hosts share is root's.
 func (h *Host) asUser(cmd *exec.Cmd) (*exec.Cmd, error) {
-	if err := unix.Mount(h.root, userRepository, "", unix.MS_BIND, ""); err != nil {
+	if err := h.showUser(); err != nil {
 		return nil, fmt.Errorf("mounting the repository for a user: %w", err)
 	}
 	dir, err := os.Getwd()
@@ -68,6 +68,33 @@ func (h *Host) asUser(cmd *exec.Cmd) (*exec.Cmd, error) {
 		Pdeathsig:  unix.SIGKILL,
 	}
 	return cmd, nil
+}
+
+// showUser mounts what the repository has where the user may go, which is not so in every
+// directory that root has checked it out to.
+func (h *Host) showUser() error {
+	if err := unix.Mount("tmpfs", userRepository, "tmpfs", 0, "mode=755"); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(h.root)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		target := filepath.Join(userRepository, e.Name())
+		if e.IsDir() {
+			err = os.Mkdir(target, 0o755)
+		} else {
+			err = os.WriteFile(target, nil, 0o644)
+		}
+		if err == nil {
+			err = unix.Mount(filepath.Join(h.root, e.Name()), target, "", unix.MS_BIND, "")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // inUserNamespace makes this process's user root of a command's namespaces. A user may give
