@@ -100,6 +100,17 @@ func WithoutFirewalld(blockers error) error {
 	return errors.Join(errs...)
 }
 
+// Flowtables returns of some errors those about flowtables.
+func Flowtables(all error) error {
+	var errs []error
+	for _, err := range separate(all) {
+		if _, is := isFlowtable(err); is {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func is(kind error) func(error) ([]string, bool) {
 	return func(err error) ([]string, bool) { return nil, errors.Is(err, kind) }
 }

@@ -187,8 +187,11 @@ func (s snapshots) foreignDrops(backend policy.Backend) (policy.Obstacles, error
 	var all policy.Obstacles
 	var errs []error
 	for _, name := range backend.Drivers() {
-		if snapshot, read := s[name]; read && backend.AcceptsIn(name) {
+		if snapshot, read := s[name]; read {
 			o, err := snapshot.ForeignDrops()
+			if !backend.AcceptsIn(name) { // what it carries past the table passes by the isolation
+				o = policy.Obstacles{Possible: diagnosis.Flowtables(o.Possible)}
+			}
 			all.Forwarding, all.Possible = errors.Join(all.Forwarding, o.Forwarding), errors.Join(all.Possible, o.Possible)
 			errs = append(errs, err)
 		}
