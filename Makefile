@@ -44,6 +44,10 @@ DISTRO_TESTS := $(DISTRO_QUICK)|^TestFirewalldForgets$$|^TestUnderway$$|^TestHea
 ARCHS ?= s390x arm64
 ARCH_PACKAGES := ./pkg/nftables ./pkg/conntrack ./pkg/link
 ARCH_TESTS := Wire|Golden|Legacy|Parse|Neighbor|Attr|Truncated|Foreign|Events|Keys
+# On the kernels of Debian 11 to 13 and sid: what the tests of the build tag "kernels" are about, and those verdicts for a
+# slow processor.
+KERNELS ?= bullseye bookworm trixie sid
+KERNEL_TESTS ?= ^TestKernelVerdicts$$|^TestVLANs$$|^TestGatewayOnBridge$$|^TestVRF$$|^TestDummyPort$$|^TestFlowtable$$
 LINTER_VERSION := v2.15.0
 LINTER := bin/tools/golangci-lint-$(LINTER_VERSION)
 
@@ -158,6 +162,11 @@ distros: root need-distros build plugins ## run a part of them with the programs
 .PHONY: distros-quick
 distros-quick: need-distros-quick ## run less of that, with those of Debian 13 (root)
 	$(MAKE) distros DISTROS=trixie DISTRO_TESTS='$$(DISTRO_QUICK)'
+
+.PHONY: kernels
+kernels: root need-kernels build plugins ## run tests on the kernels of Debian 11 to 13 and sid, in qemu; KERNELS (root)
+	CGO_ENABLED=0 go test -c -tags kernels -o bin/kernels.test ./integration
+	scripts/kernels '$(KERNEL_TESTS)' $(KERNELS)
 
 .PHONY: e2e
 e2e: root need-e2e build plugins buildkit nerdctl ## have container engines use the plugin, each in namespaces of its own (root)

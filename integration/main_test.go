@@ -15,14 +15,16 @@ import (
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
+// hostsAtOnce is how many hosts there are at a time. They spend most of it waiting for
+// packets that do not come, so there can be more of them than the machine has processors.
+var hostsAtOnce = "16"
+
 func TestMain(m *testing.M) {
 	if program := os.Getenv(withoutVariable); program != "" {
 		panic(hideNFTables(program)) // it does not come back
 	}
 	flag.Parse()
-	// Hosts spend most of their time waiting for packets that do not come, so
-	// there can be more of them at once than the machine has processors.
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	if err := flag.Set("test.parallel", hostsAtOnce); err != nil {
 		panic(err)
 	}
 	end, err := host.ShareForwards()

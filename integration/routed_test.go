@@ -13,12 +13,21 @@ import (
 )
 
 // behindGateway moves the gateway of a container's bridge to the host's end of a veth, whose
-// other end is a port of the bridge, as the bridge plugin does for a VLAN. It is then the
-// last interface of prevResult.
+// other end is a port of the bridge, as the bridge plugin does for a VLAN.
 func behindGateway(t *testing.T, h *host.Host, c *host.Container, bridge string, n int) {
 	t.Helper()
+	behindNew(t, h, c, gatewayOnPort, bridge, n)
+}
+
+const gatewayOnPort = `ip link add $gateway type veth peer name gw-$bridge; ip link set gw-$bridge master $bridge up`
+
+// behindNew moves it to an interface that commands make, by the names $gateway and $bridge. It
+// is then the last interface of prevResult.
+func behindNew(t *testing.T, h *host.Host, c *host.Container, commands, bridge string, n int) {
+	t.Helper()
 	gateway := bridge + ".5"
-	shell(t, h, fmt.Sprintf(`ip link add %[2]s type veth peer name gw%[3]d; ip link set gw%[3]d master %[1]s up; ip link set %[2]s up
+	shell(t, h, "bridge="+bridge+" gateway="+gateway+"\n"+commands)
+	shell(t, h, fmt.Sprintf(`ip link set %[2]s up
 		ip addr flush dev %[1]s; ip addr add 10.%[3]d.0.1/24 dev %[2]s; ip addr add fd00:%[3]d::1/64 dev %[2]s nodad
 		ip -n %[4]s neigh flush dev eth0`, bridge, gateway, n, c.Name))
 	var result map[string]any
@@ -36,7 +45,9 @@ func TestGatewayOnPort(t *testing.T) {
 	onNFTables(t, testGatewayOnPort)
 }
 
-func testGatewayOnPort(t *testing.T, h *host.Host) {
+func testGatewayOnPort(t *testing.T, h *host.Host) { testGateway(t, h, gatewayOnPort) }
+
+func testGateway(t *testing.T, h *host.Host, commands string) {
 	before := operators(h, state(t, h))
 	ok(t, h.Sysctl("net/ipv4/ip_forward=1"))
 	ok(t, h.Sysctl("net/ipv6/conf/all/forwarding=1"))
@@ -45,7 +56,7 @@ func testGatewayOnPort(t *testing.T, h *host.Host) {
 		n, bridge := i+1, fmt.Sprintf("br%d", i+1)
 		c := plain(t, h, host.Dual(fmt.Sprintf("net%d", n), bridge, n, place{policy, "allow"}.firewall()), fmt.Sprintf("container%d", n))
 		ok(t, c.Serve(containerPort))
-		behindGateway(t, h, c, bridge, n)
+		behindNew(t, h, c, commands, bridge, n)
 		containers = append(containers, c)
 	}
 	one, two := containers[0], containers[1]

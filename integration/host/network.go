@@ -21,6 +21,7 @@ type Network struct {
 	Name       string
 	CNIVersion string // 1.0.0 if empty
 	Bridge     string
+	BridgeKeys map[string]any // more keys of the plugin bridge, such as vlan
 	Subnets    []string       // one a family
 	Firewall   map[string]any // keys of the plugin under test, such as ingressPolicy
 	Backend    string         // its backend; that of the host if empty
@@ -51,15 +52,15 @@ func (n *Network) Conflist() []byte {
 	if version == "" {
 		version = "1.0.0"
 	}
-	plugins := []any{
-		map[string]any{
-			"type": "bridge", "bridge": n.Bridge, "isGateway": true, "ipMasq": false, "hairpinMode": true,
-			"ipam": map[string]any{
-				"type": "host-local", "dataDir": "/run/host-local", "ranges": ranges,
-				"routes": []map[string]string{{"dst": "0.0.0.0/0"}, {"dst": "::/0"}},
-			},
+	bridge := map[string]any{
+		"type": "bridge", "bridge": n.Bridge, "isGateway": true, "ipMasq": false, "hairpinMode": true,
+		"ipam": map[string]any{
+			"type": "host-local", "dataDir": "/run/host-local", "ranges": ranges,
+			"routes": []map[string]string{{"dst": "0.0.0.0/0"}, {"dst": "::/0"}},
 		},
 	}
+	maps.Copy(bridge, n.BridgeKeys)
+	plugins := []any{bridge}
 	if !n.forwarded {
 		plugins = append(plugins, map[string]any{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}})
 	}
