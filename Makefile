@@ -48,6 +48,8 @@ ARCH_TESTS := Wire|Golden|Legacy|Parse|Neighbor|Attr|Truncated|Foreign|Events|Ke
 # slow processor.
 KERNELS ?= bullseye bookworm trixie sid
 KERNEL_TESTS ?= ^TestKernelVerdicts$$|^TestVLANs$$|^TestGatewayOnBridge$$|^TestVRF$$|^TestDummyPort$$|^TestFlowtable$$
+# With systemd as the first program.
+SYSTEMD ?= trixie
 LINTER_VERSION := v2.15.0
 LINTER := bin/tools/golangci-lint-$(LINTER_VERSION)
 
@@ -167,6 +169,10 @@ distros-quick: need-distros-quick ## run less of that, with those of Debian 13 (
 kernels: root need-kernels build plugins ## run tests on the kernels of Debian 11 to 13 and sid, in qemu; KERNELS (root)
 	CGO_ENABLED=0 go test -c -tags kernels -o bin/kernels.test ./integration
 	scripts/kernels '$(KERNEL_TESTS)' $(KERNELS)
+
+.PHONY: systemd
+systemd: root need-systemd release-tools plugins ## install the package where systemd and firewalld run, in qemu; SYSTEMD (root)
+	scripts/systemd $(SYSTEMD)
 
 .PHONY: e2e
 e2e: root need-e2e build plugins buildkit nerdctl ## have container engines use the plugin, each in namespaces of its own (root)
