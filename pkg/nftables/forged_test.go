@@ -69,7 +69,7 @@ func TestForgedCrowded(t *testing.T) {
 	}
 	twice := more(func(c *hostChain) []byte { return c.rules[3] })
 	foreign := more(func(*hostChain) []byte { return acceptRule })
-	noJump := func(t *hostTable) { c := t.chain(chainIsolation); c.rules = c.rules[1:] }
+	noJump := func(t *hostTable) { t.chain(chainArrival).rules = nil }
 	lost := func(bridge string) func(*hostTable) {
 		return func(t *hostTable) { t.lose(element{set: chainForged, key: interfaceKey(bridge)}) }
 	}

@@ -44,6 +44,7 @@ const (
 	chainForward   = "forward"
 	chainStrict    = "strict"
 	chainForged    = "forged_source"
+	chainArrival   = "arrival"
 
 	// Of the table for frames.
 	chainSpeakers = "speakers"
@@ -174,10 +175,15 @@ var chains = []chainLayout{
 			ctDirection(directionOriginal), ctDNAT(), oifname(1), lookup(setPublished), verdict(expr.VerdictReturn)),
 		newRule("drop", verdict(expr.VerdictDrop)),
 	}},
-	{chainIsolation, "ahead of all that accepts", forwardAt(-10), []rule{
-		newRule("ct direction original ct state related,new fib saddr . iif oif missing jump "+chainForged,
+	// Older kernels (5.10 is one) have fib look for routes on this hook alone
+	// (nft_fib_validate). It is behind the redirections of others, so that what is for
+	// the host is known, which passes.
+	{chainArrival, "the first packets of connections that pass the host", &baseLayout{nfPrerouting, -90}, []rule{
+		newRule("ct direction original ct state related,new fib daddr type != local fib saddr . iif oif missing jump "+chainForged,
 			ctDirection(directionOriginal), ctAnyBit(expr.CtKeySTATE, stateNew|stateRelated),
-			fibMissing(), jump(chainForged)),
+			fibNotLocal(), fibMissing(), jump(chainForged)),
+	}},
+	{chainIsolation, "ahead of all that accepts", forwardAt(-10), []rule{
 		newRule("iifname @"+setIsolated+" jump "+chainStage1, iifname(), lookup(setIsolated), jump(chainStage1)),
 		newRule("oifname @"+setStrict+" jump "+chainStrict, oifname(1), lookup(setStrict), jump(chainStrict)),
 	}},

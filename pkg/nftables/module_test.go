@@ -64,7 +64,7 @@ func TestMissingInPart(t *testing.T) {
 	t.Parallel()
 	k := newKernel()
 	apply(t, k, sample())
-	k.otherProgram(func(h *host) { h.table().chain(chainIsolation).rules = nil })
+	k.otherProgram(func(h *host) { h.table().chain(chainArrival).rules = nil })
 	k.lacks = map[expression]bool{{unix.NFPROTO_INET, "fib"}: true}
 	wantModules(t, "repair", readSnapshot(t, k).Apply(sample(), nil), []string{"nft_ct", "nft_fib_inet"})
 }

@@ -98,6 +98,14 @@ func fibMissing() []expr.Any {
 	}
 }
 
+// fibNotLocal matches a packet whose destination is no address of the host.
+func fibNotLocal() []expr.Any {
+	return []expr.Any{
+		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagDADDR: true},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binary.NativeEndian.AppendUint32(nil, unix.RTN_LOCAL)},
+	}
+}
+
 // fibInterface loads the interface by which the host routes to the source.
 func fibInterface() []expr.Any {
 	return []expr.Any{&expr.Fib{Register: 1, ResultOIFNAME: true, FlagSADDR: true}}

@@ -41,7 +41,8 @@ func TestConcurrentChange(t *testing.T) {
 		"deletes our table": {func(h *host) { h.tables = nil },
 			[][]string{{"NEWSETELEM", "DELSETELEM"}, {
 				"NEWTABLE", "NEWSET", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE",
-				"NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWSETELEM", "NEWRULE",
+				"NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE",
+				"NEWSETELEM", "NEWRULE",
 			}}},
 	}
 	for name, test := range tests {
