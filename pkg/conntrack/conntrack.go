@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -37,20 +38,24 @@ const aWalk = 5000
 // ones too. redirected reports whether there was one that the host had redirected
 // (DNAT). A kernel without connection tracking has none.
 func (Kernel) Forget(addresses []netip.Addr) (redirected bool, err error) {
-	return forget(addresses, nl.CTA_TUPLE_ORIG, nl.CTA_TUPLE_REPLY)
+	return forget(addresses, func(flow) bool { return true })
 }
 
 // ForgetOpened deletes the connections that an address opened, or somebody in its name.
 // Those that others opened to it stay: the kernel takes the next packet of a connection
 // that it does not know for the first one, whoever opened it (nf_conntrack_tcp_loose), and
-// what comes back for a reply.
+// what comes back for a reply. One in a flowtable goes all the same: it meets no rule.
 func (Kernel) ForgetOpened(addresses []netip.Addr) error {
-	_, err := forget(addresses, nl.CTA_TUPLE_ORIG)
+	opened := map[filter]bool{}
+	for _, a := range addresses {
+		opened[filter{a, nl.CTA_TUPLE_ORIG}] = true
+	}
+	_, err := forget(addresses, func(f flow) bool { return f.status&statusOffload != 0 || f.isOf(opened) })
 	return err
 }
 
-// forget deletes the connections in which an address sends in one of some directions.
-func forget(addresses []netip.Addr, directions ...int) (redirected bool, err error) {
+// forget deletes those connections of addresses for which a function is true.
+func forget(addresses []netip.Addr, is func(flow) bool) (redirected bool, err error) {
 	count, err := tracked()
 	if err != nil || count == 0 || len(addresses) == 0 {
 		return false, err
@@ -60,12 +65,12 @@ func forget(addresses []netip.Addr, directions ...int) (redirected bool, err err
 		return false, fmt.Errorf("opening a socket for connection tracking: %w", err)
 	}
 	defer c.close()
-	found, err := c.find(addresses, directions, count)
+	found, err := c.find(addresses, count)
 	if err != nil {
 		err = fmt.Errorf("listing connections: %w", err)
 	}
 	errs := []error{err}
-	for _, f := range found {
+	for _, f := range slices.DeleteFunc(found, func(f flow) bool { return !is(f) }) {
 		redirected = redirected || f.status&statusDNAT != 0
 		errs = append(errs, c.delete(f))
 	}
@@ -94,13 +99,13 @@ func (c conn) request(message, flags int, family uint8) *nl.NetlinkRequest {
 
 // find returns the connections of addresses. After an error it returns those that it
 // found; one may be there twice.
-func (c conn) find(addresses []netip.Addr, directions []int, count int) (found []flow, err error) {
-	filters := filtersOf(addresses, directions)
+func (c conn) find(addresses []netip.Addr, count int) (found []flow, err error) {
+	filters := filtersOf(addresses)
 	if count < aWalk*(len(filters)-1) {
 		filters = []filter{{}}
 	}
 	wanted := map[filter]bool{}
-	for _, f := range filtersOf(addresses, directions) {
+	for _, f := range filtersOf(addresses) {
 		wanted[f] = true
 	}
 	for _, f := range filters {

@@ -28,7 +28,8 @@ const (
 	ctaFilterReplyFlags = 2
 	filterSource        = 1 << 0 // CTA_FILTER_F_CTA_IP_SRC
 
-	statusDNAT = 1 << 5
+	statusDNAT    = 1 << 5
+	statusOffload = 1 << 14
 )
 
 // parse parses the body of one message about a connection.
@@ -106,14 +107,12 @@ type filter struct {
 	tuple   int // nl.CTA_TUPLE_ORIG or nl.CTA_TUPLE_REPLY
 }
 
-// filtersOf returns the filters for what addresses opened, or for what led to them: they
+// filtersOf returns the filters for what addresses opened, and for what led to them: they
 // send the replies, redirected or not. Each takes a walk.
-func filtersOf(addresses []netip.Addr, directions []int) []filter {
+func filtersOf(addresses []netip.Addr) []filter {
 	var all []filter
 	for _, a := range addresses {
-		for _, direction := range directions {
-			all = append(all, filter{a, direction})
-		}
+		all = append(all, filter{a, nl.CTA_TUPLE_ORIG}, filter{a, nl.CTA_TUPLE_REPLY})
 	}
 	return all
 }

@@ -196,6 +196,7 @@ type fakeDriver struct {
 	unread   error           // why it cannot be read
 	unready  error           // why it cannot be written
 	obstacle policy.Obstacles
+	guards   []string // what Apply says it did not guard before
 }
 
 func (d *fakeDriver) Installed(f policy.Families) (policy.Families, error) {
@@ -236,6 +237,8 @@ func (s *fakeSnapshot) Families() policy.Families { return s.families }
 func (s *fakeSnapshot) DropsSameBridge(b string) bool {
 	return s.driver.now().isolated[b] == policy.Isolated
 }
+
+func (s *fakeSnapshot) Guarded() []string { return s.driver.guards }
 
 func (s *fakeSnapshot) Obstacles() policy.Obstacles { return s.driver.obstacle }
 

@@ -59,10 +59,9 @@ func unusedBy(all []netip.Prefix, taken map[netip.Prefix]bool) []netip.Addr {
 }
 
 // forgetOutdated deletes the connections of the past that added attachments must not
-// inherit, and where the policy becomes stricter those that containers opened: somebody
-// may have done so in their name, as nothing guarded that, and his packets are replies. What
-// others opened is judged by its direction as new connections are.
-func (fw *Engine) forgetOutdated(r records, added []policy.Attachment, before policy.RuleSet) error {
+// inherit, and where the policy becomes stricter those that containers opened. guarded has
+// the interfaces whose addresses were not guarded until now.
+func (fw *Engine) forgetOutdated(r records, added []policy.Attachment, before policy.RuleSet, guarded []string) error {
 	var addresses []netip.Addr
 	for _, a := range added {
 		if len(r.of(a)) > 0 {
@@ -74,10 +73,9 @@ func (fw *Engine) forgetOutdated(r records, added []policy.Attachment, before po
 			}
 		}
 	}
-	var opened []netip.Addr
 	for _, a := range added {
 		if isStricter(a, bridgeBefore(a, before)) {
-			opened = append(opened, r.addressesOn(a.Bridge)...)
+			guarded = append(guarded, a.Bridge)
 		}
 	}
 	var errs []error
@@ -85,32 +83,41 @@ func (fw *Engine) forgetOutdated(r records, added []policy.Attachment, before po
 		_, err := fw.flows.Forget(addresses)
 		errs = append(errs, err)
 	}
-	if len(opened) > 0 {
-		errs = append(errs, fw.flows.ForgetOpened(opened))
-	}
+	errs = append(errs, fw.forgetForged(r, added, guarded))
 	for _, address := range addresses {
 		errs = append(errs, r.store.ForgetFreed(address))
 	}
 	return errors.Join(errs...)
 }
 
+// forgetForged deletes what containers opened whose addresses were not guarded until now:
+// somebody may have opened it in their name, and his packets were replies. What others
+// opened is judged by its direction, as new connections are.
+func (fw *Engine) forgetForged(r records, added []policy.Attachment, guarded []string) error {
+	var opened []netip.Addr
+	collect := func(a *policy.Attachment) {
+		if slices.ContainsFunc(a.Inbound(), func(name string) bool { return slices.Contains(guarded, name) }) {
+			for _, p := range a.Addresses {
+				opened = append(opened, p.Addr())
+			}
+		}
+	}
+	for i := range r.Entries {
+		collect(&r.Entries[i].Attachment)
+	}
+	for i := range added {
+		collect(&added[i])
+	}
+	if len(opened) == 0 {
+		return nil
+	}
+	return fw.flows.ForgetOpened(opened)
+}
+
 // isStricter reports whether an attachment makes its bridge stricter than it was.
 func isStricter(a policy.Attachment, before policy.Bridge) bool {
 	return before.IngressPolicy.With(a.IngressPolicy) != before.IngressPolicy ||
 		a.PublishedPorts == policy.Deny && before.PublishedPorts == policy.Allow
-}
-
-// addressesOn returns the recorded addresses on a bridge.
-func (r records) addressesOn(bridge string) []netip.Addr {
-	var addresses []netip.Addr
-	for i := range r.Entries {
-		if a := &r.Entries[i].Attachment; a.Bridge == bridge {
-			for _, p := range a.Addresses {
-				addresses = append(addresses, p.Addr())
-			}
-		}
-	}
-	return addresses
 }
 
 // forgetWaiting drops the packets to added containers that passed the forward hook before

@@ -61,6 +61,29 @@ func TestFlowsOfStricterPolicy(t *testing.T) {
 	}
 }
 
+// TestFlowsOfUnguarded deletes what may have been opened in the name of containers whose
+// addresses nothing guarded until now: of those that are added, and of others that heal.
+func TestFlowsOfUnguarded(t *testing.T) {
+	t.Parallel()
+	own, healed, other := netip.MustParseAddr("10.2.0.2"), netip.MustParseAddr("10.1.0.2"), netip.MustParseAddr("10.9.0.2")
+	for name, call := range map[string]func(*fakeHost, policy.Attachment){
+		"ADD": func(h *fakeHost, a policy.Attachment) { h.add(a) },
+		"restore": func(h *fakeHost, _ policy.Attachment) {
+			_, err := h.engine().Restore()
+			ok(t, err)
+		},
+	} {
+		h, a := twoBridges(t, policy.NFTables)
+		h.add(a)
+		h.drivers[policy.Table].guards = []string{"br1", "br2"}
+		h.flows.from = map[netip.Addr]bool{own: true, healed: true, other: true}
+		call(h, a)
+		if len(h.flows.from) != 1 || !h.flows.from[other] {
+			t.Errorf("%s: left %v", name, h.flows.from)
+		}
+	}
+}
+
 // TestFlowsFail lets no call fail where connections cannot be deleted.
 func TestFlowsFail(t *testing.T) {
 	t.Parallel()

@@ -40,7 +40,7 @@ func (fw *Engine) add(r records, h held, deliver func() error, added []policy.At
 	}
 	err = fw.apply(&r, actual, desired, before, added)
 	if err == nil {
-		fw.warn(fw.forgetOutdated(r, added, before), fw.forgetWaiting(r, added, before))
+		fw.warn(fw.forgetOutdated(r, added, before, actual.guarded()), fw.forgetWaiting(r, added, before))
 		err = fw.bringBack(r, added)
 	}
 	if err == nil {

@@ -33,6 +33,7 @@ func (fw *Engine) Restore() (Restored, error) {
 	actual, err := fw.drivers.readAll(desired, needsAll(desired))
 	// What cannot be read keeps nothing else from being isolated.
 	err = errors.Join(err, fw.apply(&r, actual, desired, before, nil), heldErr, adoptErr)
+	fw.warn(fw.forgetForged(r, nil, actual.guarded()))
 	if err == nil { // else what is there may be all that isolates
 		err = errors.Join(fw.removeStandalone(h), fw.removeUnowned(r, h, nil), actual.removeFormer(desired))
 	}

@@ -227,6 +227,15 @@ func (s snapshots) removeFormer(desired policy.RuleSets) error {
 	return errors.Join(errs...)
 }
 
+// guarded returns the interfaces whose addresses nothing guarded before.
+func (s snapshots) guarded() []string {
+	var names []string
+	for _, snapshot := range s {
+		names = append(names, snapshot.Guarded()...)
+	}
+	return names
+}
+
 // dropsSameBridge reports whether a bridge's policy was isolated until now, as its
 // rules tell.
 func (s snapshots) dropsSameBridge(bridge string) bool {

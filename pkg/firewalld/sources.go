@@ -35,6 +35,9 @@ func (c *Conn) Sources(families policy.Families) *Sources {
 // absent.
 func (s *Sources) Families() policy.Families { return s.families }
 
+// Guarded returns nothing: zones guard no addresses.
+func (s *Sources) Guarded() []string { return nil }
+
 // DropsSameBridge returns false: zones do not isolate.
 func (s *Sources) DropsSameBridge(string) bool { return false }
 

@@ -66,6 +66,9 @@ func (s *Snapshot) check(rs policy.RuleSet, foreign bool) error {
 	return nil
 }
 
+// Guarded returns nothing: a rule of iptables guards no addresses.
+func (s *Snapshot) Guarded() []string { return nil }
+
 // DropsSameBridge reports whether a rule keeps the containers of a bridge apart:
 // whether its policy was isolated until now.
 func (s *Snapshot) DropsSameBridge(bridge string) bool {

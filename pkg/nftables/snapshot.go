@@ -148,6 +148,17 @@ func (s *Snapshot) DropsSameBridge(bridge string) bool {
 	return s.packets.has(element{set: setBlockedWithin, key: name + name})
 }
 
+// Guarded returns the interfaces whose addresses could be forged before Apply.
+func (s *Snapshot) Guarded() []string {
+	var names []string
+	for k, present := range s.previous {
+		if k.set == chainForged && !present {
+			names = append(names, interfaceName(k.key))
+		}
+	}
+	return names
+}
+
 // Ready returns an error where the kernel would refuse the table, or there is one of
 // another program. Where there is one of the plugin's, the kernel took it. Where there
 // is none, the kernel is asked, in a transaction that it does not commit.

@@ -21,6 +21,29 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
+// TestGuarded names the networks that had no rule against forged addresses.
+func TestGuarded(t *testing.T) {
+	t.Parallel()
+	k := newKernel()
+	guarded := func() []string {
+		s := readSnapshot(t, k)
+		if err := s.Apply(sample(), nil); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Sorted(slices.Values(s.Guarded()))
+	}
+	if got, want := guarded(), []string{"br1", "br2", "br3", "br5"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := guarded(); got != nil {
+		t.Errorf("a second time: %q", got)
+	}
+	k.otherProgram(func(h *host) { h.table().chain(chainForged).rules = h.table().chain(chainForged).rules[1:] })
+	if got, want := guarded(), []string{"br1"}; !slices.Equal(got, want) {
+		t.Errorf("without its rule: got %q, want %q", got, want)
+	}
+}
+
 func TestDropsSameBridge(t *testing.T) {
 	t.Parallel()
 	s := readSnapshot(t, holding(t, sample()))

@@ -41,6 +41,10 @@ type Snapshot interface {
 	// bridge: whether its policy was Isolated until now.
 	DropsSameBridge(bridge string) bool
 
+	// Guarded returns the bridges whose addresses nothing guarded before Apply did, and the
+	// other interfaces of their networks.
+	Guarded() []string
+
 	// Obstacles returns what keeps traffic from containers although every rule
 	// is in place. See Obstacles.
 	Obstacles() Obstacles
