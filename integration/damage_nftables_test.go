@@ -9,7 +9,7 @@ const nftSpoil = `
 	t="inet cni_firewall"
 	flush() {
 		nft flush table $t
-		for s in isolated_bridges same_bridge blocked_within published_ports containers_ipv4 containers_ipv6; do nft flush set $t $s; done
+		for s in isolated_bridges same_bridge blocked_within strict_bridges published_ports containers_ipv4 containers_ipv6; do nft flush set $t $s; done
 	}
 	wipe() { nft delete table $t; nft delete table bridge cni_firewall 2>/dev/null || :; }
 	unrule() {
@@ -171,7 +171,7 @@ var nftPurposes = []struct {
 	{"forward", "oifname . ip6 daddr @containers_ipv6 ct state established,related accept", "", ""},
 
 	// What forged packets meet: TestForgeries.
-	{"isolation", "ct direction original ct state related,new fib saddr . iif oif missing jump forged_source", "", ""},
+	{"arrival", "ct direction original ct state related,new fib daddr type != local fib saddr . iif oif missing jump forged_source", "", ""},
 	{"isolation_stage_2", "ct original ip daddr 127.0.0.0/8 drop", "", ""},
 	{"forged_source", `fib saddr oifname "br1" drop`, "", ""},
 	{"forged_source", `fib saddr oifname "br2" drop`, "", ""},
@@ -180,4 +180,12 @@ var nftPurposes = []struct {
 	{"speakers", "ip saddr @guarded_ipv4 iifname . ip saddr != @speakers_ipv4 drop", "", ""},
 	{"speakers", "ip6 saddr @guarded_ipv6 iifname . ip6 saddr != @speakers_ipv6 drop", "", ""},
 	{"frames", "iifname @isolated_ports oifname @isolated_ports ether type != ip ether type != ip6 ether type != arp drop", "", ""},
+
+	// What comes to a strict bridge, of which there is none: TestVerdicts.
+	{"isolation", "oifname @strict_bridges jump strict", "", ""},
+	{"strict", "ct direction reply return", "", ""},
+	{"strict", "iifname . oifname @same_bridge return", "", ""},
+	{"strict", "ct original ip daddr 127.0.0.0/8 drop", "", ""},
+	{"strict", "ct direction original ct status dnat oifname @published_ports return", "", ""},
+	{"strict", "drop", "", ""},
 }

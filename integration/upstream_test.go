@@ -15,7 +15,7 @@ func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	onEachVariant(t, func(t *testing.T, h *host.Host) {
 		before := state(t, h)
-		w := newWorld(t, h, everyPlace...)
+		w := newWorld(t, h, commonPlaces...)
 		w.checkAllOpen(t)
 		w.call(t, h.Upstream(), "ADD")
 		upstreams := state(t, h)
@@ -49,7 +49,7 @@ func TestDowngrade(t *testing.T) {
 	t.Parallel()
 	onEachVariant(t, func(t *testing.T, h *host.Host) {
 		before := state(t, h)
-		w := newWorld(t, h, everyPlace...)
+		w := newWorld(t, h, commonPlaces...)
 		w.checkAllOpen(t)
 		for _, e := range w.networks {
 			must(e.server.Call(h.Firewall, "ADD"))(t)

@@ -75,9 +75,11 @@ func isolatesOutside(b policy.Bridge) bool { return isolates(b) && !separates(b)
 
 func isStrict(b policy.Bridge) bool { return b.IngressPolicy.IsStrict() }
 
-func publishesStrict(b policy.Bridge) bool { return isStrict(b) && publishes(b) }
+// publishesStrict asks for what a bridge is to drop, whether or not it forwards anything by
+// now: see layout.forbidden.
+func publishesStrict(b policy.Bridge) bool { return isStrict(b) && b.PublishedPorts == policy.Allow }
 
-func isStrictUnpublished(b policy.Bridge) bool { return isStrict(b) && !publishes(b) }
+func isStrictUnpublished(b policy.Bridge) bool { return isStrict(b) && b.PublishedPorts == policy.Deny }
 
 // isStrictIPv4 asks for the rule of a loopback address, which ip6tables does not read.
 func isStrictIPv4(b policy.Bridge) bool { return publishesStrict(b) && b.Families.Has(policy.IPv4) }

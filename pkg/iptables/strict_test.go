@@ -89,6 +89,23 @@ func TestStrict(t *testing.T) {
 	}
 }
 
+// TestStrictKept has strict bridges that stay isolated without a container, beside which
+// others come and go.
+func TestStrictKept(t *testing.T) {
+	t.Parallel()
+	host := newFakeTable("")
+	applyTo(t, host, strictSample(false))
+	var kept []policy.Attachment
+	for _, a := range strictBridges() {
+		a.Addresses = nil
+		kept = append(kept, a)
+	}
+	for _, change := range [][]policy.Attachment{kept, strictBridges()} {
+		applyTo(t, host, sample(change...))
+		checkStrict(t, host, false)
+	}
+}
+
 // TestAheadOfStrict puts rules of other programs ahead of the isolation.
 func TestAheadOfStrict(t *testing.T) {
 	t.Parallel()
