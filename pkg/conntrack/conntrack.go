@@ -100,12 +100,13 @@ func (c conn) request(message, flags int, family uint8) *nl.NetlinkRequest {
 // find returns the connections of addresses. After an error it returns those that it
 // found; one may be there twice.
 func (c conn) find(addresses []netip.Addr, count int) (found []flow, err error) {
-	filters := filtersOf(addresses)
-	if count < aWalk*(len(filters)-1) {
+	ends := filtersOf(addresses)
+	filters := ends
+	if count < aWalk*(len(ends)-1) {
 		filters = []filter{{}}
 	}
 	wanted := map[filter]bool{}
-	for _, f := range filtersOf(addresses) {
+	for _, f := range ends {
 		wanted[f] = true
 	}
 	for _, f := range filters {

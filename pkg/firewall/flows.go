@@ -94,6 +94,9 @@ func (fw *Engine) forgetOutdated(r records, added []policy.Attachment, before po
 // somebody may have opened it in their name, and his packets were replies. What others
 // opened is judged by its direction, as new connections are.
 func (fw *Engine) forgetForged(r records, added []policy.Attachment, guarded []string) error {
+	if len(guarded) == 0 {
+		return nil // as in most calls, which look at no record for it
+	}
 	var opened []netip.Addr
 	collect := func(a *policy.Attachment) {
 		if slices.ContainsFunc(a.Inbound(), func(name string) bool { return slices.Contains(guarded, name) }) {
