@@ -53,19 +53,7 @@ func testVRF(t *testing.T, h *host.Host) {
 		must(c.Call(h.Firewall, "ADD"))(t)
 	}
 	verb(t, h, third, "ADD").refused(t, "ADD of a second network in the VRF", `"red"`, `"br1"`)
-	for _, when := range []string{"with the plugin", "restored"} {
-		expectVerdicts(t, when, between, host.Blocked)
-		expectVerdicts(t, when, within, host.Open)
-		for _, c := range running {
-			must(c.Call(h.Firewall, "CHECK"))(t)
-		}
-		shell(t, h, "flush")
-		must(h.Run(h.Firewall, "restore"))(t)
-	}
-	for _, c := range running {
-		must(c.Call(h.Firewall, "DEL"))(t)
-		ok(t, c.Del())
-	}
+	holds(t, h, running, between, within)
 	ok(t, third.Del())
 	same(t, before, operators(h, state(t, h)), "after the last DEL")
 }

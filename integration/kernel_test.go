@@ -46,14 +46,7 @@ func among(pairs ...[2]*host.Container) []probe {
 	var all []probe
 	for _, p := range pairs {
 		from, to := p[0], p[1]
-		for in, address := range map[family]string{"IPv4": to.IPv4, "IPv6": to.IPv6} {
-			for _, protocol := range protocols {
-				all = append(all, probe{
-					from: from.Name, to: to.Name, path: direct, family: in, protocol: protocol,
-					client: from, server: to, address: address, port: containerPort,
-				})
-			}
-		}
+		all = append(all, ways(from, to, direct, to.IPv4, to.IPv6, containerPort)...)
 	}
 	return all
 }
@@ -64,4 +57,23 @@ func serving(t *testing.T, h *host.Host, n *host.Network, name string) *host.Con
 	c := plain(t, h, n, name)
 	ok(t, c.Serve(containerPort))
 	return c
+}
+
+// holds wants ways to be closed and open with the plugin, and again after a flush and a
+// restore. Then it takes the containers away.
+func holds(t *testing.T, h *host.Host, running []*host.Container, closed, open []probe) {
+	t.Helper()
+	for _, when := range []string{"with the plugin", "restored"} {
+		expectVerdicts(t, when, closed, host.Blocked)
+		expectVerdicts(t, when, open, host.Open)
+		for _, c := range running {
+			must(c.Call(h.Firewall, "CHECK"))(t)
+		}
+		shell(t, h, "flush")
+		must(h.Run(h.Firewall, "restore"))(t)
+	}
+	for _, c := range running {
+		must(c.Call(h.Firewall, "DEL"))(t)
+		ok(t, c.Del())
+	}
 }

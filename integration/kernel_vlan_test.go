@@ -59,18 +59,6 @@ func testVLANs(t *testing.T, h *host.Host, policy, gateways string) {
 	for _, c := range all {
 		must(c.Call(h.Firewall, "ADD"))(t)
 	}
-	for _, when := range []string{"with the plugin", "restored"} {
-		expectVerdicts(t, when, closed, host.Blocked)
-		expectVerdicts(t, when, open, host.Open)
-		for _, c := range all {
-			must(c.Call(h.Firewall, "CHECK"))(t)
-		}
-		shell(t, h, "flush")
-		must(h.Run(h.Firewall, "restore"))(t)
-	}
-	for _, c := range all {
-		must(c.Call(h.Firewall, "DEL"))(t)
-		ok(t, c.Del())
-	}
+	holds(t, h, all, closed, open)
 	same(t, before, operators(h, state(t, h)), "after the last DEL")
 }
