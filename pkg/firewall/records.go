@@ -145,6 +145,7 @@ func (r records) convert(a policy.Attachment) error {
 		whole, err := r.store.Read(e)
 		if err == nil {
 			whole.IngressPolicy, whole.PublishedPorts, whole.Stated = a.IngressPolicy, a.PublishedPorts, a.Stated
+			whole.Sources = whole.Sources.Like(a.Sources, policy.KeyIngressPolicy, policy.KeyPublishedPorts)
 			err = r.store.Put(whole, []store.Entry{e})
 		}
 		errs = append(errs, err)

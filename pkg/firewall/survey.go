@@ -31,6 +31,7 @@ type Network struct {
 	IngressPolicy  policy.IngressPolicy
 	PublishedPorts policy.PublishedPorts
 	Backend        policy.Backend
+	Sources        policy.Sources // of all containers
 	Containers     []Container
 }
 
@@ -138,6 +139,7 @@ func networks(all []policy.Attachment) []Network {
 			continue // what is on the bridge is not known
 		}
 		last := &list[len(list)-1]
+		last.Sources = last.Sources.With(a.Sources)
 		last.Containers = append(last.Containers, newContainer(a))
 	}
 	return list

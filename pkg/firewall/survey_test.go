@@ -80,3 +80,29 @@ func TestSurveyWithout(t *testing.T) {
 		})
 	}
 }
+
+// TestSurveySources has one container's ADD change the policy of its network, and so the
+// records of the others: where the policy comes from is changed with it, and no more.
+func TestSurveySources(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	for i, from := range []string{"conflist", "defaults"} {
+		container := fmt.Sprintf("c%d", i)
+		h.plug("br1", container)
+		p := []policy.IngressPolicy{policy.SameBridge, policy.Isolated}[i]
+		a := attached(policy.NFTables, "br1", container, p, fmt.Sprintf("10.1.0.%d", 2+i))
+		a.Sources = policy.Sources{policy.KeyIngressPolicy: from, policy.KeyBackend: from, policy.KeyZone: "unset"}
+		h.add(a)
+	}
+	v, err := h.engine().Survey()
+	ok(t, err)
+	if len(v.Networks) != 1 {
+		t.Fatalf("got %+v", v.Networks)
+	}
+	want := policy.Sources{
+		policy.KeyIngressPolicy: "defaults", policy.KeyBackend: "conflist, defaults", policy.KeyZone: "unset",
+	}
+	if diff := cmp.Diff(want, v.Networks[0].Sources); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -49,6 +49,8 @@ type Attachment struct {
 	Backend    Backend // configured, or chosen by its ADD
 	AdminChain string  // chain of the operator's
 	Zone       string  // firewalld zone
+
+	Sources Sources // where these values come from
 }
 
 // IsStandalone reports whether the attachment is one of the plugin called as
@@ -61,6 +63,7 @@ func (a *Attachment) AddUp(other Attachment) {
 	if a.IngressPolicy == other.IngressPolicy && a.PublishedPorts == other.PublishedPorts && len(other.Stated) == 0 {
 		return
 	}
+	own := *a
 	rank := func(p IngressPolicy) int { return slices.Index(IngressPolicies, p) }
 	a.Stated = sortUnique(slices.Concat(a.stated(), other.stated()),
 		func(p, q IngressPolicy) int { return cmp.Compare(rank(p), rank(q)) })
@@ -68,6 +71,21 @@ func (a *Attachment) AddUp(other Attachment) {
 	if other.PublishedPorts == Deny {
 		a.PublishedPorts = Deny
 	}
+	a.Sources = own.addedUp(other, *a)
+}
+
+// addedUp returns where the values come from that two attachments add up to.
+func (a Attachment) addedUp(other, sum Attachment) Sources {
+	all := a.Sources
+	if sum.IngressPolicy == other.IngressPolicy && sum.IngressPolicy != a.IngressPolicy {
+		all = all.Like(other.Sources, KeyIngressPolicy)
+	} else if sum.IngressPolicy != a.IngressPolicy {
+		all = all.Like(a.Sources.With(other.Sources), KeyIngressPolicy)
+	}
+	if sum.PublishedPorts != a.PublishedPorts {
+		all = all.Like(other.Sources, KeyPublishedPorts)
+	}
+	return all
 }
 
 func (a Attachment) stated() []IngressPolicy {

@@ -44,6 +44,8 @@ type record struct {
 	PublishedPorts string   `json:"publishedPorts"`
 	AdminChain     string   `json:"iptablesAdminChainName"`
 	Zone           string   `json:"firewalldZone"`
+
+	Sources policy.Sources `json:"sources,omitempty"`
 }
 
 // encode returns the content of an attachment's record.
@@ -55,6 +57,7 @@ func encode(a policy.Attachment) ([]byte, error) {
 		Interfaces: a.Interfaces, BridgeIndex: a.BridgeIndex, PortIndex: a.PortIndex,
 		IngressPolicy: string(a.IngressPolicy), PublishedPorts: string(a.PublishedPorts),
 		AdminChain: a.AdminChain, Zone: a.Zone, IsolatedIn: a.IsolatedIn.String(),
+		Sources: a.Sources,
 	}
 	for _, p := range a.Stated {
 		r.Stated = append(r.Stated, string(p))
@@ -91,7 +94,7 @@ func (r record) attachment() (policy.Attachment, error) {
 		Backend: policy.Backend(r.Backend), Bridge: r.Bridge, Unseen: r.Unseen, Port: r.Port,
 		Interfaces: r.Interfaces, BridgeIndex: r.BridgeIndex, PortIndex: r.PortIndex,
 		IngressPolicy: policy.IngressPolicy(r.IngressPolicy), PublishedPorts: policy.PublishedPorts(r.PublishedPorts),
-		AdminChain: r.AdminChain, Zone: r.Zone,
+		AdminChain: r.AdminChain, Zone: r.Zone, Sources: r.Sources,
 	}
 	var known bool
 	if a.IsolatedIn, known = isolatedIn[r.IsolatedIn]; !known {

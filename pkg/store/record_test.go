@@ -17,11 +17,14 @@ func TestPutAndRead(t *testing.T) {
 	t.Parallel()
 	one := attachment("c1")
 	one.IsolatedIn, one.AdminChain, one.Zone = policy.Families(policy.IPv6), "", ""
+	told := attachment("c1", "10.0.0.2")
+	told.Sources = policy.Sources{policy.KeyBackend: "networks dev-*", policy.KeyZone: "unset"}
 	many := []string{"10.0.0.1", "fd00::1", "fd00::2", "fd00::3", "fd00::4"}
 	for name, a := range map[string]policy.Attachment{
 		"dual":                     attachment("c1", "10.0.0.2", "fd00::2"),
 		"no address":               attachment("c1"),
 		"isolated in one family":   one,
+		"with sources":             told,
 		"more than a name holds":   attachment("c1", many...),
 		"an ID that is a path":     attachment("../../etc/passwd", "10.0.0.2"),
 		"an ID with a newline":     attachment("c\n1", "10.0.0.2"),
