@@ -57,6 +57,25 @@ func (fw *Engine) Check(a policy.Attachment) error {
 	return fw.ports.check(&r, bridgesIn(desired))
 }
 
+// Recorded returns an attachment with what its ADD made of its configuration, for a CHECK
+// that cannot know it.
+func (fw *Engine) Recorded(a policy.Attachment) policy.Attachment {
+	s, err := store.Peek(fw.storage.dataDir)
+	if err != nil {
+		return a // Check says why
+	}
+	r := records{s, s.List(), fw.ports.links}
+	for _, e := range r.of(a) {
+		known, err := r.store.Read(e)
+		if err != nil {
+			continue
+		}
+		a.IngressPolicy, a.Stated, a.PublishedPorts = known.IngressPolicy, known.Stated, known.PublishedPorts
+		a.Backend, a.AdminChain, a.Zone = known.Backend, known.AdminChain, known.Zone
+	}
+	return a
+}
+
 // foreignPorts returns what is desired of published ports without a record: upstream's
 // plugin has no rules for them, unless its bridge was taken over.
 func foreignPorts(known []store.Entry, takenOver bool) policy.PublishedPorts {

@@ -63,6 +63,30 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestCheckRecorded has a CHECK not know what the configuration says: it goes by the
+// record, and by what it knows where there is none.
+func TestCheckRecorded(t *testing.T) {
+	t.Parallel()
+	h, a := twoBridges(t, policy.NFTables)
+	a.PublishedPorts, a.AdminChain = policy.Deny, "MINE"
+	h.add(a)
+	unknowing := a
+	unknowing.IngressPolicy, unknowing.PublishedPorts = policy.Open, policy.Allow
+	unknowing.Backend, unknowing.AdminChain = policy.IPTables, "CNI-ADMIN"
+	if h.engine().Check(unknowing) == nil {
+		t.Error("CHECK passes with another configuration")
+	}
+	known := h.engine().Recorded(unknowing)
+	ok(t, h.engine().Check(known))
+	if known.IngressPolicy != a.IngressPolicy || known.PublishedPorts != policy.Deny || known.AdminChain != "MINE" || known.Backend != policy.NFTables {
+		t.Errorf("got %+v", known)
+	}
+	unknowing.ContainerID = "another"
+	if got := h.engine().Recorded(unknowing); got.IngressPolicy != policy.Open || got.AdminChain != "CNI-ADMIN" {
+		t.Errorf("without a record: got %+v", got)
+	}
+}
+
 // TestCheckForeign checks containers that upstream's plugin added: with firewalld,
 // too, it isolates by iptables.
 func TestCheckForeign(t *testing.T) {

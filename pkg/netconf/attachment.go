@@ -3,6 +3,7 @@
 package netconf
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -52,10 +53,20 @@ func (c *Config) Attachment(
 		return a, nil // what cannot be named has no rule of its own
 	}
 	if len(unnamed) == 0 && a.Bridge == "" {
-		unnamed.add("ingressPolicy %q needs a bridge and prevResult has none: chain %q after \"bridge\"",
-			c.IngressPolicy, c.Plugin)
+		unnamed.add("ingressPolicy %q%s needs a bridge and prevResult has none: chain %q after \"bridge\"",
+			c.IngressPolicy, c.setByHost(policy.KeyIngressPolicy), c.Plugin)
 	}
 	return a, unnamed.err()
+}
+
+// setByHost returns what a message adds to a value that no conflist has.
+func (c *Config) setByHost(key string) string {
+	switch source := c.Sources[key]; source {
+	case "", FromConflist, Unset:
+		return ""
+	default:
+		return fmt.Sprintf(" (%s of the host's configuration)", source)
+	}
 }
 
 func (c *Config) withoutResult(containerID, ifName string) policy.Attachment {
@@ -66,6 +77,7 @@ func (c *Config) withoutResult(containerID, ifName string) policy.Attachment {
 		IngressPolicy:  c.IngressPolicy,
 		PublishedPorts: c.PublishedPorts,
 		Backend:        c.Backend,
+		Sources:        c.Sources,
 	}
 	if c.Plugin != PluginIsolation {
 		a.AdminChain, a.Zone = c.AdminChain, c.FirewalldZone

@@ -33,7 +33,7 @@ func addressed(n int) []byte {
 
 // attach parses a configuration. Its host has the bridge veth0.
 func attach(tb testing.TB, text []byte) {
-	conf, err := Parse(text)
+	conf, err := Parse(text, Host{})
 	if err == nil {
 		_, err = conf.Attachment("container", "eth0", func(name string) (HostLink, error) {
 			if name == "veth0" {
@@ -68,7 +68,7 @@ func TestGrowth(t *testing.T) {
 		growth.Linear(t, func(n int) func() {
 			text := crowded(n)
 			return func() {
-				if conf, err := Parse(text); err != nil || len(conf.Valid) != n {
+				if conf, err := Parse(text, Host{}); err != nil || len(conf.Valid) != n {
 					t.Fatal(err)
 				}
 			}

@@ -46,8 +46,9 @@ type Config struct {
 	PublishedPorts policy.PublishedPorts
 	AdminChain     string
 	FirewalldZone  string
-	DataDir        string  // absolute
-	PrevResult     *Result // nil if the runtime sent none
+	DataDir        string         // absolute
+	Sources        policy.Sources // of the values that the host's configuration may set
+	PrevResult     *Result        // nil if the runtime sent none
 
 	// Valid lists the attachments that GC must keep. nil means that the runtime
 	// did not say; an empty list means that GC keeps none.
@@ -75,18 +76,20 @@ type written struct {
 	Valid                  json.RawMessage `json:"cni.dev/valid-attachments"`
 }
 
-// Parse parses the standard input of a CNI call. An error is a *types.Error.
+// Parse parses the standard input of a CNI call. What the host's configuration says of
+// the network holds; its defaults are for keys that the conflist does not set. An error is
+// a *types.Error.
 //
 // Code 6: the input is not JSON of this form. The Config is nil, unless a key alone has a
 // value of another type. Code 7: values are not valid. The Config has the defaults of such
 // keys, and leaves out addresses that are not valid, so that a DEL can go on.
-func Parse(stdin []byte) (*Config, error) {
+func Parse(stdin []byte, h Host) (*Config, error) {
 	w, undecoded := decode(stdin)
 	if w == nil {
 		return nil, undecoded
 	}
 	var bad problems
-	c := w.config(&bad)
+	c := w.config(&bad, h)
 	c.PrevResult = parseResult(&bad, w.PrevResult, w.CNIVersion)
 	c.Valid = parseValid(&bad, w.Valid)
 	return c, cmp.Or(undecoded, bad.err())
@@ -112,27 +115,55 @@ func decode(stdin []byte) (*written, error) {
 	return nil, err
 }
 
-func (w *written) config(bad *problems) *Config {
-	plugin, name, unset, policies := PluginFirewall, w.Name, policy.Open, policy.IngressPolicies
-	if w.Type == PluginIsolation {
-		plugin, name, unset = PluginIsolation, w.Name+isolationSuffix, policy.SameBridge
-		policies = []policy.IngressPolicy{policy.SameBridge, policy.Isolated}
-	}
+func (w *written) config(bad *problems, h Host) *Config {
+	v, sources := h.resolve(w.Name, w.settings())
 	c := &Config{
-		Plugin:         plugin,
-		Name:           name,
-		Backend:        choice(bad, "backend", w.Backend, "", policy.Backends, otherBackends),
-		IngressPolicy:  choice(bad, "ingressPolicy", w.IngressPolicy, unset, policies, nil),
-		PublishedPorts: choice(bad, "publishedPorts", w.PublishedPorts, policy.Allow, policy.PublishedPortsValues, nil),
-		AdminChain: checked(bad, "iptablesAdminChainName", w.IptablesAdminChainName,
-			DefaultAdminChain, policy.CheckChain),
+		Plugin:  PluginFirewall,
+		Name:    w.Name,
+		Backend: choice(bad, policy.KeyBackend, v[policy.KeyBackend], "", policy.Backends, otherBackends),
+		PublishedPorts: choice(bad, policy.KeyPublishedPorts, v[policy.KeyPublishedPorts],
+			policy.Allow, policy.PublishedPortsValues, nil),
+		AdminChain:    checked(bad, policy.KeyAdminChain, v[policy.KeyAdminChain], DefaultAdminChain, policy.CheckChain),
 		FirewalldZone: DefaultFirewalldZone,
 		DataDir:       filepath.Clean(checked(bad, "dataDir", w.DataDir, DefaultDataDir, checkDataDir)),
+		Sources:       sources,
 	}
 	if c.Backend == "" || c.Backend == policy.Firewalld { // no other has zones
-		c.FirewalldZone = checked(bad, "firewalldZone", w.FirewalldZone, DefaultFirewalldZone, policy.CheckZone)
+		c.FirewalldZone = checked(bad, policy.KeyZone, v[policy.KeyZone], DefaultFirewalldZone, policy.CheckZone)
+	} else {
+		delete(sources, policy.KeyZone)
 	}
+	if w.Type == PluginIsolation {
+		w.isolation(bad, c, policy.IngressPolicy(v[policy.KeyIngressPolicy]))
+		return c
+	}
+	c.IngressPolicy = choice(bad, policy.KeyIngressPolicy, v[policy.KeyIngressPolicy],
+		policy.Open, policy.IngressPolicies, nil)
 	return c
+}
+
+// isolation makes a configuration that of the standalone plugin. It isolates by its name,
+// whatever the host's configuration says. Where that is stricter, the stricter holds.
+func (w *written) isolation(bad *problems, c *Config, p policy.IngressPolicy) {
+	c.Plugin, c.Name = PluginIsolation, w.Name+isolationSuffix
+	delete(c.Sources, policy.KeyAdminChain) // it forwards nothing
+	delete(c.Sources, policy.KeyZone)
+	c.IngressPolicy = policy.SameBridge.With(p)
+	if from := c.Sources[policy.KeyIngressPolicy]; from == FromConflist || from == Unset {
+		c.IngressPolicy = choice(bad, policy.KeyIngressPolicy, string(p), policy.SameBridge,
+			[]policy.IngressPolicy{policy.SameBridge, policy.Isolated}, nil)
+	}
+}
+
+// settings returns what the conflist sets of what the host's configuration may set, too.
+func (w *written) settings() settings {
+	return settings{
+		policy.KeyIngressPolicy:  w.IngressPolicy,
+		policy.KeyPublishedPorts: w.PublishedPorts,
+		policy.KeyBackend:        w.Backend,
+		policy.KeyAdminChain:     w.IptablesAdminChainName,
+		policy.KeyZone:           w.FirewalldZone,
+	}
 }
 
 // parseValid returns nil for an absent list, and an empty list for an empty or a

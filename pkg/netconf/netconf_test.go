@@ -13,6 +13,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -33,6 +34,9 @@ func defaults() *Config {
 		AdminChain: "CNI-ADMIN", FirewalldZone: "trusted", DataDir: "/run/cni/firewall",
 	}
 }
+
+// withoutSources leaves to TestHostResolves where values come from.
+var withoutSources = cmpopts.IgnoreFields(Config{}, "Sources")
 
 func adminChain(name string) string { return `"iptablesAdminChainName":"` + name + `"` }
 
@@ -63,11 +67,11 @@ func TestParseAccepts(t *testing.T) {
 			t.Parallel()
 			want := defaults()
 			test.want(want)
-			got, err := Parse([]byte(input(test.keys)))
+			got, err := Parse([]byte(input(test.keys)), Host{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := cmp.Diff(want, got, withoutSources); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -115,7 +119,7 @@ func TestParseRefuses(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := Parse([]byte(test.stdin))
+			_, err := Parse([]byte(test.stdin), Host{})
 			expectError(t, err, test.code, test.want)
 		})
 	}
@@ -139,7 +143,7 @@ func TestParseKeepsWhatIsValid(t *testing.T) {
 	t.Parallel()
 	got, err := Parse([]byte(input(`"ingressPolicy":"nonsense","prevResult":{
 		"interfaces":[{"name":"cni0"},null],
-		"ips":[{"address":"10.4.0.2/24"},{"address":"nonsense"},null]}`)))
+		"ips":[{"address":"10.4.0.2/24"},{"address":"nonsense"},null]}`)), Host{})
 	expectError(t, err, types.ErrInvalidNetworkConfig, "ingressPolicy")
 	want := defaults()
 	want.PrevResult = &Result{
@@ -147,7 +151,7 @@ func TestParseKeepsWhatIsValid(t *testing.T) {
 		Interfaces: []Interface{{Name: "cni0"}},
 		Addresses:  []netip.Prefix{netip.MustParsePrefix("10.4.0.2/32")},
 	}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(want, got, withoutSources, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -155,7 +159,7 @@ func TestParseKeepsWhatIsValid(t *testing.T) {
 // TestParseGoesOn has a key with a value of another type. A DEL needs the others.
 func TestParseGoesOn(t *testing.T) {
 	t.Parallel()
-	got, err := Parse([]byte(input(`"backend":1,"ingressPolicy":"isolated","prevResult":{}`)))
+	got, err := Parse([]byte(input(`"backend":1,"ingressPolicy":"isolated","prevResult":{}`)), Host{})
 	expectError(t, err, types.ErrDecodingFailure, "backend must be a string")
 	if got == nil || got.Name != "net" || got.IngressPolicy != policy.Isolated || got.PrevResult == nil {
 		t.Errorf("got %+v", got)
@@ -184,7 +188,7 @@ func TestParseResult(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conf, err := Parse([]byte(input(`"prevResult":` + c.result)))
+			conf, err := Parse([]byte(input(`"prevResult":`+c.result)), Host{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -211,7 +215,7 @@ func TestResultVersion(t *testing.T) {
 		`{ "cniVersion":"1.0.0"}`: `{ "cniVersion":"1.0.0"}`,
 		`{ "cniVersion":"0.4.0"}`: `{ "cniVersion":"0.4.0"}`,
 	} {
-		conf, err := Parse([]byte(input(`"prevResult":` + result)))
+		conf, err := Parse([]byte(input(`"prevResult":`+result)), Host{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,12 +244,12 @@ func TestOtherValues(t *testing.T) {
 		{"ingressPolicy", "sameBridge", `write "same-bridge"`},
 		{"publishedPorts", " Deny", `write "deny"`},
 	} {
-		_, err := Parse([]byte(input(fmt.Sprintf("%q:%q", c.key, c.value))))
+		_, err := Parse([]byte(input(fmt.Sprintf("%q:%q", c.key, c.value))), Host{})
 		expectError(t, err, types.ErrInvalidNetworkConfig, fmt.Sprintf("%s %q is unknown: it must be", c.key, c.value))
 		expectError(t, err, types.ErrInvalidNetworkConfig, "; "+c.want)
 	}
 	for _, value := range []string{"ipchains", "-", "\n"} {
-		_, err := Parse([]byte(input(fmt.Sprintf(`"backend":%q`, value))))
+		_, err := Parse([]byte(input(fmt.Sprintf(`"backend":%q`, value))), Host{})
 		expectError(t, err, types.ErrInvalidNetworkConfig, `or "nftables"`)
 		if strings.Contains(err.Error(), ";") {
 			t.Errorf("%q: %v", value, err)
@@ -282,7 +286,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(input(`"prevResult":{"interfaces":[null],"ips":[null]}`))
 	f.Add(input(`"dataDir":"/\u0000","firewalldZone":"-","iptablesAdminChainName":"\n"`))
 	f.Fuzz(func(t *testing.T, stdin string) {
-		conf, err := Parse([]byte(stdin))
+		conf, err := Parse([]byte(stdin), Host{})
 		if (conf == nil) && err == nil {
 			t.Fatal("neither a configuration nor an error")
 		}
@@ -341,7 +345,7 @@ func TestValidAttachments(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conf, err := Parse([]byte(input(test.keys)))
+			conf, err := Parse([]byte(input(test.keys)), Host{})
 			if test.bad != "" {
 				expectError(t, err, types.ErrInvalidNetworkConfig, test.bad)
 			} else if err != nil {

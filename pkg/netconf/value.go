@@ -22,8 +22,11 @@ func (p problems) err() error {
 	if len(p) == 0 {
 		return nil
 	}
-	text := strings.ReplaceAll(errors.Join(p...).Error(), "\n", "; ")
-	return types.NewError(types.ErrInvalidNetworkConfig, text, "")
+	return types.NewError(types.ErrInvalidNetworkConfig, p.joined().Error(), "")
+}
+
+func (p problems) joined() error {
+	return errors.New(strings.ReplaceAll(errors.Join(p...).Error(), "\n", "; "))
 }
 
 // choice returns the value of a key that takes one of a few. Empty counts as

@@ -17,9 +17,19 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
+// hostFile is the host's configuration.
+var hostFile = netconf.HostFile
+
+// readHost reads the host's configuration. A call that goes on after an error does with
+// what the conflist says.
+func readHost() (netconf.Host, error) {
+	h, _, err := netconf.ReadHost(hostFile)
+	return h, err
+}
+
 // attachment reads a call that must be valid and must have a prevResult.
-func attachment(args *skel.CmdArgs) (*netconf.Config, policy.Attachment, error) {
-	conf, err := netconf.Parse(args.StdinData)
+func attachment(args *skel.CmdArgs, h netconf.Host) (*netconf.Config, policy.Attachment, error) {
+	conf, err := netconf.Parse(args.StdinData, h)
 	if err != nil {
 		return nil, policy.Attachment{}, err
 	}

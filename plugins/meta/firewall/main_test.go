@@ -14,7 +14,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	iptables.UsualDirectories = nil // the host's own are not the scripts'
+	hostFile = os.Getenv("HOST_FILE") // the machine's own is not the scripts'
+	iptables.UsualDirectories = nil   // the host's own are not the scripts'
 	testscript.Main(m, map[string]func(){"firewall": main, "cni-firewall": main})
 }
 
@@ -29,6 +30,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("CNI_IFNAME", "eth0")
 			env.Setenv("CNI_NETNS", "/nowhere")
 			env.Setenv("CNI_PATH", "/nowhere")
+			env.Setenv("HOST_FILE", filepath.Join(env.WorkDir, "host", "config.json"))
 			// The command itself, for scripts that take everything out of PATH.
 			programs, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
 			env.Setenv("FIREWALL", filepath.Join(programs, "firewall"))

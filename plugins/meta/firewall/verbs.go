@@ -13,29 +13,46 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
+// add refuses a host's configuration that cannot be read: a conflist alone may say
+// something milder.
 func (p plugin) add(args *skel.CmdArgs) error {
 	if err := checkSandbox(args); err != nil {
 		return err
 	}
-	conf, a, err := attachment(args)
+	h, err := readHost()
+	if err != nil {
+		return types.NewError(types.ErrInvalidNetworkConfig, err.Error(), "")
+	}
+	conf, a, err := attachment(args, h)
 	if err != nil {
 		return err
 	}
 	return p.engine(conf.DataDir).Add(a, func() error { return p.deliver(conf.PrevResult.Raw) })
 }
 
+// check goes on without the host's configuration: a runtime may take a failure for a
+// broken network, and make a new one, which would be refused. The record tells what that
+// configuration said at the ADD.
 func (p plugin) check(args *skel.CmdArgs) error {
-	conf, a, err := attachment(args)
+	h, unread := readHost()
+	conf, a, err := attachment(args, h)
 	if err != nil {
 		return err
 	}
-	return p.engine(conf.DataDir).Check(a)
+	engine := p.engine(conf.DataDir)
+	if unread != nil {
+		p.warn(unread)
+		a = engine.Recorded(a)
+	}
+	return engine.Check(a)
 }
 
 // del goes on with a configuration that add would refuse: the container is gone either
 // way, and refusing would leave its rules to whoever gets its address next.
 func (p plugin) del(args *skel.CmdArgs) error {
-	conf, err := netconf.Parse(args.StdinData)
+	h, err := readHost()
+	p.warn(err)
+	conf, err := netconf.Parse(args.StdinData, h)
 	if conf == nil {
 		return err
 	}
@@ -48,7 +65,9 @@ func (p plugin) del(args *skel.CmdArgs) error {
 // gc removes nothing for a configuration that is not valid: a list that cannot be
 // read must not pass for an empty one.
 func (p plugin) gc(args *skel.CmdArgs) error {
-	conf, err := netconf.Parse(args.StdinData)
+	h, err := readHost()
+	p.warn(err)
+	conf, err := netconf.Parse(args.StdinData, h)
 	if err != nil || conf.Valid == nil {
 		return err
 	}
@@ -60,7 +79,11 @@ func (p plugin) gc(args *skel.CmdArgs) error {
 }
 
 func (p plugin) status(args *skel.CmdArgs) error {
-	conf, err := netconf.Parse(args.StdinData)
+	h, err := readHost()
+	if err != nil {
+		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
+	}
+	conf, err := netconf.Parse(args.StdinData, h)
 	if err != nil {
 		return err
 	}
