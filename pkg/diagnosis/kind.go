@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cni-isolation/firewall/pkg/iptables"
+	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -209,4 +210,9 @@ func isFile(err error) ([]string, bool) {
 		return nil, false
 	}
 	return []string{"FILE", quoted(f.File)}, true
+}
+
+func isHostConfiguration(err error) ([]string, bool) {
+	var e *netconf.HostError
+	return nil, errors.As(err, &e)
 }

@@ -178,6 +178,10 @@ var explanations = []explanation{
 			"add its container again, or remove the file if the container is gone: DETAIL",
 		"rm FILE",
 	}, {
+		isHostConfiguration,
+		"the host's configuration cannot be used, so that every ADD is refused; correct it, or remove it: DETAIL",
+		"cni-firewall config check",
+	}, {
 		is(ErrDiffers),
 		"rules are missing, or another program changed them; restore them: DETAIL",
 		cureRestore,

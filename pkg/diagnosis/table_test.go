@@ -15,6 +15,7 @@ import (
 	"github.com/cni-isolation/firewall/pkg/firewalld"
 	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/link"
+	"github.com/cni-isolation/firewall/pkg/netconf"
 	"github.com/cni-isolation/firewall/pkg/nftables"
 	"github.com/cni-isolation/firewall/pkg/store"
 )
@@ -55,6 +56,7 @@ var common = []error{
 	notForwarding("net.ipv4.ip_forward"),
 	fmt.Errorf("record: %w", store.ErrNewer),
 	&store.FileError{File: "/run/x y"},
+	&netconf.HostError{File: netconf.HostFile},
 	WithKind(ErrDiffers, errors.New("IPv4: chain is missing")),
 }
 

@@ -96,6 +96,16 @@ func commands() []command {
 			run:     plugin.retire,
 		},
 		{
+			name: "config check", operands: "[FILE]", does: "read " + netconf.HostFile,
+			details: "Read the host's configuration, " + netconf.HostFile + ", as every call of the plugin does, " +
+				"and list what it sets, in the order in which it is asked. " +
+				"Exit with 1 where a call could not use it. " +
+				"A FILE is a draft of it, which may belong to anybody. This changes nothing.",
+			flags:   []option{output("text")},
+			example: "cni-firewall config check draft.json",
+			run:     plugin.checkConfig,
+		},
+		{
 			name: "version", does: "print the version",
 			details: "Print the version of the plugin.",
 			flags:   []option{output("text")},

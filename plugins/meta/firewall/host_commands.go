@@ -11,6 +11,7 @@ import (
 
 	"github.com/cni-isolation/firewall/pkg/diagnosis"
 	"github.com/cni-isolation/firewall/pkg/firewall"
+	"github.com/cni-isolation/firewall/pkg/netconf"
 )
 
 func (p plugin) showStatus(in input) error {
@@ -23,6 +24,8 @@ func (p plugin) showStatus(in input) error {
 		report := newReport(firewall.Survey{Problems: diagnosis.Explain(err, in.dataDir())})
 		return errors.Join(err, p.answer(in, report, ""))
 	}
+	_, unread := readHost()
+	v.Problems = append(v.Problems, diagnosis.Explain(unread, in.dataDir())...)
 	for _, warning := range v.Warnings {
 		p.warn(warning)
 	}
@@ -37,6 +40,26 @@ func (p plugin) showStatus(in input) error {
 		return errTold
 	}
 	return nil
+}
+
+// checkConfig reads the host's configuration, or a draft of it.
+func (p plugin) checkConfig(in input) error {
+	r := configReport{File: hostFile, Networks: []networksEntry{}, Problems: []diagnosis.Problem{}}
+	var h netconf.Host
+	var err error
+	if len(in.operands) > 0 {
+		r.File, r.Found = in.operands[0], true
+		h, err = netconf.ReadDraft(r.File)
+	} else {
+		h, r.Found, err = netconf.ReadHost(r.File)
+	}
+	r.Valid = err == nil
+	r.add(h)
+	if err != nil {
+		r.Problems = append(r.Problems, diagnosis.Problem{Problem: err.Error()})
+		return errors.Join(err, p.answer(in, r, ""))
+	}
+	return p.answer(in, r, describeConfig(r, h))
 }
 
 func (p plugin) restore(in input) error {

@@ -52,10 +52,10 @@ func compareMade(t *testing.T, path, want string) {
 func severalWords() []command {
 	return append(commands(),
 		command{
-			name: "config check", does: "read: the host's [own] word, that's all", details: "Read it. It's all.",
+			name: "draft check", does: "read: the host's [own] word, that's all", details: "Read it. It's all.",
 			flags: []option{output("text"), {name: "strict", does: "refuse: what [isn't] known"}}, example: "x",
 		},
-		command{name: "config show", does: "show it", details: "Show it.", example: "x"},
+		command{name: "draft show", does: "show it", details: "Show it.", example: "x"},
 		command{name: "explain", operands: "FROM TO[:PORT]", does: "say why", details: "Say why.", example: "x"},
 	)
 }

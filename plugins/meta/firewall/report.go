@@ -30,6 +30,7 @@ type network struct {
 	IngressPolicy  policy.IngressPolicy  `json:"ingressPolicy"`
 	PublishedPorts policy.PublishedPorts `json:"publishedPorts"`
 	Backend        policy.Backend        `json:"backend"`
+	Sources        policy.Sources        `json:"sources,omitempty"`
 	Containers     []container           `json:"containers"`
 }
 
@@ -46,7 +47,7 @@ func newReport(v firewall.Survey) report {
 		for i, c := range n.Containers {
 			containers[i] = container{c.ID, c.IfName, append([]netip.Addr{}, c.Addresses...)}
 		}
-		r.Networks = append(r.Networks, network{n.Name, n.Bridge, n.IngressPolicy, n.PublishedPorts, n.Backend, containers})
+		r.Networks = append(r.Networks, network{n.Name, n.Bridge, n.IngressPolicy, n.PublishedPorts, n.Backend, n.Sources, containers})
 	}
 	if !r.InForce {
 		r.Problem = r.Problems[0].Problem
@@ -110,7 +111,7 @@ func overview(v firewall.Survey) string {
 	case v.InForce():
 		state = "\nThe kernel holds all the rules that it should.\n"
 	}
-	return table(v.Networks) + state
+	return table(v.Networks) + sources(v.Networks) + state
 }
 
 func table(networks []firewall.Network) string {

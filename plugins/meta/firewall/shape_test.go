@@ -22,7 +22,7 @@ func TestShape(t *testing.T) {
 	t.Parallel()
 	for command, report := range map[string]any{
 		"status": &report{}, "restore": &restoreReport{}, "retire": &retireReport{}, "watch": &watchReport{},
-		"version": &versionReport{},
+		"version": &versionReport{}, "config check": &configReport{},
 	} {
 		block := documentedJSON(t, command)
 		d := json.NewDecoder(strings.NewReader(block))

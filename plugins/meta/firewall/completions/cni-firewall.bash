@@ -3,7 +3,8 @@
 _cni_firewall() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} offer=(-W '')
   case "${COMP_WORDS[*]:1:COMP_CWORD-1} " in
-    ' ') offer=(-W 'status restore watch retire version help') ;;
+    ' ') offer=(-W 'status restore watch retire config version help') ;;
+    'config ') offer=(-W 'check') ;;
     'status '*)
       case $previous in
         -o | --output) offer=(-W 'table json') ;;
@@ -33,6 +34,12 @@ _cni_firewall() {
         *) offer=(-W '-o --output --force --data-dir -h --help') ;;
       esac
       ;;
+    'config check '*)
+      case $previous in
+        -o | --output) offer=(-W 'text json') ;;
+        *) offer=(-W '-o --output -h --help') ;;
+      esac
+      ;;
     'version '*)
       case $previous in
         -o | --output) offer=(-W 'text json') ;;
@@ -41,7 +48,7 @@ _cni_firewall() {
       ;;
     'help '*)
       case $previous in
-        *) offer=(-W 'status restore watch retire version help -h --help') ;;
+        *) offer=(-W 'status restore watch retire config version help -h --help') ;;
       esac
       ;;
   esac
