@@ -36,9 +36,9 @@ func (Kernel) Filtered() (policy.Families, error) {
 	return s, nil
 }
 
-// filtered returns the families whose frames meet the rules on this bridge.
-// everywhere is what Filtered returned.
-func (l Link) filtered(everywhere policy.Families) policy.Families {
+// Filtered returns the families whose frames meet the rules on this bridge.
+// everywhere is what Kernel.Filtered returned.
+func (l Link) Filtered(everywhere policy.Families) policy.Families {
 	if l.callIPTables {
 		everywhere = everywhere.With(policy.IPv4)
 	}
@@ -66,9 +66,9 @@ func sysctl(name string) (bool, error) {
 // own, which the rules cannot tell from a container's. Otherwise the flag must be off.
 // It would also stop the frames that br_netfilter redirects to a published port of the
 // same bridge. Containers can give themselves addresses: both families count.
-// everywhere is what Filtered returned.
+// everywhere is what Kernel.Filtered returned.
 func NeedsFlag(bridge Link, b policy.Bridge, everywhere policy.Families) bool {
-	return len(b.Interfaces) > 0 || policy.BothFamilies&^bridge.filtered(everywhere) != 0
+	return len(b.Interfaces) > 0 || policy.BothFamilies&^bridge.Filtered(everywhere) != 0
 }
 
 // Flagged remembers the ports whose flag the plugin set, by their index. Others set the

@@ -87,3 +87,18 @@ func parseRoute(message []byte) (r route, err error) {
 	})
 	return r, err
 }
+
+// Way is where a packet goes that the host sends to an address.
+type Way struct {
+	Index   int  // of the interface; 0 for nowhere
+	IsLocal bool // to the host itself
+}
+
+// WayTo returns the way to an address, by whatever route.
+func (Kernel) WayTo(address netip.Addr) (Way, error) {
+	r, err := routeTo(address, 0)
+	if err != nil {
+		return Way{}, fmt.Errorf("asking for the way to %s: %w", address, err)
+	}
+	return Way{r.index, r.kind == unix.RTN_LOCAL}, nil
+}

@@ -20,6 +20,14 @@ func Reaches(from, to Bridge) Reach {
 	if from.Name == to.Name {
 		blocked = to.IngressPolicy.Separates()
 	}
+	return reachOf(to, blocked)
+}
+
+// FromOutside returns what can be reached on a bridge from anywhere but bridges of this
+// plugin and the host itself: from the outside world, as far as routes lead.
+func FromOutside(to Bridge) Reach { return reachOf(to, to.IngressPolicy.IsStrict()) }
+
+func reachOf(to Bridge, blocked bool) Reach {
 	switch {
 	case !blocked:
 		return Everything
