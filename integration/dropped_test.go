@@ -62,6 +62,7 @@ func TestDroppedByRule(t *testing.T) {
 			closed := usual
 			closed.forward = "DROP"
 			w.check(t, closed, d.name)
+			w.checkExplained(t, d.name, func(p probe) host.Verdict { return w.expected(p, closed) })
 			problems := ill(t, h)
 			if len(problems) != d.problems {
 				t.Errorf("%s: %d problems: %q", d.name, len(problems), problems)

@@ -57,10 +57,12 @@ func testFirewalldSettings(t *testing.T, r *ruled, settings []string) {
 func (r *ruled) checkStrict(t *testing.T, when string, strict bool) {
 	t.Helper()
 	r.rejects = r.rejects || strict
-	r.compare(t, when, func(p probe) host.Verdict {
+	wanted := func(p probe) host.Verdict {
 		if strict && p.path == published {
 			return host.Blocked
 		}
 		return r.promised(p)
-	})
+	}
+	r.compare(t, when, wanted)
+	r.checkExplained(t, when, wanted)
 }

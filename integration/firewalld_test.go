@@ -112,6 +112,7 @@ func TestFirewalldVerdicts(t *testing.T) {
 		zones := must(r.f.Zones())(t)
 		r.protect(t, r.h)
 		r.check(t, "with the plugin")
+		r.checkExplained(t, "with the plugin", r.promised)
 		r.call(t, r.h.Firewall, "CHECK")
 		must(r.h.Run(r.h.Firewall, "restore"))(t)
 		same(t, r.nat, r.forwards(t), "port forwards, after ADD and restore")

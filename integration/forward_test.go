@@ -64,6 +64,7 @@ func TestForwardDropped(t *testing.T) {
 				status(t, h.Firewall, one.network).coded(t, "STATUS", 51, g.word)
 				w.call(t, h.Firewall, "CHECK")
 				w.check(t, closed, "behind "+g.name)
+				w.checkExplained(t, "behind "+g.name, func(p probe) host.Verdict { return w.expected(p, closed) })
 
 				shell(t, h, g.open)
 				quiet("after all")

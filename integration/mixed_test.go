@@ -38,6 +38,7 @@ func testMixed(t *testing.T, h *host.Host, nftables int) {
 	}
 	w.protect(t, h)
 	w.check(t, usual, "with both backends")
+	w.checkExplained(t, "with both backends", func(p probe) host.Verdict { return expected(p, usual) })
 	w.call(t, h.Firewall, "CHECK")
 	rules, table := must(h.Rules())(t), must(h.Table())(t)
 	accepted := strings.Join(linesWith(table, "set containers_"), "\n")

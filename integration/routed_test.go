@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cni-isolation/firewall/integration/host"
+	"github.com/cni-isolation/firewall/pkg/firewall"
 )
 
 // behindGateway moves the gateway of a container's bridge to the host's end of a veth, whose
@@ -77,6 +78,11 @@ func testGateway(t *testing.T, h *host.Host, commands string) {
 		must(c.Call(h.Firewall, "CHECK"))(t)
 	}
 	reach("with the plugin", host.Blocked)
+	for _, path := range must(explainer(t).Explain(one.Name, two.Name))(t).Paths {
+		if path.Verdict != firewall.Blocked || path.From.Interface.Name != "br1.5" || path.To.Interface.Name != "br2.5" {
+			t.Errorf("explain says %+v", path)
+		}
+	}
 	for n, c := range containers {
 		if got := must(c.Ping(fmt.Sprintf("10.%d.0.1", n+1), 2*time.Second))(t); got != host.Open {
 			t.Errorf("%s to its gateway: %s", c.Name, got)
@@ -96,10 +102,15 @@ func TestRenamedBridge(t *testing.T) {
 		w.checkAllOpen(t)
 		w.protect(t, h)
 		w.check(t, usual, "with the plugin")
+		w.checkExplained(t, "with the plugin", func(p probe) host.Verdict { return w.expected(p, usual) })
 		shell(t, h, "ip link set br1 down; ip link set br1 name renamed; ip link set renamed up; ip addr add fd00:1::1/64 dev renamed nodad || :")
 		complaint(t, w.networks[0].server, h.Firewall)
+		p := w.probeFor(t, "peer1", "server2:80")
+		path := wantWay(t, "renamed, and not restored", p, host.Verdict(p.run()))
+		contains(t, "renamed, and not restored", fmt.Sprint(path.Verdict, path.Reasons), []string{"open", "rules are missing"})
 		must(h.Run(h.Firewall, "restore"))(t)
 		w.check(t, usual, "renamed")
+		w.checkExplained(t, "renamed", func(p probe) host.Verdict { return w.expected(p, usual) })
 		w.call(t, h.Firewall, "CHECK")
 		if lines := linesWith(state(t, h), `"br1"`, " br1 "); lines != nil {
 			t.Errorf("left of the old name:\n%s", strings.Join(lines, "\n"))

@@ -48,6 +48,7 @@ func TestIsolatedStrict(t *testing.T) {
 		w.checkAllOpen(t)
 		w.protect(t, h)
 		w.check(t, usual, "with the plugin")
+		w.checkExplained(t, "with the plugin", func(p probe) host.Verdict { return w.expected(p, usual) })
 		w.call(t, h.Firewall, "CHECK")
 	})
 }
@@ -59,6 +60,7 @@ func testVerdicts(t *testing.T, h *host.Host, k kind) {
 	w.protect(t, h)
 	k.setForwardPolicy(t, h)
 	w.check(t, k, "with the plugin")
+	w.checkExplained(t, "with the plugin", func(p probe) host.Verdict { return w.expected(p, k) })
 }
 
 // kind is what hosts differ in.

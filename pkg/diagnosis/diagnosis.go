@@ -42,6 +42,11 @@ func Explain(err error, dataDir string) []Problem {
 }
 
 func explainOne(err error, dataDir string) Problem {
+	var itself inWords
+	if errors.As(err, &itself) {
+		p := itself.words()
+		return Problem{p.Problem, inDirectory(p.Cure, dataDir)}
+	}
 	detail := strings.ReplaceAll(err.Error(), "\n", "; ")
 	for _, e := range explanations {
 		if operands, is := e.of(err); is {

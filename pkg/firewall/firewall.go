@@ -32,6 +32,7 @@ type Engine struct {
 	flows   Flows
 	warn    func(...error)
 	about   func(policy.Attachment)
+	sight   Sight
 }
 
 // Host is what an Engine works on, and whom it tells.
@@ -39,6 +40,7 @@ type Host struct {
 	Drivers map[policy.DriverName]policy.Driver
 	Links   Links
 	Flows   Flows
+	Sight   Sight // for an Explainer
 
 	// Warn is told of what did not stop the call.
 	Warn func(error)
@@ -77,7 +79,7 @@ func New(dataDir string, host Host) *Engine {
 		}
 	}
 	return &Engine{
-		storage{dataDir, host.Links, warn}, drivers{host.Drivers, warn}, ports{host.Links}, host.Flows, warn, host.About,
+		storage{dataDir, host.Links, warn}, drivers{host.Drivers, warn}, ports{host.Links}, host.Flows, warn, host.About, host.Sight,
 	}
 }
 
@@ -93,6 +95,7 @@ func ThisHost() Host {
 		},
 		Links: link.Kernel{},
 		Flows: conntrack.Kernel{},
+		Sight: sight{table: table},
 		Warn:  func(error) {},
 		About: func(policy.Attachment) {},
 	}
