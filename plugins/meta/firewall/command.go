@@ -60,9 +60,22 @@ func commands() []command {
 			flags: []option{output("table"), {
 				name: "graph", value: "LANGUAGE", accepted: []string{"mermaid", "dot"},
 				does: "draw who reaches whom instead",
+			}, {
+				name: "matrix", does: "print a table of who reaches whom instead",
 			}, dataDir},
 			example: "cni-firewall status -o json | jq .problems",
 			run:     plugin.showStatus,
+		},
+		{
+			name: "explain", operands: "FROM TO[:PORT]", does: "say whether a connection gets through, and why not",
+			details: "Say whether a connection gets through, by which rule of the kernel, or what stops it, and what to change. " +
+				"FROM and TO are a container (its ID, or the beginning of it), a network, an address, \"host\" or \"outside\". " +
+				"PORT may end in /udp. host:PORT leads to the container that publishes the port. " +
+				"This sends nothing and changes nothing. " +
+				"It exits with 1 where the kernel does something else than the policies of the networks ask for.",
+			flags:   []option{output("text"), dataDir},
+			example: "cni-firewall explain 1f3a9c40 host:8080",
+			run:     plugin.explain,
 		},
 		{
 			name: "restore", does: "put all rules back after a flush, isolation first",

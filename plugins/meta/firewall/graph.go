@@ -63,10 +63,10 @@ func draw(v firewall.Survey, lang graphLanguage) string {
 	return b.String()
 }
 
-// box is a network, or the world beyond the host.
+// box is a network, the world beyond the host, or the host.
 type box struct {
 	firewall.Network
-	outside bool
+	outside, host bool
 }
 
 func boxesOf(v firewall.Survey) []box {
@@ -74,17 +74,19 @@ func boxesOf(v firewall.Survey) []box {
 	for _, n := range v.Networks {
 		list = append(list, box{Network: n})
 	}
-	return append(list, box{firewall.Network{Name: "outside"}, true})
+	return append(list, box{Network: firewall.Network{Name: "outside"}, outside: true})
 }
 
-// reach returns how far traffic gets from one box to another. The outside is not
-// isolated: how far it gets depends on routes.
+// reach returns how far traffic gets from one box to another. The outside is isolated from
+// strict networks alone: how far it gets to others depends on routes.
 func reach(from, to box) policy.Reach {
 	switch {
 	case from.outside && to.outside:
 		return policy.Nothing
-	case from.outside || to.outside:
+	case to.outside || to.host || from.host:
 		return policy.Everything
+	case from.outside:
+		return policy.FromOutside(bridgeOf(to))
 	}
 	return policy.Reaches(bridgeOf(from), bridgeOf(to))
 }

@@ -16,8 +16,8 @@ import (
 
 func (p plugin) showStatus(in input) error {
 	lang, draws := graphs[in.value("graph")]
-	if draws && in.isJSON() {
-		return in.command.refuse("--graph draws, and -o json does not: only one of them")
+	if draws && (in.isJSON() || in.has("matrix")) {
+		return in.command.refuse("--graph draws, and -o json and --matrix do not: only one of them")
 	}
 	v, err := p.engineFor(in).Survey()
 	if err != nil {
@@ -29,11 +29,14 @@ func (p plugin) showStatus(in input) error {
 	for _, warning := range v.Warnings {
 		p.warn(warning)
 	}
-	text := overview(v)
-	if draws {
+	report, text := newReport(v), overview(v)
+	switch {
+	case draws:
 		text = draw(v, lang)
+	case in.has("matrix"):
+		report.Matrix, text = newMatrix(v), matrix(v, painterFor(p.stdout))+describeAll(v.Problems)
 	}
-	if err := p.answer(in, newReport(v), text); err != nil {
+	if err := p.answer(in, report, text); err != nil {
 		return err
 	}
 	if !v.InForce() {

@@ -56,7 +56,7 @@ func severalWords() []command {
 			flags: []option{output("text"), {name: "strict", does: "refuse: what [isn't] known"}}, example: "x",
 		},
 		command{name: "draft show", does: "show it", details: "Show it.", example: "x"},
-		command{name: "explain", operands: "FROM TO[:PORT]", does: "say why", details: "Say why.", example: "x"},
+		command{name: "join", operands: "FROM TO[:PORT]", does: "join them", details: "Join them.", example: "x"},
 	)
 }
 

@@ -22,6 +22,7 @@ type report struct {
 	Problem  string              `json:"problem,omitempty"` // the first reason why it does not
 	Problems []diagnosis.Problem `json:"problems"`          // all reasons, and the warnings
 	Warnings []string            `json:"warnings,omitempty"`
+	Matrix   []matrixRow         `json:"matrix,omitempty"` // with --matrix
 }
 
 type network struct {

@@ -22,7 +22,7 @@ func TestShape(t *testing.T) {
 	t.Parallel()
 	for command, report := range map[string]any{
 		"status": &report{}, "restore": &restoreReport{}, "retire": &retireReport{}, "watch": &watchReport{},
-		"version": &versionReport{}, "config check": &configReport{},
+		"version": &versionReport{}, "config check": &configReport{}, "explain": &explainReport{},
 	} {
 		block := documentedJSON(t, command)
 		d := json.NewDecoder(strings.NewReader(block))
@@ -50,7 +50,8 @@ func TestShape(t *testing.T) {
 func TestAllHaveJSON(t *testing.T) {
 	t.Parallel()
 	for _, c := range commands() {
-		if _, err := c.parse([]string{"-o", "json"}); (err == nil) == (c.name == "help") {
+		operands := strings.Fields(c.operands)
+		if _, err := c.parse(append(operands, "-o", "json")); (err == nil) == (c.name == "help") {
 			t.Errorf("%s -o json: %v", c.name, err)
 		}
 		if c.name != "help" {

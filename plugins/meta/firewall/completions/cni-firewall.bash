@@ -3,14 +3,21 @@
 _cni_firewall() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} offer=(-W '')
   case "${COMP_WORDS[*]:1:COMP_CWORD-1} " in
-    ' ') offer=(-W 'status restore watch retire config version help') ;;
+    ' ') offer=(-W 'status explain restore watch retire config version help') ;;
     'config ') offer=(-W 'check') ;;
     'status '*)
       case $previous in
         -o | --output) offer=(-W 'table json') ;;
         --graph) offer=(-W 'mermaid dot') ;;
         --data-dir) offer=(-d) ;;
-        *) offer=(-W '-o --output --graph --data-dir -h --help') ;;
+        *) offer=(-W '-o --output --graph --matrix --data-dir -h --help') ;;
+      esac
+      ;;
+    'explain '*)
+      case $previous in
+        -o | --output) offer=(-W 'text json') ;;
+        --data-dir) offer=(-d) ;;
+        *) offer=(-W '-o --output --data-dir -h --help') ;;
       esac
       ;;
     'restore '*)
@@ -48,7 +55,7 @@ _cni_firewall() {
       ;;
     'help '*)
       case $previous in
-        *) offer=(-W 'status restore watch retire config version help -h --help') ;;
+        *) offer=(-W 'status explain restore watch retire config version help -h --help') ;;
       esac
       ;;
   esac
