@@ -13,7 +13,7 @@ const nftSpoil = `
 	}
 	wipe() { nft delete table $t; nft delete table bridge cni_firewall 2>/dev/null || :; }
 	unrule() {
-		case $1 in speakers | frames) t="bridge cni_firewall" ;; esac
+		case $1 in speakers | frames*) t="bridge cni_firewall" ;; esac
 		nft delete rule $t "$1" handle "$(nft -a list chain $t "$1" | grep -F -- "$(printf '\t')$2 # handle" | sed 's/.* //')"
 	}
 `
@@ -32,10 +32,10 @@ var nftDamages = []damage{
 		names: "cni_firewall", probe: fromPeer, undo: nftForbidden, all: true,
 	}, {
 		name: "the table flushed", script: "nft flush table $t",
-		names: "isolation", probe: fromPeer, undo: nftForbidden,
+		names: "drop_counted", probe: fromPeer, undo: nftForbidden,
 	}, {
 		name: "the table and all sets flushed", script: "flush",
-		names: "isolat", probe: fromPeer, undo: nftForbidden, all: true,
+		names: "drop_counted", probe: fromPeer, undo: nftForbidden, all: true,
 	}, {
 		name: "the table dormant", script: "nft add table $t '{ flags dormant; }'",
 		names: "cni_firewall", probe: fromPeer,
@@ -160,9 +160,10 @@ var nftPurposes = []struct {
 	{"isolation_stage_1", "oifname @isolated_bridges jump isolation_stage_2", fromPeer, host.Open},
 	{"isolation_stage_2", "ct direction original ct status dnat oifname @published_ports return", fromOtherToPort, host.Blocked},
 	{"isolation_stage_2", "ct direction reply ct status dnat iifname @published_ports return", fromOtherToPort, host.Blocked},
-	{"isolation_stage_2", "iifname . oifname @blocked_within drop", fromPeer, host.Open},
+	{"isolation_stage_2", "iifname . oifname @blocked_within jump drop_counted", fromPeer, host.Open},
 	{"isolation_stage_2", "iifname . oifname @same_bridge return", within, host.Blocked},
-	{"isolation_stage_2", "drop", fromOther, host.Open},
+	{"isolation_stage_2", "jump drop_counted", fromOther, host.Open},
+	{"drop_counted", "drop", fromOther, host.Open},
 	{"forward", "jump CNI-ADMIN", toForbidden, host.Open},
 	{"forward", "ct direction original ct status dnat oifname @published_ports accept", "", ""},
 	{"forward", "iifname . ip saddr @containers_ipv4 accept", "", ""},
@@ -172,20 +173,29 @@ var nftPurposes = []struct {
 
 	// What forged packets meet: TestForgeries.
 	{"arrival", "ct direction original ct state related,new fib daddr type != local fib saddr . iif oif missing jump forged_source", "", ""},
-	{"isolation_stage_2", "ct original ip daddr 127.0.0.0/8 drop", "", ""},
-	{"forged_source", `fib saddr oifname "br1" drop`, "", ""},
-	{"forged_source", `fib saddr oifname "br2" drop`, "", ""},
-	{"speakers", "iifname @isolated_ports meta protocol 8021q drop", "", ""},
-	{"speakers", "iifname @isolated_ports meta protocol 8021ad drop", "", ""},
-	{"speakers", "ip saddr @guarded_ipv4 iifname . ip saddr != @speakers_ipv4 drop", "", ""},
-	{"speakers", "ip6 saddr @guarded_ipv6 iifname . ip6 saddr != @speakers_ipv6 drop", "", ""},
-	{"frames", "iifname @isolated_ports oifname @isolated_ports ether type != ip ether type != ip6 ether type != arp drop", "", ""},
+	{"isolation_stage_2", "ct original ip daddr 127.0.0.0/8 jump drop_counted", "", ""},
+	{"forged_source", `fib saddr oifname "br1" jump drop_forged`, "", ""},
+	{"forged_source", `fib saddr oifname "br2" jump drop_forged`, "", ""},
+	{"speakers", "iifname @isolated_ports meta protocol 8021q jump frames_drop", "", ""},
+	{"speakers", "iifname @isolated_ports meta protocol 8021ad jump frames_drop", "", ""},
+	{"speakers", "ip saddr @guarded_ipv4 iifname . ip saddr != @speakers_ipv4 jump frames_drop_forged", "", ""},
+	{"speakers", "ip6 saddr @guarded_ipv6 iifname . ip6 saddr != @speakers_ipv6 jump frames_drop_forged", "", ""},
+	{"drop_forged", "drop", "", ""},
+	{"frames_drop", "drop", "", ""},
+	{"frames_drop_forged", "drop", "", ""},
+	{"frames", "iifname @isolated_ports oifname @isolated_ports ether type != ip ether type != ip6 ether type != arp jump frames_drop", "", ""},
 
 	// What comes to a strict bridge, of which there is none: TestVerdicts.
 	{"isolation", "oifname @strict_bridges jump strict", "", ""},
 	{"strict", "ct direction reply return", "", ""},
 	{"strict", "iifname . oifname @same_bridge return", "", ""},
-	{"strict", "ct original ip daddr 127.0.0.0/8 drop", "", ""},
+	{"strict", "ct original ip daddr 127.0.0.0/8 jump drop_counted", "", ""},
 	{"strict", "ct direction original ct status dnat oifname @published_ports return", "", ""},
-	{"strict", "drop", "", ""},
+	{"strict", "jump drop_counted", "", ""},
+
+	// What is dropped without being counted: TestDrops.
+	{"drop_counted", "update @dropped { iifname . oifname counter }", "", ""},
+	{"drop_forged", "update @dropped_forged { iifname counter }", "", ""},
+	{"frames_drop", "update @frames_dropped { iifname counter }", "", ""},
+	{"frames_drop_forged", "update @frames_forged { iifname counter }", "", ""},
 }

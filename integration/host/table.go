@@ -19,7 +19,8 @@ import (
 // line of its own, behind the name of its chain or set, in whose order, and not
 // that of their making, the lines are. An address has the length of its prefix,
 // as iptables writes it. A bridge comes without its comment: it names the network,
-// which whoever isolates all bridges again may not know.
+// which whoever isolates all bridges again may not know. What the kernel counts in sets is
+// left out: it changes with each packet that is dropped.
 func (h *Host) Table() (string, error) {
 	tables := map[string]bool{}
 	for family, number := range map[string]uint8{"inet": unix.NFPROTO_INET, "bridge": unix.NFPROTO_BRIDGE} {
@@ -115,6 +116,9 @@ func blocks(listing string) [][]string {
 			elements = append(elements, split(strings.TrimSuffix(rest, " }"))...)
 			if !inElements {
 				slices.Sort(elements)
+				if isCount(block) {
+					elements = nil
+				}
 				add(prefixed(block+": element ", elements)...)
 				elements = nil
 			}
@@ -133,6 +137,12 @@ func blocks(listing string) [][]string {
 		all = append(all, found[name])
 	}
 	return all
+}
+
+// isCount reports whether the kernel makes the elements of a set, for packets that are
+// dropped.
+func isCount(block string) bool {
+	return slices.Contains([]string{"set dropped", "set dropped_forged", "set frames_dropped", "set frames_forged"}, block)
 }
 
 func prefixed(prefix string, words []string) []string {

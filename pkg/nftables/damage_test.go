@@ -46,10 +46,11 @@ func damages() []damage {
 	}
 	for _, l := range chains {
 		drop := func(t *hostTable) { t.drop(l.name) }
-		forged := l.name == chainForged // its rules are lost with it, until all bridges are looked at
+		// The rules of chainForged are lost with it, or with their target, until all bridges are looked at.
+		forged := l.name == chainForged || l.name == chainDropForged
 		all = append(all, damage{"chain missing: " + l.name, drop, "chain " + l.name + " is missing", forged})
 		for _, d := range hookDamages(l) {
-			d.losesElements = forged
+			d.losesElements = l.name == chainForged
 			all = append(all, d)
 		}
 		if l.name == chainForged {

@@ -69,7 +69,7 @@ func (e element) names() int {
 	switch e.set {
 	case setGuardedIPv4, setGuardedIPv6:
 		return 0
-	case setSameBridge, setBlockedWithin, chainForged:
+	case setSameBridge, setBlockedWithin, chainForged, setDropped:
 		return min(2, len(e.key)/unix.IFNAMSIZ)
 	}
 	return min(1, len(e.key)/unix.IFNAMSIZ)

@@ -107,6 +107,8 @@ func references(rule []byte) (sets, chains []string) {
 		switch e := e.(type) {
 		case *expr.Lookup:
 			sets = append(sets, e.SetName)
+		case *expr.Dynset:
+			sets = append(sets, e.SetName)
 		case *expr.Verdict:
 			if e.Chain != "" {
 				chains = append(chains, e.Chain)

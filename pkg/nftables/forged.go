@@ -109,7 +109,17 @@ func forgedKey(exprs []expr.Any) (key string, is bool) {
 	if len(key) != unix.IFNAMSIZ && len(key) != 2*unix.IFNAMSIZ {
 		return "", false
 	}
-	return key, forgedRule(key).equals(exprs)
+	return key, forgedRule(key).equals(exprs) || formerForgedRule(key).equals(exprs)
+}
+
+// formerForgedRule is forgedRule as it was before drops were counted.
+func formerForgedRule(key string) rule {
+	return routedBy(key, newRule("drop", verdict(expr.VerdictDrop)))
+}
+
+func isFormer(exprs []expr.Any) bool {
+	key, is := forgedKey(exprs)
+	return is && formerForgedRule(key).equals(exprs)
 }
 
 // forgedRules returns the rules that chainForged has, each once, without those that must
@@ -129,5 +139,5 @@ func (t *table) forgedRules(elements []element) []rule {
 // belong there.
 func (t *table) flushesForged() bool {
 	c := t.chains[chainForged]
-	return c == nil || len(t.incompatible) > 0 || len(t.forged()) < len(c.rules)
+	return c == nil || len(t.incompatible) > 0 || len(t.forged()) < len(c.rules) || slices.ContainsFunc(c.rules, isFormer)
 }

@@ -33,8 +33,8 @@ func TestGroups(t *testing.T) {
 			`"br" . "br"`, `"br" . "br.5"`, `"br" . "br.6"`, `"br.5" . "br"`, `"br.5" . "br.5"`, `"br.6" . "br"`, `"br.6" . "br.6"`,
 		},
 		chainForged: {
-			`fib saddr oifname "br" drop`,
-			`iifname != "br" fib saddr oifname "br.5" drop`, `iifname != "br" fib saddr oifname "br.6" drop`,
+			`fib saddr oifname "br" jump drop_forged`,
+			`iifname != "br" fib saddr oifname "br.5" jump drop_forged`, `iifname != "br" fib saddr oifname "br.6" jump drop_forged`,
 		},
 		setIPv4: {`"br" . 10.5.0.2`, `"br" . 10.6.0.2`, `"br.5" . 10.5.0.2`, `"br.6" . 10.6.0.2`},
 	}
@@ -68,7 +68,7 @@ func TestGroups(t *testing.T) {
 	want = map[string][]string{
 		setIsolated: {`"br"`, `"br.6"`}, setPublished: nil, setBlockedWithin: nil,
 		setSameBridge: {`"br" . "br"`, `"br" . "br.6"`, `"br.6" . "br"`, `"br.6" . "br.6"`},
-		chainForged:   {`fib saddr oifname "br" drop`, `iifname != "br" fib saddr oifname "br.6" drop`},
+		chainForged:   {`fib saddr oifname "br" jump drop_forged`, `iifname != "br" fib saddr oifname "br.6" jump drop_forged`},
 		setIPv4:       {`"br" . 10.6.0.2`, `"br.6" . 10.6.0.2`},
 	}
 	compare()

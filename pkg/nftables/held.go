@@ -37,7 +37,7 @@ func (s *Snapshot) listAll() error {
 		if !t.exists || t.isForeign() {
 			continue
 		}
-		for _, l := range t.tableLayout.sets {
+		for _, l := range t.tableLayout.ownSets() {
 			if err := s.conn.listSet(t, l.name); err != nil {
 				return err
 			}

@@ -28,12 +28,19 @@ const (
 	setIPv4          = "containers_ipv4"
 	setIPv6          = "containers_ipv6"
 
+	// What the kernel counts: see dropped.go.
+	setDropped = "dropped"
+	setForged  = "dropped_forged"
+
 	// Of the table for frames.
 	setPorts        = "isolated_ports"
 	setGuardedIPv4  = "guarded_ipv4"
 	setGuardedIPv6  = "guarded_ipv6"
 	setSpeakersIPv4 = "speakers_ipv4"
 	setSpeakersIPv6 = "speakers_ipv6"
+
+	setFramesDropped = "frames_dropped"
+	setFramesForged  = "frames_forged"
 )
 
 // The plugin's own chains.
@@ -46,9 +53,15 @@ const (
 	chainForged    = "forged_source"
 	chainArrival   = "arrival"
 
+	chainDrop       = "drop_counted"
+	chainDropForged = "drop_forged"
+
 	// Of the table for frames.
 	chainSpeakers = "speakers"
 	chainFrames   = "frames"
+
+	chainFramesDrop       = "frames_drop"
+	chainFramesDropForged = "frames_drop_forged"
 )
 
 // tableLayout is what a table must be.
@@ -75,6 +88,7 @@ type setLayout struct {
 	keyType       uint32 // nft's number of the type (datatype.h), 6 bits for each part
 	keyLength     uint32 // bytes
 	byteOrder     uint32 // 1 the host's, 2 the network's; nft needs it to list elements
+	counts        bool   // the kernel makes the elements: see dropped.go
 }
 
 const (
@@ -88,21 +102,25 @@ const (
 )
 
 var sets = []setLayout{
-	{setIsolated, "ingressPolicy other than open", typeIfname, unix.IFNAMSIZ, 1},
-	{setSameBridge, "each of isolated_bridges, to itself", typePair, 2 * unix.IFNAMSIZ, 0},
-	{setBlockedWithin, "ingressPolicy isolated, to itself", typePair, 2 * unix.IFNAMSIZ, 0},
-	{setStrict, "ingressPolicy strict", typeIfname, unix.IFNAMSIZ, 1},
-	{setPublished, "publishedPorts allow", typeIfname, unix.IFNAMSIZ, 1},
-	{setIPv4, "network, container and interface", typeIfnameIPv4, unix.IFNAMSIZ + 4, 0},
-	{setIPv6, "network, container and interface", typeIfnameIPv6, unix.IFNAMSIZ + 16, 0},
+	{setIsolated, "ingressPolicy other than open", typeIfname, unix.IFNAMSIZ, 1, false},
+	{setSameBridge, "each of isolated_bridges, to itself", typePair, 2 * unix.IFNAMSIZ, 0, false},
+	{setBlockedWithin, "ingressPolicy isolated, to itself", typePair, 2 * unix.IFNAMSIZ, 0, false},
+	{setStrict, "ingressPolicy strict", typeIfname, unix.IFNAMSIZ, 1, false},
+	{setPublished, "publishedPorts allow", typeIfname, unix.IFNAMSIZ, 1, false},
+	{setIPv4, "network, container and interface", typeIfnameIPv4, unix.IFNAMSIZ + 4, 0, false},
+	{setIPv6, "network, container and interface", typeIfnameIPv6, unix.IFNAMSIZ + 16, 0, false},
+	{setDropped, "packets that the isolation dropped, from and to", typePair, 2 * unix.IFNAMSIZ, 0, true},
+	{setForged, "packets with a forged source, by where they came in", typeIfname, unix.IFNAMSIZ, 1, true},
 }
 
 var frameSets = []setLayout{
-	{setPorts, "ports of containers, ingressPolicy isolated", typeIfname, unix.IFNAMSIZ, 1},
-	{setGuardedIPv4, "addresses of these containers", typeIPv4Addr, 4, 2},
-	{setGuardedIPv6, "addresses of these containers", typeIPv6Addr, 16, 2},
-	{setSpeakersIPv4, "the port that speaks for an address", typeIfnameIPv4, unix.IFNAMSIZ + 4, 0},
-	{setSpeakersIPv6, "the port that speaks for an address", typeIfnameIPv6, unix.IFNAMSIZ + 16, 0},
+	{setPorts, "ports of containers, ingressPolicy isolated", typeIfname, unix.IFNAMSIZ, 1, false},
+	{setGuardedIPv4, "addresses of these containers", typeIPv4Addr, 4, 2, false},
+	{setGuardedIPv6, "addresses of these containers", typeIPv6Addr, 16, 2, false},
+	{setSpeakersIPv4, "the port that speaks for an address", typeIfnameIPv4, unix.IFNAMSIZ + 4, 0, false},
+	{setSpeakersIPv6, "the port that speaks for an address", typeIfnameIPv6, unix.IFNAMSIZ + 16, 0, false},
+	{setFramesDropped, "frames that no container sends to another, by port", typeIfname, unix.IFNAMSIZ, 1, true},
+	{setFramesForged, "frames with a forged source, by port", typeIfname, unix.IFNAMSIZ, 1, true},
 }
 
 // setLayoutOf returns the layout of a set, if the plugin has one of this name.
@@ -136,6 +154,8 @@ const adminComment = "the operator's own: jumped to ahead of all that is accepte
 // packet pass before the isolation has seen it. The first rules are those that
 // most packets meet: a packet from or to the outside gets no further than stage 1.
 var chains = []chainLayout{
+	droppedLayout(chainDrop, setDropped, pair),
+	droppedLayout(chainDropForged, setForged, port),
 	// A source that lives on an isolated network, in a packet that came in elsewhere.
 	// The rules name the interfaces of these networks; they come and go with them, in
 	// any order.
@@ -143,8 +163,8 @@ var chains = []chainLayout{
 	{chainStage2, "from one to an isolated bridge: stop", nil, []rule{
 		// A port that is published on loopback is for the host alone. The plugin
 		// portmap lets raw frames to 127.0.0.1 in from bridges (route_localnet).
-		newRule("ct original ip daddr 127.0.0.0/8 drop",
-			ctOriginalIPv4Destination(), compare(127), verdict(expr.VerdictDrop)),
+		newRule("ct original ip daddr 127.0.0.0/8 jump "+chainDrop,
+			ctOriginalIPv4Destination(), compare(127), jump(chainDrop)),
 		// Traffic to published ports is exempt in the direction in which conntrack
 		// saw the connection begin. Replies pass wherever they lead: the kernel has
 		// the connection only because its first packet passed, with a source that was
@@ -153,12 +173,12 @@ var chains = []chainLayout{
 			ctDirection(directionOriginal), ctDNAT(), oifname(1), lookup(setPublished), verdict(expr.VerdictReturn)),
 		newRule("ct direction reply ct status dnat iifname @"+setPublished+" return",
 			ctDirection(directionReply), ctDNAT(), iifname(), lookup(setPublished), verdict(expr.VerdictReturn)),
-		newRule("iifname . oifname @"+setBlockedWithin+" drop",
-			iifname(), oifname(2), lookup(setBlockedWithin), verdict(expr.VerdictDrop)),
+		newRule("iifname . oifname @"+setBlockedWithin+" jump "+chainDrop,
+			iifname(), oifname(2), lookup(setBlockedWithin), jump(chainDrop)),
 		// A missing pair blocks.
 		newRule("iifname . oifname @"+setSameBridge+" return",
 			iifname(), oifname(2), lookup(setSameBridge), verdict(expr.VerdictReturn)),
-		newRule("drop", verdict(expr.VerdictDrop)),
+		jumpTo(chainDrop),
 	}},
 	{chainStage1, "from an isolated bridge", nil, []rule{
 		newRule("oifname @"+setIsolated+" jump "+chainStage2, oifname(1), lookup(setIsolated), jump(chainStage2)),
@@ -169,11 +189,11 @@ var chains = []chainLayout{
 		newRule("ct direction reply return", ctDirection(directionReply), verdict(expr.VerdictReturn)),
 		newRule("iifname . oifname @"+setSameBridge+" return",
 			iifname(), oifname(2), lookup(setSameBridge), verdict(expr.VerdictReturn)),
-		newRule("ct original ip daddr 127.0.0.0/8 drop",
-			ctOriginalIPv4Destination(), compare(127), verdict(expr.VerdictDrop)),
+		newRule("ct original ip daddr 127.0.0.0/8 jump "+chainDrop,
+			ctOriginalIPv4Destination(), compare(127), jump(chainDrop)),
 		newRule("ct direction original ct status dnat oifname @"+setPublished+" return",
 			ctDirection(directionOriginal), ctDNAT(), oifname(1), lookup(setPublished), verdict(expr.VerdictReturn)),
-		newRule("drop", verdict(expr.VerdictDrop)),
+		jumpTo(chainDrop),
 	}},
 	// Older kernels (5.10 is one) have fib look for routes on this hook alone
 	// (nft_fib_validate). It is behind the redirections of others, so that what is for
@@ -211,25 +231,27 @@ var chains = []chainLayout{
 // forwarded. The chain for these stands ahead of br_netfilter, which takes packets off
 // the hook at priority 0.
 var frameChains = []chainLayout{
+	droppedLayout(chainFramesDrop, setFramesDropped, port),
+	droppedLayout(chainFramesDropForged, setFramesForged, port),
 	{chainSpeakers, "only a container's own port speaks for its addresses", &baseLayout{nfPrerouting, -300}, []rule{
 		// The kernel takes off one tag ahead of this hook, and the next one behind it: the
 		// rules would not see the packet that the host then takes.
-		newRule("iifname @"+setPorts+" meta protocol 8021q drop",
-			iifname(), lookup(setPorts), etherIs(unix.ETH_P_8021Q), verdict(expr.VerdictDrop)),
-		newRule("iifname @"+setPorts+" meta protocol 8021ad drop",
-			iifname(), lookup(setPorts), etherIs(unix.ETH_P_8021AD), verdict(expr.VerdictDrop)),
-		newRule("ip saddr @"+setGuardedIPv4+" iifname . ip saddr != @"+setSpeakersIPv4+" drop",
+		newRule("iifname @"+setPorts+" meta protocol 8021q jump "+chainFramesDrop,
+			iifname(), lookup(setPorts), etherIs(unix.ETH_P_8021Q), jump(chainFramesDrop)),
+		newRule("iifname @"+setPorts+" meta protocol 8021ad jump "+chainFramesDrop,
+			iifname(), lookup(setPorts), etherIs(unix.ETH_P_8021AD), jump(chainFramesDrop)),
+		newRule("ip saddr @"+setGuardedIPv4+" iifname . ip saddr != @"+setSpeakersIPv4+" jump "+chainFramesDropForged,
 			etherIs(unix.ETH_P_IP), address(1, 12, 4), lookup(setGuardedIPv4),
-			iifname(), address(2, 12, 4), lookupNot(setSpeakersIPv4), verdict(expr.VerdictDrop)),
-		newRule("ip6 saddr @"+setGuardedIPv6+" iifname . ip6 saddr != @"+setSpeakersIPv6+" drop",
+			iifname(), address(2, 12, 4), lookupNot(setSpeakersIPv4), jump(chainFramesDropForged)),
+		newRule("ip6 saddr @"+setGuardedIPv6+" iifname . ip6 saddr != @"+setSpeakersIPv6+" jump "+chainFramesDropForged,
 			etherIs(unix.ETH_P_IPV6), address(1, 8, 16), lookup(setGuardedIPv6),
-			iifname(), address(2, 8, 16), lookupNot(setSpeakersIPv6), verdict(expr.VerdictDrop)),
+			iifname(), address(2, 8, 16), lookupNot(setSpeakersIPv6), jump(chainFramesDropForged)),
 	}},
 	{chainFrames, "between containers only plain IPv4, IPv6 and ARP", forwardAt(-200), []rule{
-		newRule("iifname @"+setPorts+" oifname @"+setPorts+" ether type != ip ether type != ip6 ether type != arp drop",
+		newRule("iifname @"+setPorts+" oifname @"+setPorts+" ether type != ip ether type != ip6 ether type != arp jump "+chainFramesDrop,
 			iifname(), lookup(setPorts), oifname(1), lookup(setPorts),
 			etherTypeIsNot(unix.ETH_P_IP), etherTypeIsNot(unix.ETH_P_IPV6), etherTypeIsNot(unix.ETH_P_ARP),
-			verdict(expr.VerdictDrop)),
+			jump(chainFramesDrop)),
 	}},
 }
 
@@ -237,10 +259,14 @@ var frameChains = []chainLayout{
 // with. See chainForged. From the bridge in the rest of the key, if any, it may come: to
 // br_netfilter, what a container sends to a gateway on a port comes in by the bridge.
 func forgedRule(key string) rule {
+	return routedBy(key, jumpTo(chainDropForged))
+}
+
+// routedBy matches such a source, and ends as another rule does.
+func routedBy(key string, end rule) rule {
 	name, bridge := interfaceName(key), interfaceName(key[unix.IFNAMSIZ:])
-	text, exprs := `fib saddr oifname "`+name+`" drop`, [][]expr.Any{
-		fibInterface(), is(name), verdict(expr.VerdictDrop),
-	}
+	text := `fib saddr oifname "` + name + `" ` + end.text
+	exprs := [][]expr.Any{fibInterface(), is(name), end.exprs}
 	if bridge != "" {
 		text = `iifname != "` + bridge + `" ` + text
 		exprs = append([][]expr.Any{iifname(), isNot(bridge)}, exprs...)

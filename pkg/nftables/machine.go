@@ -99,12 +99,30 @@ func (m *machine) verdict(v *expr.Verdict) (ended, leaves bool) {
 	case expr.VerdictReturn:
 		return false, true
 	case expr.VerdictJump:
-		return m.run(v.Chain), false
+		return m.jump(v.Chain), false
 	case expr.VerdictGoto:
 		return m.run(v.Chain), true
 	}
 	return false, false
 }
+
+// jump takes the packet through a chain that it comes back from. What is dropped where the
+// plugin counts, the rule that leads there has decided.
+func (m *machine) jump(chain string) (ended bool) {
+	from, r, before := m.chain, m.rule, len(m.decisions)
+	ended = m.run(chain)
+	if m.isPlugins() && isCounting(chain) {
+		for i := range m.decisions[before:] {
+			d := &m.decisions[before+i]
+			d.Chain, d.Handle = from, r.handle
+			d.Rule, _ = m.ownText(from, r)
+		}
+	}
+	return ended
+}
+
+// isPlugins reports whether the machine is in the plugin's own table.
+func (m *machine) isPlugins() bool { return m.table == foreignID{packets.family, tableName} }
 
 // decide notes a decision. The policy of a chain has no rule.
 func (m *machine) decide(chain string, r *anyRule, o policy.Outcome) {
@@ -122,7 +140,7 @@ func (m *machine) decide(chain string, r *anyRule, o policy.Outcome) {
 // ownText returns a rule of the plugin's own as nft prints it.
 func (m *machine) ownText(chain string, r *anyRule) (text string, isOwn bool) {
 	l, isOwn := packets.chainLayoutOf(chain)
-	if m.table != (foreignID{packets.family, tableName}) || !isOwn {
+	if !m.isPlugins() || !isOwn {
 		return "", false
 	}
 	for _, own := range l.rules {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
@@ -119,6 +120,40 @@ func TestMachine(t *testing.T) {
 		}
 		if got := strings.Join(got, ", "); got != test.want {
 			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// TestMachineCounts has the plugin's own rules drop a packet where they count it: the rule
+// that leads there is named, and where the drop is gone, none.
+func TestMachineCounts(t *testing.T) {
+	t.Parallel()
+	counting, _ := packets.chainLayoutOf(chainDrop)
+	leading := jumpTo(chainDrop)
+	for name, test := range map[string]struct {
+		counting []rule
+		want     []policy.Decision
+	}{
+		"whole": {counting.rules, []policy.Decision{{
+			Family: "inet", Table: tableName, Base: chainIsolation, Chain: chainStage2, Rule: leading.text, Handle: 7,
+			IsOwn: true, Outcome: policy.Drops,
+		}}},
+		"without the drop": {counting.rules[:1], nil},
+	} {
+		id := foreignID{packets.family, tableName}
+		chains := map[string]*chainOf{
+			chainIsolation: {chain: chain{table: tableName, name: chainIsolation, base: true, hook: nfForward}, rules: []anyRule{
+				{handle: 3, exprs: exprsOf(jumpTo(chainStage2).exprs)},
+			}},
+			chainStage2: {chain: chain{table: tableName, name: chainStage2}, rules: []anyRule{{handle: 7, exprs: exprsOf(leading.exprs)}}},
+			chainDrop:   {chain: chain{table: tableName, name: chainDrop}},
+		}
+		for _, r := range test.counting {
+			chains[chainDrop].rules = append(chains[chainDrop].rules, anyRule{handle: 9, exprs: exprsOf(r.exprs)})
+		}
+		got := (&Ruleset{chains: map[foreignID]map[string]*chainOf{id: chains}}).Decide(packetOf())
+		if diff := cmp.Diff(test.want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

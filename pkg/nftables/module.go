@@ -27,11 +27,11 @@ func (m *MissingModule) Error() string {
 func (m *MissingModule) Unwrap() error { return m.Err }
 
 // modules has, by the family of a table, the modules that bring expressions. The kernel
-// has all other expressions in nf_tables itself. Where nft_meta_bridge is a module, it
+// has all other expressions in nf_tables itself; the counter in dynset, since 5.18. Where nft_meta_bridge is a module, it
 // brings all of meta for bridges (nft_meta_select_ops).
 var modules = map[byte]map[string]string{
-	packets.family: {"ct": "nft_ct", "fib": "nft_fib_inet"},
-	frames.family:  {"meta": "nft_meta_bridge"},
+	packets.family: {"ct": "nft_ct", "fib": "nft_fib_inet", "dynset": "nft_counter"},
+	frames.family:  {"meta": "nft_meta_bridge", "dynset": "nft_counter"},
 }
 
 // setModule brings all sets to kernels before 5.7.

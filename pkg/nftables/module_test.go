@@ -25,6 +25,7 @@ func TestMissingModule(t *testing.T) {
 		"ct":         {[]expression{{unix.NFPROTO_INET, "ct"}}, []string{"nft_ct"}},
 		"fib":        {[]expression{{unix.NFPROTO_INET, "fib"}}, []string{"nft_fib_inet"}},
 		"ct and fib": {[]expression{{unix.NFPROTO_INET, "ct"}, {unix.NFPROTO_INET, "fib"}}, []string{"nft_ct"}},
+		"counter":    {[]expression{{unix.NFPROTO_INET, "dynset"}}, []string{"nft_counter"}},
 		"meta":       {[]expression{{unix.NFPROTO_BRIDGE, "meta"}}, []string{"nft_meta_bridge"}},
 		"others":     {[]expression{{unix.NFPROTO_IPV4, "ct"}, {unix.NFPROTO_BRIDGE, "fib"}}, nil},
 	} {
@@ -84,7 +85,7 @@ func TestRefusedKinds(t *testing.T) {
 		{"NEWSET", unix.EOPNOTSUPP, []string{"nf_tables_set"}, "operation not supported"},
 		{"NEWSET", unix.ENOENT, nil, "no such file or directory"},
 		{"NEWCHAIN", unix.ENOENT, nil, "no such file or directory"},
-		{"NEWRULE", unix.ENOENT, []string{"nft_ct"}, "no such file or directory"},
+		{"NEWRULE", unix.ENOENT, []string{"nft_counter"}, "no such file or directory"},
 		{"NEWRULE", unix.EINVAL, nil, "invalid argument"},
 		{"NEWSETELEM", unix.ENOENT, nil, "no such file or directory"},
 	} {

@@ -113,7 +113,7 @@ func (s *Snapshot) planRemoval(wanted elements) (transaction, error) {
 // with it the table. That is most often the first: the sets of bridges come
 // first, and there are fewer bridges than containers.
 func (c *conn) listUntilNonEmpty(t *table, elements []element) error {
-	for _, l := range t.tableLayout.sets {
+	for _, l := range t.tableLayout.ownSets() {
 		if err := c.listSet(t, l.name); err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func planRemoval(t *table, elements []element) transaction {
 // isEmptyAfter reports whether no set has an element left after a change. A set
 // that was not listed may have some.
 func (t *table) isEmptyAfter(elements []element) bool {
-	for _, l := range t.tableLayout.sets {
+	for _, l := range t.tableLayout.ownSets() {
 		if s := t.sets[l.name]; s != nil && !s.listed || t.countAfter(elements, l.name) > 0 {
 			return false
 		}

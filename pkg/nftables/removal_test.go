@@ -43,7 +43,7 @@ func TestTableStays(t *testing.T) {
 			if got := k.host.table() != nil; got != test.stays {
 				t.Errorf("stays %t, want %t:\n%s", got, test.stays, k.host.String())
 			}
-			for _, l := range sets {
+			for _, l := range packets.ownSets() {
 				if test.stays && len(k.elements(l.name)) > 0 {
 					t.Errorf("set %s holds %q", l.name, k.elements(l.name))
 				}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
@@ -48,6 +49,11 @@ func (s *hostSet) render(b *strings.Builder) {
 		s.attrs.number(unix.NFTA_SET_KEY_TYPE), s.attrs.number(unix.NFTA_SET_KEY_LEN))
 	if order := userdata.Get(data, userdata.NFTNL_UDATA_SET_KEYBYTEORDER); order != nil {
 		fmt.Fprintf(b, " order %d", binary.NativeEndian.Uint32(order))
+	}
+	if flags := s.attrs.number(unix.NFTA_SET_FLAGS); flags != 0 {
+		size := mustParse(s.attrs[unix.NFTA_SET_DESC]).number(unix.NFTA_SET_DESC_SIZE)
+		timeout := time.Duration(parseUint64(s.attrs[unix.NFTA_SET_TIMEOUT])) * time.Millisecond
+		fmt.Fprintf(b, " flags %#x size %d timeout %s", flags, size, timeout)
 	}
 	fmt.Fprintf(b, " # %s\n", commentIn(data, userdata.NFTNL_UDATA_SET_COMMENT))
 	for _, key := range slices.Sorted(maps.Keys(s.elements)) {
@@ -128,6 +134,8 @@ func operation(e expr.Any) string {
 		return fmt.Sprintf("cmp %s reg %d %s", [...]string{"eq", "neq"}[e.Op], e.Register, hex.EncodeToString(e.Data))
 	case *expr.Lookup:
 		return fmt.Sprintf("lookup reg %d set %s invert %t", e.SourceRegister, e.SetName, e.Invert)
+	case *expr.Dynset:
+		return fmt.Sprintf("dynset %d reg_key %d set %s [ %d counters ]", e.Operation, e.SrcRegKey, e.SetName, len(e.Exprs))
 	case *expr.Verdict:
 		return strings.TrimSpace(fmt.Sprintf("verdict %d %s", e.Kind, e.Chain))
 	}

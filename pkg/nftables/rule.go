@@ -44,6 +44,14 @@ func lookupNot(set string) []expr.Any {
 	return []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: set, Invert: true}}
 }
 
+// count has the element with the key that begins in register 1 count the packet. The kernel
+// makes the element if there is none.
+func count(set string) []expr.Any {
+	return []expr.Any{&expr.Dynset{
+		SrcRegKey: 1, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE, Exprs: []expr.Any{&expr.Counter{}},
+	}}
+}
+
 func verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }
 
 func jump(chain string) []expr.Any {
@@ -171,12 +179,24 @@ func encodeExprs(exprs []expr.Any) ([]byte, error) {
 }
 
 // encodeExpr encodes an expression. The library leaves out the direction of conntrack's
-// newer keys.
+// newer keys, and does not mark the counter of a dynset as nested.
 func encodeExpr(e expr.Any) ([]byte, error) {
-	if c, is := e.(*expr.Ct); is && c.Key == ctKeyDestinationIPv4 {
-		return slices.Concat(attrString(unix.NFTA_EXPR_NAME, "ct"), attrNested(unix.NFTA_EXPR_DATA,
-			attrUint32(unix.NFTA_CT_KEY, uint32(c.Key)), attrUint32(unix.NFTA_CT_DREG, c.Register),
-			attr(unix.NFTA_CT_DIRECTION, []byte{byte(c.Direction)}))), nil
+	switch e := e.(type) {
+	case *expr.Ct:
+		if e.Key == ctKeyDestinationIPv4 {
+			return encodeAs("ct",
+				attrUint32(unix.NFTA_CT_KEY, uint32(e.Key)), attrUint32(unix.NFTA_CT_DREG, e.Register),
+				attr(unix.NFTA_CT_DIRECTION, []byte{byte(e.Direction)})), nil
+		}
+	case *expr.Dynset:
+		return encodeAs("dynset",
+			attrString(unix.NFTA_DYNSET_SET_NAME, e.SetName),
+			attrUint32(unix.NFTA_DYNSET_SREG_KEY, e.SrcRegKey), attrUint32(unix.NFTA_DYNSET_OP, e.Operation),
+			attrNested(unix.NFTA_DYNSET_EXPR, encodeAs("counter"))), nil
 	}
 	return expr.Marshal(unix.NFPROTO_INET, e)
+}
+
+func encodeAs(name string, attrs ...[]byte) []byte {
+	return slices.Concat(attrString(unix.NFTA_EXPR_NAME, name), attrNested(unix.NFTA_EXPR_DATA, attrs...))
 }

@@ -3,6 +3,8 @@
 package nftables
 
 import (
+	"bytes"
+
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -58,6 +60,8 @@ func parseExpr(attrs []byte) (expr.Any, error) {
 		return parseVerdict(data)
 	case "ct":
 		return parseCt(data)
+	case "dynset":
+		return parseDynset(data)
 	}
 	e := newExpr(name)
 	if e == nil {
@@ -118,6 +122,39 @@ func parseCt(data []byte) (expr.Any, error) {
 		return nil
 	})
 }
+
+// parseDynset returns nil for one that does something else than count: the library's own
+// parser takes the numbers of a counter for a difference.
+func parseDynset(data []byte) (expr.Any, error) {
+	d := &expr.Dynset{}
+	foreign := false
+	err := eachAttr(data, func(kind int, value []byte) (err error) {
+		switch kind {
+		case unix.NFTA_DYNSET_SET_NAME:
+			d.SetName = parseString(value)
+		case unix.NFTA_DYNSET_SREG_KEY:
+			d.SrcRegKey = parseUint32(value)
+		case unix.NFTA_DYNSET_OP:
+			d.Operation = parseUint32(value)
+		case unix.NFTA_DYNSET_EXPR:
+			var name string
+			name, _, err = splitExpr(value)
+			d.Exprs = append(d.Exprs, &expr.Counter{})
+			foreign = foreign || name != "counter"
+		case unix.NFTA_DYNSET_TIMEOUT, unix.NFTA_DYNSET_FLAGS:
+			foreign = foreign || !isZero(value)
+		case unix.NFTA_DYNSET_SREG_DATA, expr.NFTA_DYNSET_EXPRESSIONS:
+			foreign = true
+		}
+		return err
+	})
+	if foreign || err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func isZero(value []byte) bool { return len(bytes.Trim(value, "\x00")) == 0 }
 
 // parseVerdict returns nil for an immediate that loads a number. The library's
 // own parser reads that as a drop, and a truncated verdict as a whole one.

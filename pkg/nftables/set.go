@@ -25,7 +25,7 @@ type set struct {
 const nftSetConcat = 0x80
 
 func (l setLayout) isCompatible(s *set) bool {
-	return s.keyType == l.keyType && s.keyLength == l.keyLength && s.flags&^nftSetConcat == 0
+	return s.keyType == l.keyType && s.keyLength == l.keyLength && s.flags&^nftSetConcat == l.flags()
 }
 
 func (l setLayout) create(id int) request {
@@ -40,6 +40,9 @@ func (l setLayout) create(id int) request {
 		attrUint32(unix.NFTA_SET_KEY_TYPE, l.keyType), attrUint32(unix.NFTA_SET_KEY_LEN, l.keyLength),
 		attrUint32(unix.NFTA_SET_ID, uint32(id)),
 		attr(unix.NFTA_SET_USERDATA, data))
+	if l.counts {
+		attrs = append(attrs, countingAttrs()...)
+	}
 	return request{kind: unix.NFT_MSG_NEWSET, flags: unix.NLM_F_CREATE, attrs: attrs, object: "set " + l.name}
 }
 

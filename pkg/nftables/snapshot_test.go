@@ -95,7 +95,7 @@ func TestMissingElement(t *testing.T) {
 			t.Errorf("%s in %s: got %d changes %q", e, e.set, len(k.lastCommit()), got)
 		}
 	}
-	if len(tried) != len(sets)+1 {
+	if len(tried) != len(packets.ownSets())+1 {
 		t.Errorf("got elements of the sets %v only", tried)
 	}
 }

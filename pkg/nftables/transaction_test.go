@@ -40,7 +40,7 @@ func TestConcurrentChange(t *testing.T) {
 		}, [][]string{{"NEWSETELEM", "DELSETELEM"}, {"NEWSETELEM"}}},
 		"deletes our table": {func(h *host) { h.tables = nil },
 			[][]string{{"NEWSETELEM", "DELSETELEM"}, {
-				"NEWTABLE", "NEWSET", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE",
+				"NEWTABLE", "NEWSET", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE",
 				"NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE", "NEWCHAIN", "NEWRULE",
 				"NEWSETELEM", "NEWRULE",
 			}}},
@@ -198,7 +198,7 @@ func TestObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range []request{
-		createTable(), sets[0].create(1), chains[1].create(mark), rule, created,
+		createTable(), sets[0].create(1), chainLayout{name: chainStage2}.create(mark), rule, created,
 		address.delete(), flushChain(chainForward), deleteChain(chainForward), deleteSet(setIPv4), deleteTable(),
 	} {
 		tx.add("", r)
