@@ -97,6 +97,17 @@ func commands() []command {
 			run:     plugin.watch,
 		},
 		{
+			name: "drops", does: "count what the isolation dropped, by network",
+			details: "Count the packets and bytes that the isolation dropped since its rules were made, by the networks " +
+				"that they came from and went to, and say which place counted them: a packet that nftables drops never " +
+				"reaches iptables. A network that is not known, as of the world outside, is a dash. This changes nothing.",
+			flags: []option{output("table"), {
+				name: "follow", short: "f", does: "print a line for each count that grows, until a signal ends it",
+			}, dataDir},
+			example: "cni-firewall drops --follow",
+			run:     plugin.drops,
+		},
+		{
 			name: "retire", does: "leave the host to upstream's plugin, and nothing of this one",
 			details: "Leave the host to the CNI project's plugin, with containers running. " +
 				"Its isolation by iptables is in force for all of them; the table, the other chains, the port flags " +

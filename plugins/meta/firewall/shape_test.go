@@ -23,6 +23,7 @@ func TestShape(t *testing.T) {
 	for command, report := range map[string]any{
 		"status": &report{}, "restore": &restoreReport{}, "retire": &retireReport{}, "watch": &watchReport{},
 		"version": &versionReport{}, "config check": &configReport{}, "explain": &explainReport{},
+		"drops": &dropsReport{}, "drops --follow": &grownReport{},
 	} {
 		block := documentedJSON(t, command)
 		d := json.NewDecoder(strings.NewReader(block))

@@ -3,7 +3,7 @@
 _cni_firewall() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} offer=(-W '')
   case "${COMP_WORDS[*]:1:COMP_CWORD-1} " in
-    ' ') offer=(-W 'status explain restore watch retire config version help') ;;
+    ' ') offer=(-W 'status explain restore watch drops retire config version help') ;;
     'config ') offer=(-W 'check') ;;
     'status '*)
       case $previous in
@@ -34,6 +34,13 @@ _cni_firewall() {
         *) offer=(-W '-o --output --data-dir -h --help') ;;
       esac
       ;;
+    'drops '*)
+      case $previous in
+        -o | --output) offer=(-W 'table json') ;;
+        --data-dir) offer=(-d) ;;
+        *) offer=(-W '-o --output -f --follow --data-dir -h --help') ;;
+      esac
+      ;;
     'retire '*)
       case $previous in
         -o | --output) offer=(-W 'text json') ;;
@@ -55,7 +62,7 @@ _cni_firewall() {
       ;;
     'help '*)
       case $previous in
-        *) offer=(-W 'status explain restore watch retire config version help -h --help') ;;
+        *) offer=(-W 'status explain restore watch drops retire config version help -h --help') ;;
       esac
       ;;
   esac
