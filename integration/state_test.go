@@ -67,7 +67,7 @@ func same(t *testing.T, before, after, what string) {
 }
 
 // counters are numbers that packets change, and the elements that count what is dropped.
-var counters = regexp.MustCompile(`counter packets \d+ bytes \d+|` +
+var counters = regexp.MustCompile(`counter packets \d+ bytes \d+|\s# count \d+|` +
 	`(set (dropped|dropped_forged|frames_dropped|frames_forged) \{[^}]*?)elements = \{[^}]*\}`)
 
 // written is what shows that something was written even if it was what had been

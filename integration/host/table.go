@@ -100,6 +100,9 @@ func lines(listing string) string {
 	return strings.Join(all, "\n") + "\n"
 }
 
+// sizeNow is how many elements a set has. Newer versions of nft tell that (1.1.7 does).
+var sizeNow = regexp.MustCompile(`\s*# count \d+$`)
+
 // blocks returns the lines of the table itself, of each chain and of each set.
 func blocks(listing string) [][]string {
 	found := map[string][]string{}
@@ -108,7 +111,7 @@ func blocks(listing string) [][]string {
 	inElements := false
 	add := func(lines ...string) { found[block] = append(found[block], lines...) }
 	for line := range strings.Lines(listing) {
-		line = strings.TrimSpace(line)
+		line = sizeNow.ReplaceAllString(strings.TrimSpace(line), "")
 		rest, begins := strings.CutPrefix(line, "elements = {")
 		switch {
 		case begins || inElements:
