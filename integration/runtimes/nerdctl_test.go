@@ -3,6 +3,9 @@
 package runtimes
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -99,5 +102,37 @@ func TestNerdctlWithoutIPTables(t *testing.T) {
 			t.Fatalf("what the plugin leaves: %s", left)
 		}
 		ok(t, recordsAre(t, 0))
+	})
+}
+
+// TestNerdctlHostConfiguration has the operator of a host say what no option of nerdctl's
+// does: nerdctl writes same-bridge.
+func TestNerdctlHostConfiguration(t *testing.T) {
+	host.Test(t, func(t *testing.T, h *host.Host) {
+		ok(t, h.Scratch())
+		n := newNerdctl(t, h, nerdctlKind{})
+		n.create("blue")
+		n.create("red")
+		const file = "/etc/cni-firewall/config.json"
+		ok(t, os.Mkdir(filepath.Dir(file), 0o755))
+		direct := []way{
+			{from: peer, to: server}, {from: server, to: peer}, {from: other, to: server}, {from: server, to: other},
+			{from: theHost, to: server}, {from: server, to: theOutside}, {from: theOutside, to: server, published: true},
+		}
+		for _, c := range []struct {
+			ingressPolicy string
+			blocked       policy
+		}{{"open", open}, {"isolated", isolated}, {"same-bridge", sameBridge}} {
+			ok(t, os.WriteFile(file, fmt.Appendf(nil, `{"networks": {"*": {"ingressPolicy": %q}}}`, c.ingressPolicy), 0o644))
+			for _, name := range []string{server, peer, other} {
+				n.start(name)
+			}
+			n.checkThe(t, direct, c.blocked, c.ingressPolicy)
+			if said := must(h.Run(h.Firewall, "status"))(t); !strings.Contains(said, "networks *") {
+				t.Errorf("status does not say who sets it:\n%s", said)
+			}
+			n.remove(server, peer, other)
+			ok(t, recordsAre(t, 0))
+		}
 	})
 }
