@@ -89,7 +89,7 @@ func ThisHost() Host {
 	table := nftables.NewDriver()
 	return Host{
 		Drivers: map[policy.DriverName]policy.Driver{
-			policy.Filter: iptables.Driver{HasChain: table.HasChain},
+			policy.Filter: iptables.Driver{Kernel: table},
 			policy.Table:  table,
 			policy.Zones:  firewalld.NewDriver(),
 		},

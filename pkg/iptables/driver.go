@@ -24,9 +24,14 @@ import (
 
 // Driver keeps rule sets in the filter tables of the process's network namespace.
 type Driver struct {
+	Kernel Kernel // nil asks it nothing
+}
+
+// Kernel is what the driver asks of the kernel without a program.
+type Kernel interface {
 	// HasChain reports whether the filter table of a variant, "nft" or "legacy", has one of
-	// some chains, without a program. Nil looks for nothing.
-	HasChain func(f policy.Family, variant string, chains []string) (bool, error)
+	// some chains.
+	HasChain(f policy.Family, variant string, chains []string) (bool, error)
 }
 
 var _ policy.Driver = Driver{}
@@ -37,7 +42,7 @@ func (Driver) Installed(f policy.Families) (policy.Families, error) { return Ins
 // Read calls the function of that name.
 func (d Driver) Read(f policy.Families) (policy.Snapshot, error) {
 	s, err := Read(f)
-	s.hasChain = d.HasChain
+	s.kernel = d.Kernel
 	return s, err
 }
 
@@ -47,10 +52,10 @@ func (d Driver) MayIsolate() bool {
 	installed, _ := Installed(policy.BothFamilies)
 	for _, f := range installed.List() {
 		for variant := range otherVariant {
-			if d.HasChain == nil {
+			if d.Kernel == nil {
 				return true
 			}
-			if has, err := d.HasChain(f, variant, policy.PluginChains); has || err != nil {
+			if has, err := d.Kernel.HasChain(f, variant, policy.PluginChains); has || err != nil {
 				return true
 			}
 		}

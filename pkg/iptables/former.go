@@ -68,10 +68,10 @@ func (s *Snapshot) formers() ([]*family, error) {
 
 // isHeld reports whether the kernel has a chain of the plugin's from a variant.
 func (s *Snapshot) isHeld(f policy.Family, variant string) (bool, error) {
-	if variant == "" || s.hasChain == nil {
+	if variant == "" || s.kernel == nil {
 		return false, nil
 	}
-	return s.hasChain(f, variant, policy.PluginChains)
+	return s.kernel.HasChain(f, variant, policy.PluginChains)
 }
 
 // otherVariant returns the word of the variant that the programs are not. It is empty

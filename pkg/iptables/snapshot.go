@@ -16,7 +16,7 @@ import (
 type Snapshot struct {
 	families map[policy.Family]*family
 
-	hasChain  func(policy.Family, string, []string) (bool, error) // see Driver
+	kernel    Kernel // nil where nobody is asked
 	leftovers error
 }
 
