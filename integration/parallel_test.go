@@ -129,6 +129,29 @@ func TestOvertaken(t *testing.T) {
 	})
 }
 
+// TestOvertakenAtOnce has somebody else write after a DEL has listed the rules: their places
+// are others by then, and nothing goes but what must.
+func TestOvertakenAtOnce(t *testing.T) {
+	onVariant(t, "nft", func(t *testing.T, h *host.Host) {
+		c := plain(t, h, host.Dual("net", "br0", 1, place{"isolated", "allow"}.firewall()), "container")
+		for _, program := range []string{"iptables", "ip6tables"} {
+			must(c.Call(h.Firewall, "ADD"))(t)
+			must(c.Call(h.Firewall, "DEL"))(t)
+			want := operators(h, state(t, h))
+			must(c.Call(h.Firewall, "ADD"))(t)
+			shell(t, h, program+" -I CNI-FORWARD -i wlan0 -j DROP")
+			s := newShims(t, fault{program, 1, 1, "work, then overtaken"}).named(t)
+			overtake := "$list -D CNI-FORWARD -i wlan0 -j DROP; $list -A CNI-FORWARD -i wlan0 -j DROP"
+			must(c.Call(h.Firewall, "DEL", "PATH="+string(s), "OVERTAKE="+overtake))(t)
+			if n := s.count(t)[program+"-restore"]; n != 1 {
+				t.Errorf("%s-restore started %d times", program, n)
+			}
+			shell(t, h, program+" -D CNI-FORWARD -i wlan0 -j DROP") // it is still there
+			same(t, want, operators(h, state(t, h)), "a DEL that was overtaken")
+		}
+	})
+}
+
 // atOnce does something with all containers at the same time.
 func atOnce(t *testing.T, containers []*host.Container, do func(*host.Container) error) {
 	t.Helper()

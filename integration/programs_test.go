@@ -91,7 +91,8 @@ func TestIdlePrograms(t *testing.T) {
 }
 
 // TestProcesses counts the programs that a call starts, which is most of what it
-// costs: a family's table is read once and written at most once.
+// costs: a family's table is read once and written at most once, and what goes from
+// iptables-nft goes without a program.
 func TestProcesses(t *testing.T) {
 	t.Parallel()
 	onEachVariant(t, func(t *testing.T, h *host.Host) {
@@ -111,10 +112,10 @@ func TestProcesses(t *testing.T) {
 				{"DEL", false, ""},
 			} {
 				shell(t, h, call.before)
-				s := newShims(t, fault{})
+				s := newShims(t, fault{}).named(t)
 				must(e.server.Call(h.Firewall, call.verb, "PATH="+string(s)))(t)
 				want := map[string]int{"iptables": 1, "ip6tables": 1}
-				if call.writes {
+				if call.writes && (call.verb != "DEL" || strings.HasSuffix(t.Name(), "/legacy")) {
 					maps.Copy(want, map[string]int{"iptables-restore": 1, "ip6tables-restore": 1})
 				}
 				if got := s.count(t); !maps.Equal(want, got) {

@@ -46,18 +46,19 @@ const alone = `sleep 0.3; while [ "$(cat /proc/$PPID/task/*/children | wc -w)" -
 
 // faults are the kinds, as the shell says them; $real is the program's own path.
 var faults = map[string]string{
-	"failure":            `cat >/dev/null; echo "told to fail" >&2; exit 1`,
-	"locked table":       `cat >/dev/null; echo "Another app is currently holding the xtables lock." >&2; exit 4`,
-	"garbage":            `"$real" "$@"; echo "iptables: everything is fine"; exit 0`,
-	"open quotes":        `"$real" "$@"; echo "-A FORWARD -m comment --comment \"to be continued"; exit 0`,
-	"work, then fail":    `"$real" "$@"; echo "told to fail afterwards" >&2; exit 1`,
-	"silence":            `exit 0`, // as where iptables is a link to /bin/true
-	"crash":              `kill -SEGV $$`,
-	"overtaken":          `sh -ec "$OVERTAKE"`, // by somebody else, who runs $list
-	"killing":            alone + `kill -KILL $PPID; exit 1`,
-	"work, then killing": `"$real" "$@"; ` + alone + `kill -KILL $PPID; exit 1`,
-	"hanging":            `exec sleep 1000`,
-	"work, then hang":    `"$real" "$@"; exec sleep 1000`,
+	"failure":              `cat >/dev/null; echo "told to fail" >&2; exit 1`,
+	"locked table":         `cat >/dev/null; echo "Another app is currently holding the xtables lock." >&2; exit 4`,
+	"garbage":              `"$real" "$@"; echo "iptables: everything is fine"; exit 0`,
+	"open quotes":          `"$real" "$@"; echo "-A FORWARD -m comment --comment \"to be continued"; exit 0`,
+	"work, then fail":      `"$real" "$@"; echo "told to fail afterwards" >&2; exit 1`,
+	"silence":              `exit 0`, // as where iptables is a link to /bin/true
+	"crash":                `kill -SEGV $$`,
+	"overtaken":            `sh -ec "$OVERTAKE"`, // by somebody else, who runs $list
+	"work, then overtaken": `"$real" "$@"; exec sh -ec "$OVERTAKE"`,
+	"killing":              alone + `kill -KILL $PPID; exit 1`,
+	"work, then killing":   `"$real" "$@"; ` + alone + `kill -KILL $PPID; exit 1`,
+	"hanging":              `exec sleep 1000`,
+	"work, then hang":      `"$real" "$@"; exec sleep 1000`,
 }
 
 // shims is a directory, for PATH, of programs that take note of each call, and
@@ -85,6 +86,19 @@ while read -r name; do [ "$name" != %[3]s ] || n=$((n + 1)); done < %[4]s
 exec "$real" "$@"
 `, os.Getenv("PATH"), must(exec.LookPath(name))(t), name, s.calls(), what)
 		ok(t, host.WriteScript(filepath.Join(string(s), name), script))
+	}
+	return s
+}
+
+// named gives the programs names that tell the variant which they stand for, as the links
+// of a host do.
+func (s shims) named(t *testing.T) shims {
+	t.Helper()
+	for _, name := range programs {
+		real := must(filepath.EvalSymlinks(must(exec.LookPath(name))(t)))(t)
+		shim := filepath.Join(string(s), name)
+		ok(t, os.Rename(shim, shim+"."+filepath.Base(real)))
+		ok(t, os.Symlink(shim+"."+filepath.Base(real), shim))
 	}
 	return s
 }

@@ -84,12 +84,13 @@ func New(dataDir string, host Host) *Engine {
 }
 
 // ThisHost returns the network namespace that the process runs in. A driver opens its
-// one connection when it is first asked.
+// one connection when it is first asked. Drivers are read at the same time, so that they
+// share none.
 func ThisHost() Host {
 	table := nftables.NewDriver()
 	return Host{
 		Drivers: map[policy.DriverName]policy.Driver{
-			policy.Filter: iptables.Driver{Kernel: table},
+			policy.Filter: iptables.Driver{Kernel: nftables.NewDriver()},
 			policy.Table:  table,
 			policy.Zones:  firewalld.NewDriver(),
 		},

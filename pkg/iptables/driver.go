@@ -11,8 +11,9 @@
 // way before any isolation. The operator's chain stands ahead of everything accepted.
 //
 // A call reads the table of a family once, compares it in memory, and writes what is
-// missing in one transaction, or nothing. Additions are quick. With iptables-nft, a
-// deletion waits some milliseconds for the kernel.
+// missing in one transaction, or nothing. Additions are quick. After a deletion from
+// iptables-nft the kernel has a program wait some milliseconds, so that a removal is done
+// without one: see at_once.go.
 package iptables
 
 import (
@@ -32,6 +33,13 @@ type Kernel interface {
 	// HasChain reports whether the filter table of a variant, "nft" or "legacy", has one of
 	// some chains.
 	HasChain(f policy.Family, variant string, chains []string) (bool, error)
+
+	// Generation returns the number of nf_tables' last change, or 0.
+	Generation() (uint32, error)
+
+	// DeleteRules deletes rules of iptables-nft, and then chains: all of them at once, or
+	// nothing, and nothing unless all tables are as they were at a generation.
+	DeleteRules(generation uint32, deletions []policy.Deletion) error
 }
 
 var _ policy.Driver = Driver{}
@@ -41,9 +49,22 @@ func (Driver) Installed(f policy.Families) (policy.Families, error) { return Ins
 
 // Read calls the function of that name.
 func (d Driver) Read(f policy.Families) (policy.Snapshot, error) {
+	generation := d.generation()
 	s, err := Read(f)
-	s.kernel = d.Kernel
+	s.kernel, s.generation = d.Kernel, generation
 	return s, err
+}
+
+// generation returns 0 where it cannot be known: then the programs delete.
+func (d Driver) generation() uint32 {
+	if d.Kernel == nil {
+		return 0
+	}
+	n, err := d.Kernel.Generation()
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // MayIsolate reports whether there are programs, and a table with one of the chains in

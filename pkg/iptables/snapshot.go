@@ -16,8 +16,9 @@ import (
 type Snapshot struct {
 	families map[policy.Family]*family
 
-	kernel    Kernel // nil where nobody is asked
-	leftovers error
+	kernel     Kernel // nil where nobody is asked
+	generation uint32 // of nf_tables, before the tables were read; 0 if it is not known
+	leftovers  error
 }
 
 // Families returns the families whose tables were read.
@@ -111,9 +112,12 @@ func (s *Snapshot) Rollback(rs policy.RuleSet, keepIsolation bool) error {
 // that were read, and from those of the other variant. Rules that are not there are no
 // error.
 func (s *Snapshot) Remove(rs policy.RuleSet) error {
-	err := s.each(func(f *family) error {
-		return f.apply(func(t *table) plan { return planRemove(t, rs.In(f.name)) })
-	})
+	var err error
+	if !s.removedAtOnce(rs) {
+		err = s.each(func(f *family) error {
+			return f.apply(func(t *table) plan { return planRemove(t, rs.In(f.name)) })
+		})
+	}
 	found, missing := s.formers()
 	if errors.Is(missing, ErrNotInstalled) {
 		s.leftovers, missing = missing, nil // to repeat the call is no use

@@ -179,15 +179,21 @@ func parseReply(i int, m syscall.NetlinkMessage, do func(reply) error) (ended bo
 // and none if its tables have another generation than the given one. The error is
 // a refusal.
 func (c *conn) commit(generation uint32, requests []request) error {
-	begin := c.sequence + 1
-	b := c.encodeTransaction(generation, requests)
-	c.sequence++
-	b = appendMessage(b, unix.NFNL_MSG_BATCH_END, 0, c.sequence, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil)
-	err := c.transact(begin, b, len(requests))
+	err := c.write(generation, requests)
 	if err == nil && slices.ContainsFunc(requests, request.deletes) {
 		c.renew()
 	}
 	return err
+}
+
+// write is commit for a call that goes on to write to tables, or ends: the kernel would
+// have the next transaction wait for the old socket.
+func (c *conn) write(generation uint32, requests []request) error {
+	begin := c.sequence + 1
+	b := c.encodeTransaction(generation, requests)
+	c.sequence++
+	b = appendMessage(b, unix.NFNL_MSG_BATCH_END, 0, c.sequence, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil)
+	return c.transact(begin, b, len(requests))
 }
 
 // try has the kernel check requests as commit does, and take none. Without an end, the
