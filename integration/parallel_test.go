@@ -117,9 +117,9 @@ func TestOvertaken(t *testing.T) {
 					t.Errorf("%s overtaken: %s started %d times", verb, program, n)
 				}
 			}
-			overtake("ADD", "$list -N CNI-ISOLATION-STAGE-2")
+			overtake("ADD", "$list --wait -N CNI-ISOLATION-STAGE-2")
 			must(c.Call(h.Firewall, "CHECK"))(t)
-			overtake("DEL", "$list -A "+others)
+			overtake("DEL", "$list --wait -A "+others)
 			list := strings.TrimSuffix(program, "-restore")
 			shell(t, h, list+" -D "+others) // still there, and with it the chain
 			must(c.Call(h.Firewall, "ADD"))(t)
