@@ -27,6 +27,11 @@ func TestKilledAtEveryCall(t *testing.T) {
 			})
 		})
 	}
+	// What goes from iptables-nft goes without its programs.
+	inParts(t, host.Backends[0], map[string]part{
+		"DEL before": func(t *testing.T, h *host.Host) { testKilledAtEveryCall(t, h, false, "DEL", asking) },
+		"DEL after":  func(t *testing.T, h *host.Host) { testKilledAtEveryCall(t, h, false, "DEL", hearing) },
+	})
 }
 
 func testKilledAtEveryCall(t *testing.T, h *host.Host, shared bool, verb, calls string) {

@@ -126,13 +126,14 @@ var killings = map[string]string{
 	"orphaning": `echo $$ >"$pid"; kill -KILL $PPID; sleep 0.5; printf '%s\n' "$script" | exec "$real" "$@"`,
 }
 
-// killer returns a directory, for PATH, in which one program ends the plugin.
+// killer returns a directory, for PATH, in which one program ends the plugin. The others
+// have no names of a variant: the plugin would not start the restore program for what it
+// deletes.
 func killer(t *testing.T, program, moment string) string {
 	t.Helper()
-	dir := pathOf(t, programs...)
+	dir := string(newShims(t, fault{}))
 	path := filepath.Join(dir, program)
-	real := must(os.Readlink(path))(t)
-	ok(t, os.Remove(path))
+	real := must(exec.LookPath(program))(t)
 	script := fmt.Sprintf("PATH=%s real=%s pid=%s script=$(cat)\n%s\n", os.Getenv("PATH"), real, filepath.Join(dir, "pid"), killings[moment])
 	ok(t, host.WriteScript(path, script))
 	return dir
