@@ -80,24 +80,27 @@ func markName(mark, of string) string { return mark + "," + of }
 // addMark adds a mark to the listing, if the file is one: named as mark names it.
 func (l *Listing) addMark(name string) (ok bool) {
 	mark, of, _ := strings.Cut(name, ",")
-	if mark == freed {
+	switch mark {
+	case leaving:
+		return addIndex(&l.Leaving, of)
+	case flagged:
+		return addIndex(&l.Flagged, of)
+	case freed:
 		address, ok := parseAddress(of)
 		if ok = ok && hexOf(address) == of; ok {
 			l.Freed = append(l.Freed, address)
 		}
 		return ok
 	}
-	index, err := strconv.Atoi(of)
-	if err != nil || index <= 0 || strconv.Itoa(index) != of {
+	return false
+}
+
+// addIndex adds an interface's index, if the text is one.
+func addIndex(all *[]int, text string) (ok bool) {
+	index, err := strconv.Atoi(text)
+	if err != nil || index <= 0 || strconv.Itoa(index) != text {
 		return false
 	}
-	switch mark {
-	case leaving:
-		l.Leaving = append(l.Leaving, index)
-	case flagged:
-		l.Flagged = append(l.Flagged, index)
-	default:
-		return false
-	}
+	*all = append(*all, index)
 	return true
 }

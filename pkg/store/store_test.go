@@ -150,6 +150,21 @@ func TestListFails(t *testing.T) {
 	}
 }
 
+// TestListAllocates expects of each record its name and its addresses on the heap, beside
+// one slice of all entries. The test must not be parallel.
+func TestListAllocates(t *testing.T) {
+	const records, each, others = 100, 2, 50
+	s := open(t)
+	for i := range records {
+		a := attachment(fmt.Sprint(i), fmt.Sprintf("10.0.0.%d", i), fmt.Sprintf("fd00::%x", i+1))
+		a.Bridge = "br0" // without a character that is escaped
+		put(t, s, a)
+	}
+	if count := testing.AllocsPerRun(10, func() { s.List() }); count > each*records+others {
+		t.Errorf("%.0f allocations for %d records", count, records)
+	}
+}
+
 // BenchmarkList is what every call pays for the attachments of others.
 func BenchmarkList(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
