@@ -5,7 +5,6 @@ package firewall
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/iptables"
 	"github.com/cni-isolation/firewall/pkg/policy"
@@ -27,13 +26,7 @@ func isAdopted(e *store.Entry) bool { return e.NetworkKey == adoptedKey }
 
 // adoptedOn returns the entry of a bridge that was adopted, if it was.
 func (r records) adoptedOn(bridge string) []store.Entry {
-	var found []store.Entry
-	for _, e := range r.Entries {
-		if e.Attachment.Bridge == bridge && isAdopted(&e) {
-			found = append(found, e)
-		}
-	}
-	return found
+	return r.where(func(e *store.Entry) bool { return e.Attachment.Bridge == bridge && isAdopted(e) })
 }
 
 // supersedes reports whether an attachment says in the place of an adopted record
@@ -97,8 +90,8 @@ func (h held) isolated(r records) ([]policy.Bridge, error) {
 
 // isolatedOn returns the entries that isolate a bridge.
 func (r records) isolatedOn(bridge string) []store.Entry {
-	return slices.DeleteFunc(slices.Clone(r.Entries), func(e store.Entry) bool {
-		return e.Attachment.Bridge != bridge || !e.Attachment.IngressPolicy.Isolates()
+	return r.where(func(e *store.Entry) bool {
+		return e.Attachment.Bridge == bridge && e.Attachment.IngressPolicy.Isolates()
 	})
 }
 

@@ -5,7 +5,6 @@ package firewall
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/firewalld"
@@ -68,8 +67,7 @@ func (d drivers) withBackend(r records, a policy.Attachment, c choice) (policy.A
 // packets pass.
 func (d drivers) backendFor(r records, network string, c choice) policy.Backend {
 	key := store.NetworkKey(network)
-	isOfAnother := func(e store.Entry) bool { return e.NetworkKey != key }
-	used := backendsOf(slices.DeleteFunc(slices.Clone(r.Entries), isOfAnother))
+	used := backendsWhere(r.Entries, func(e *store.Entry) bool { return e.NetworkKey == key })
 	if c.backend == policy.Firewalld || slices.Contains(used, c.backend) {
 		return c.backend
 	}
@@ -127,11 +125,19 @@ func insteadOfIPTables(why error) error {
 
 // backendsOf returns the backends that entries name.
 func backendsOf(entries []store.Entry) []policy.Backend {
-	names := map[policy.Backend]bool{}
-	for _, e := range entries {
-		names[e.Attachment.Backend] = true
+	return backendsWhere(entries, func(*store.Entry) bool { return true })
+}
+
+// backendsWhere returns the backends of the entries of which something holds.
+func backendsWhere(entries []store.Entry, holds func(*store.Entry) bool) []policy.Backend {
+	var names []policy.Backend
+	for i := range entries {
+		if name := entries[i].Attachment.Backend; !slices.Contains(names, name) && holds(&entries[i]) {
+			names = append(names, name)
+		}
 	}
-	return slices.Sorted(maps.Keys(names))
+	slices.Sort(names)
+	return names
 }
 
 // driversOf returns the drivers that hold the rules of entries.

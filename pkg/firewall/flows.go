@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
+	"github.com/cni-isolation/firewall/pkg/store"
 )
 
 // A connection that the kernel tracks outlives the container that it led to, and the
@@ -16,7 +17,7 @@ import (
 // forgetFlows deletes the connections of addresses that become free. It works beside
 // the programs of the removal; wait returns its error.
 func (fw *Engine) forgetFlows(r records, d *removal) (wait func() error) {
-	free := unusedBy(d.flows, r.remainingAddresses(d))
+	free := unusedBy(r.Entries, d.flows, func(e *store.Entry) bool { return !d.removes(e) })
 	done := make(chan error, 1)
 	go func() { done <- fw.forget(r, free) }()
 	return func() error { return <-done }
@@ -24,38 +25,22 @@ func (fw *Engine) forgetFlows(r records, d *removal) (wait func() error) {
 
 // forget deletes the connections of addresses, and remembers those that are still
 // redirected to.
-func (fw *Engine) forget(r records, free []netip.Addr) error {
+func (fw *Engine) forget(r records, free []netip.Prefix) error {
 	if len(free) == 0 {
 		return nil
 	}
-	redirected, err := fw.flows.Forget(free)
+	addresses := make([]netip.Addr, len(free))
+	for i, p := range free {
+		addresses[i] = p.Addr()
+	}
+	redirected, err := fw.flows.Forget(addresses)
 	errs := []error{err}
-	for _, address := range free {
+	for _, address := range addresses {
 		if redirected && r.store != nil {
 			errs = append(errs, r.store.MarkFreed(address))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func (r records) remainingAddresses(d *removal) map[netip.Prefix]bool {
-	taken := map[netip.Prefix]bool{}
-	for _, e := range r.remaining(d) {
-		for _, p := range e.Attachment.Addresses {
-			taken[p] = true
-		}
-	}
-	return taken
-}
-
-func unusedBy(all []netip.Prefix, taken map[netip.Prefix]bool) []netip.Addr {
-	var free []netip.Addr
-	for _, p := range all {
-		if !taken[p] && !slices.Contains(free, p.Addr()) {
-			free = append(free, p.Addr())
-		}
-	}
-	return free
 }
 
 // forgetOutdated deletes the connections of the past that added attachments must not

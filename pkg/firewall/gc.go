@@ -16,13 +16,13 @@ func (fw *Engine) GC(network string, valid []policy.Owner) error {
 	defer unlock()
 
 	r = fw.follow(r)
-	keep := map[string]bool{}
+	key, keep := store.NetworkKey(network), map[string]bool{}
 	for _, v := range valid {
 		keep[store.Key(network, v.ContainerID, v.IfName)] = true
 	}
 	d := newRemoval()
 	for _, e := range r.Entries {
-		if e.NetworkKey == store.NetworkKey(network) && !keep[e.Key] {
+		if e.NetworkKey == key && !keep[e.Key] {
 			fw.warn(r.addTo(d, e))
 		}
 	}

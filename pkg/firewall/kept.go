@@ -39,11 +39,15 @@ func isKept(e *store.Entry) bool { return isAdopted(e) && e.Key == keyOf(kept(e.
 // keep records the bridges that stay isolated although a removal takes their last recorded
 // container.
 func (fw *Engine) keep(r *records, d *removal) {
+	asked := map[string]bool{}
 	for _, file := range slices.Sorted(maps.Keys(d.records)) {
 		e := d.records[file]
 		a := e.Attachment
-		isOnBridge := func(other store.Entry) bool { return other.Attachment.Bridge == a.Bridge }
-		if !a.IngressPolicy.Isolates() || slices.ContainsFunc(r.remaining(d), isOnBridge) {
+		if !a.IngressPolicy.Isolates() || asked[a.Bridge] {
+			continue
+		}
+		asked[a.Bridge] = true
+		if len(r.remainingOn(a.Bridge, d)) > 0 {
 			continue
 		}
 		ports, err := r.otherPorts(a.Bridge, d.ports)

@@ -3,6 +3,7 @@
 package firewall
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -141,5 +142,42 @@ func TestKeptByRecord(t *testing.T) {
 	ok(t, h.engine().Del(a))
 	if diff := cmp.Diff([]string{"c2"}, h.records()); diff != "" {
 		t.Errorf("somebody recorded is left: %s", diff)
+	}
+}
+
+// countedLinks counts how often the kernel is asked for a bridge's ports.
+type countedLinks struct {
+	fakeLinks
+	asked *int
+}
+
+func (l countedLinks) Ports(bridge link.Link) ([]link.Link, error) {
+	*l.asked++
+	return l.fakeLinks.Ports(bridge)
+}
+
+// TestKeptAsksOnce expects a GC to ask for the ports of a bridge as often, however many
+// containers go with it.
+func TestKeptAsksOnce(t *testing.T) {
+	t.Parallel()
+	asked := map[int]int{}
+	for _, containers := range []int{2, 8} {
+		h := newHost(t)
+		for i := range containers {
+			id := fmt.Sprint("c", i)
+			h.plug("br1", id)
+			h.add(attached(policy.NFTables, "br1", id, policy.SameBridge, fmt.Sprint("10.1.0.", 2+i)))
+		}
+		count, e := 0, h.engine()
+		e.storage.links = countedLinks{h.links, &count}
+		e.ports.links = e.storage.links
+		ok(t, e.GC("br1", nil))
+		if left := h.records(); len(left) > 0 {
+			t.Fatalf("left %v", left)
+		}
+		asked[containers] = count
+	}
+	if asked[2] == 0 || asked[2] != asked[8] {
+		t.Errorf("asked %v", asked)
 	}
 }

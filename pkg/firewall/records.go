@@ -96,13 +96,20 @@ func isPassing(err error) bool {
 // of returns the entries of an attachment. There is one, or two after a call died
 // that was replacing a changed record, or was moving it to another backend.
 func (r records) of(a policy.Attachment) []store.Entry {
-	var own []store.Entry
-	for i, key := 0, keyOf(a); i < len(r.Entries); i++ {
-		if r.Entries[i].Key == key {
-			own = append(own, r.Entries[i])
+	key := keyOf(a)
+	return r.where(func(e *store.Entry) bool { return e.Key == key })
+}
+
+// where returns the entries of which something holds. It copies no other: most calls
+// are about a few of a thousand.
+func (r records) where(holds func(*store.Entry) bool) []store.Entry {
+	var found []store.Entry
+	for i := range r.Entries {
+		if holds(&r.Entries[i]) {
+			found = append(found, r.Entries[i])
 		}
 	}
-	return own
+	return found
 }
 
 func keyOf(a policy.Attachment) string { return store.Key(a.Network, a.ContainerID, a.IfName) }

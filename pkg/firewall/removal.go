@@ -120,15 +120,26 @@ func (r records) addTo(d *removal, e store.Entry) error {
 	return nil
 }
 
-// remaining returns the entries that are not removed.
+// removes reports whether the record of an entry goes.
+func (d *removal) removes(e *store.Entry) bool {
+	_, removed := d.records[e.File()]
+	return removed
+}
+
+// remaining returns the entries that are not removed: nearly all, most of the time.
 func (r records) remaining(d *removal) []store.Entry {
-	var rest []store.Entry
-	for _, e := range r.Entries {
-		if _, removed := d.records[e.File()]; !removed {
-			rest = append(rest, e)
+	rest := make([]store.Entry, 0, len(r.Entries))
+	for i := range r.Entries {
+		if !d.removes(&r.Entries[i]) {
+			rest = append(rest, r.Entries[i])
 		}
 	}
 	return rest
+}
+
+// remainingOn returns the entries of one bridge that are not removed.
+func (r records) remainingOn(bridge string, d *removal) []store.Entry {
+	return r.where(func(e *store.Entry) bool { return e.Attachment.Bridge == bridge && !d.removes(e) })
 }
 
 // holding returns the drivers that hold something of a removal: those in use, as
@@ -264,21 +275,31 @@ func inBothFamilies(bridges []policy.Bridge) []policy.Bridge {
 
 // freed returns the addresses that no remaining entry has in a driver.
 func (d *removal) freed(driver policy.DriverName, rest []store.Entry) []netip.Prefix {
-	taken := map[netip.Prefix]bool{}
-	for _, e := range rest {
-		if d.damaged[e.File()] || !e.Attachment.Backend.AcceptsIn(driver) {
-			continue
-		}
-		for _, a := range e.Attachment.Addresses {
-			taken[a] = true
+	return unusedBy(rest, d.addresses, func(e *store.Entry) bool {
+		return !d.damaged[e.File()] && e.Attachment.Backend.AcceptsIn(driver)
+	})
+}
+
+// unusedBy returns those of some addresses, each once, that none of the entries has which
+// count. There are far more entries than addresses.
+func unusedBy(entries []store.Entry, addresses []netip.Prefix, counts func(*store.Entry) bool) []netip.Prefix {
+	unused := make(map[netip.Prefix]bool, len(addresses))
+	for _, p := range addresses {
+		unused[p] = true
+	}
+	for i := range entries {
+		for _, p := range entries[i].Attachment.Addresses {
+			if unused[p] && counts(&entries[i]) {
+				delete(unused, p)
+			}
 		}
 	}
-	var free []netip.Prefix
-	for _, a := range d.addresses {
-		if !taken[a] {
-			free = append(free, a)
-			taken[a] = true
+	var found []netip.Prefix
+	for _, p := range addresses {
+		if unused[p] {
+			found = append(found, p)
+			delete(unused, p)
 		}
 	}
-	return free
+	return found
 }

@@ -18,8 +18,8 @@ import (
 func (r records) emptyBridges(d *removal) ([]policy.Bridge, error) {
 	var empty []policy.Bridge
 	var errs []error
-	rest := r.remaining(d)
 	for _, b := range d.bridges {
+		rest := r.remainingOn(b.Name, d)
 		sameGroup := func(e store.Entry) bool { return isGroupOf(b, e.Attachment) }
 		used, err := r.inUse(b.Name, rest, d.ports)
 		b.Kept = used
@@ -130,10 +130,7 @@ func (r records) withoutGone() (records, error) {
 func (r records) addGone(d *removal) error {
 	var errs []error
 	for _, b := range slices.Clone(d.bridges) {
-		for _, e := range r.remaining(d) {
-			if e.Attachment.Bridge != b.Name {
-				continue
-			}
+		for _, e := range r.remainingOn(b.Name, d) {
 			gone, err := r.isGone(e)
 			errs = append(errs, err)
 			if !gone {
