@@ -167,7 +167,7 @@ func TestListAllocates(t *testing.T) {
 
 // BenchmarkList is what every call pays for the attachments of others.
 func BenchmarkList(b *testing.B) {
-	for _, n := range []int{10, 100, 1000} {
+	for _, n := range []int{10, 100, 1000, 5000} {
 		b.Run(fmt.Sprintf("records=%d", n), func(b *testing.B) {
 			s, err := Open(filepath.Join(b.TempDir(), "x"))
 			if err != nil {
