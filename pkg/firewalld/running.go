@@ -13,17 +13,12 @@ import (
 // namespace. An error for which Absent is true says that there is no firewalld for
 // the caller. Any other error says that firewalld runs and does not answer.
 func (c *Conn) Running() error {
-	bus := c.bus.BusObject()
-	var owner string
-	err := c.call(bus, "org.freedesktop.DBus.GetNameOwner", []any{busName}, &owner)
+	var pid uint32
+	err := c.call(c.bus.BusObject(), "org.freedesktop.DBus.GetConnectionUnixProcessID", []any{busName}, &pid)
 	if errors.Is(err, ErrNotRunning) {
 		return ErrNotRunning
 	}
 	if err != nil {
-		return fmt.Errorf("asking the bus for firewalld: %w", err)
-	}
-	var pid uint32
-	if err := c.call(bus, "org.freedesktop.DBus.GetConnectionUnixProcessID", []any{owner}, &pid); err != nil {
 		return fmt.Errorf("asking the bus for firewalld's process: %w", err)
 	}
 	if err := checkNamespace(pid); err != nil {
