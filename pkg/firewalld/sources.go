@@ -3,6 +3,7 @@
 package firewalld
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -59,25 +60,36 @@ func (s *Sources) each(rs policy.RuleSet, do func(zone string, address netip.Pre
 }
 
 // Check returns an error that names the first address that is not in its zone. Where
-// the zone is unknown, any zone will do.
+// the zone is unknown, any zone will do. One question tells the zones of all sources:
+// firewalld answers it sooner than two questions about single ones, even if it has 2,000.
 func (s *Sources) Check(rs policy.RuleSet) error {
-	if s.conn == nil && len(rs.Addresses) > 0 {
+	if len(rs.Addresses) == 0 {
+		return nil
+	}
+	if s.conn == nil {
 		return errNotAsked
 	}
-	zoneOf, err := s.zones(rs)
+	zones, err := s.conn.activeSources()
 	if err != nil {
 		return err
 	}
 	for _, address := range rs.Addresses {
-		zone, err := zoneOf(address)
-		if err == nil {
-			err = difference(address, zone, rs.Zones[address])
-		}
-		if err != nil {
-			return err
+		zone, want := zones[address.String()], rs.Zones[address]
+		if err := difference(address, zone, want); err != nil {
+			return cmp.Or(s.noSuchZone(want, address), err)
 		}
 	}
 	return nil
+}
+
+// noSuchZone returns an error, which names the zones that there are, where firewalld has
+// no zone of this name. Without a name there is none.
+func (s *Sources) noSuchZone(zone string, address netip.Prefix) error {
+	if zone == "" {
+		return nil
+	}
+	_, err := s.conn.querySource(zone, address)
+	return err
 }
 
 // difference returns an error where an address is not in the zone that is wanted.
@@ -91,25 +103,6 @@ func difference(address netip.Prefix, zone, want string) error {
 		return fmt.Errorf("firewalld: zone %q lacks source %s, which is in zone %q", want, address, zone)
 	}
 	return nil
-}
-
-// zones returns a function that tells the zone of an address. It asks firewalld for
-// each of a few addresses, and once for many.
-func (s *Sources) zones(rs policy.RuleSet) (func(netip.Prefix) (string, error), error) {
-	const few = 8
-	if s.conn != nil && len(rs.Addresses) > few {
-		zones, err := s.conn.activeSources()
-		return func(address netip.Prefix) (string, error) { return zones[address.String()], nil }, err
-	}
-	return func(address netip.Prefix) (string, error) {
-		if zone := rs.Zones[address]; zone != "" {
-			is, err := s.conn.querySource(zone, address)
-			if is || err != nil {
-				return zone, err
-			}
-		}
-		return s.conn.zoneOfSource(address)
-	}, nil
 }
 
 // Apply makes every address a source of its zone. The isolation must be in force

@@ -81,6 +81,7 @@ func TestSources(t *testing.T) {
 		{"moved", "check", inWork, both,
 			`zone "trusted" lacks source 10.4.0.2/32, which is in zone "work"`, inWork, ""},
 		{"zone gone", "check", nil, ruleSet("nosuch", one), "must be one of public, trusted, work", nil, ""},
+		{"zone gone, both", "check", inWork, ruleSet("nosuch", one, two), "must be one of public, trusted, work", inWork, ""},
 		{"zone not known", "check", inWork, ruleSet("", one), "", inWork, ""},
 		{"zone not known, lost", "check", nil, ruleSet("", one), "source 10.4.0.2/32 is missing", nil, ""},
 		{"nothing", "check", nil, policy.RuleSet{}, "", nil, ""},
@@ -118,30 +119,30 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// TestMany wants one call to ask for many sources.
-func TestMany(t *testing.T) {
+// TestOneQuestion wants one call to ask for all sources, and what is wrong with the last
+// one to be told.
+func TestOneQuestion(t *testing.T) {
 	t.Parallel()
-	c, f := connect(t)
-	var addresses []string
-	for i := range 100 {
-		addresses = append(addresses, fmt.Sprintf("10.4.0.%d/32", i))
-	}
-	rs, s := ruleSet("trusted", addresses...), c.Sources(policy.BothFamilies)
-	if err := s.Apply(rs, nil); err != nil {
-		t.Fatal(err)
-	}
-	f.Inject(firewalldtest.None, 0, false)
-	if err := s.Check(rs); err != nil {
-		t.Error(err)
-	}
-	if calls := f.Calls(); len(calls) != 1 {
-		t.Errorf("%d calls: %v", len(calls), calls)
-	}
-	for zone, says := range map[string]string{"": "in no zone", "work": `in zone "work"`} {
-		f.Bind(addresses[99], zone)
-		want := addresses[99] + ", which is " + says
-		if err := s.Check(rs); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got error %v, want %q", err, want)
+	for _, count := range []int{1, 2, 100} {
+		c, f := connect(t)
+		var addresses []string
+		for i := range count {
+			addresses = append(addresses, fmt.Sprintf("10.4.0.%d/32", i))
+			f.Bind(addresses[i], "trusted")
+		}
+		rs, s, last := ruleSet("trusted", addresses...), c.Sources(policy.BothFamilies), addresses[count-1]
+		if err := s.Check(rs); err != nil {
+			t.Error(err)
+		}
+		if calls := f.Calls(); len(calls) != 1 {
+			t.Errorf("%d sources: %d calls: %v", count, len(calls), calls)
+		}
+		for zone, says := range map[string]string{"": "in no zone", "work": `in zone "work"`} {
+			f.Bind(last, zone)
+			want := last + ", which is " + says
+			if err := s.Check(rs); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%d sources: got error %v, want %q", count, err, want)
+			}
 		}
 	}
 }
