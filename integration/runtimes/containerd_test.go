@@ -15,12 +15,6 @@ import (
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
-const containerdConf = `version = 2
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[plugins."io.containerd.internal.v1.restart"]
-  interval = "1s"
-`
-
 // TestContainerd has ctr attach containers to the network that stands in
 // /etc/cni/net.d. It knows one only, the first; so each container finds that of
 // its own there when it starts.
@@ -67,23 +61,10 @@ func newContainerd(t *testing.T, h *host.Host) *containerd {
 	return &containerd{newWorld(t, h), t, h, must(h.Image())(t), map[string]*exec.Cmd{}}
 }
 
-// startContainerd starts the daemon, and waits until it answers.
+// startContainerd starts the daemon.
 func startContainerd(t *testing.T, h *host.Host) *exec.Cmd {
 	t.Helper()
-	ok(t, os.MkdirAll("/etc/containerd", 0o755))
-	ok(t, os.WriteFile("/etc/containerd/config.toml", []byte(containerdConf), 0o644))
-	log := must(os.Create("/run/containerd.log"))(t)
-	daemon := exec.Command("containerd")
-	daemon.Stdout, daemon.Stderr = log, log
-	ok(t, daemon.Start())
-	err := host.Await(func() error {
-		_, err := h.Run("ctr", "--connect-timeout", "1s", "version")
-		return err
-	})
-	if err != nil {
-		t.Fatalf("containerd does not answer: %v: %s", err, must(os.ReadFile(log.Name()))(t))
-	}
-	return daemon
+	return must(h.Containerd())(t)
 }
 
 // ctr returns what a command wrote. containerd names control groups by its
