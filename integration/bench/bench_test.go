@@ -66,6 +66,9 @@ func TestOptions(t *testing.T) {
 		"-o xml":                            `"xml" is unknown`,
 		"-firewalld-up-to 50":               "50 are too few",
 		"-parts packets -plot x.svg":        "it is the calls that are drawn",
+		"-others none,docker,ufw,5000":      "",
+		"-others nftables":                  `"nftables" is unknown`,
+		"-firewalls nftables,tracking":      `"tracking" is unknown`,
 	} {
 		_, err := parseOptions(strings.Fields(args))
 		if message == "" && err != nil || message != "" && (err == nil || !strings.Contains(err.Error(), message)) {
@@ -77,9 +80,13 @@ func TestOptions(t *testing.T) {
 // TestLeftOut is that nothing is left out quietly.
 func TestLeftOut(t *testing.T) {
 	for args, want := range map[string]string{
-		"": "-families ipv4; -containers 300; more than 100 containers with firewalld (-firewalld-up-to); packets through iptables-legacy and firewalld, and over IPv6",
-		"-parts calls -families dual,ipv4 -containers 0,100,300,1000 -firewalld-up-to 1000": "-parts packets",
-		"-backends nftables -at-once 1 -parts calls":                                        "-parts packets; -backends iptables-nft, iptables-legacy, firewalld; -families ipv4; -containers 300; -at-once 16",
+		"": "-families ipv4; -others docker, ufw, 5000; -containers 300; more than 100 containers with firewalld (-firewalld-up-to); " +
+			"packets through iptables-legacy and firewalld, and over IPv6",
+		"-parts calls -families dual,ipv4 -others none,docker,ufw,5000 -containers 0,100,300,1000 -firewalld-up-to 1000": "-parts packets",
+		"-backends nftables -others none,docker,ufw,5000 -at-once 1 -parts calls": "-parts packets; -backends iptables-nft, iptables-legacy, firewalld; " +
+			"-families ipv4; -at-once 16; -containers 300",
+		"-parts packets -firewalls nftables": "-parts calls; -firewalls upstream, iptables-nft, iptables-nft-strict, nftables-strict, nftables-unguarded; " +
+			"packets through iptables-legacy and firewalld, and over IPv6",
 	} {
 		o, err := parseOptions(strings.Fields(args))
 		if err != nil {
@@ -91,6 +98,9 @@ func TestLeftOut(t *testing.T) {
 	}
 }
 
+// plain is the setting that targets are for.
+var plain = Setting{"dual-stack", othersNone}
+
 // sample is a report with something of everything.
 func sample() Report {
 	wall := func(ms float64) Cost { return Cost{Wall: Summary{ms, ms, ms, 9}, Peak: 5000} }
@@ -98,7 +108,7 @@ func sample() Report {
 	for _, containers := range []int{100, 1000} {
 		for _, verb := range verbs {
 			r.Calls = append(r.Calls, CallRow{
-				Backend: "iptables-nft", Families: "dual-stack", Verb: verb, Containers: containers, AtOnce: 1,
+				Backend: "iptables-nft", Setting: plain, Verb: verb, Containers: containers, AtOnce: 1,
 				Upstream: wall(100), Ours: wall(float64(containers) / 10), Faster: 1000 / float64(containers),
 			})
 		}
@@ -106,18 +116,21 @@ func sample() Report {
 	for i := range r.Calls {
 		r.Calls[i].Target = targetOf(r.Calls[i])
 	}
-	r.Calls[5].Ours.Failures = []string{"told to fail"}
+	r.Calls[len(r.Calls)-1].Ours.Failures = []string{"told to fail"}
 	r.Growth = growth(r.Calls)
-	r.Floor = []FloorRow{{"nft", "dual-stack", 0, "iptables-nft", floorList, Summary{1, 1, 1, 9}}}
-	r.Packets = []PacketRow{{"nftables", 1000, throughput, "Gbit/s", Summary{9, 9, 9, 9}, Summary{0.96, 0.9, 1, 9}, Summary{1, 1, 1, 9}, packetTarget}}
+	r.Floor = []FloorRow{{"nft", plain, 0, "iptables-nft", floorList, Summary{1, 1, 1, 9}}}
+	r.Packets = []PacketRow{{"nftables", 1000, throughput, "Gbit/s", Summary{9, 9, 9, 9}, Summary{0.96, 0.9, 1, 9}, Summary{1, 1, 1, 9}, Summary{}, packetTarget}}
+	strict := r.Packets[0]
+	strict.Firewall, strict.OfUsual, strict.Target = "nftables-strict", Summary{0.98, 0.97, 0.99, 9}, 0
+	r.Packets = append(r.Packets, strict)
 	r.LeftOut = []string{"-families ipv4"}
 	return r
 }
 
 func TestGrowthOfADD(t *testing.T) {
 	want := []GrowthRow{
-		{"upstream", "iptables-nft", "dual-stack", 100, 1000, 1, 0},
-		{"ours", "iptables-nft", "dual-stack", 100, 1000, 10, 2},
+		{"upstream", "iptables-nft", plain, 100, 1000, 1, 0},
+		{"ours", "iptables-nft", plain, 100, 1000, 10, 2},
 	}
 	if diff := cmp.Diff(want, sample().Growth); diff != "" {
 		t.Error(diff)
@@ -137,6 +150,7 @@ func TestPrint(t *testing.T) {
 		"iptables-nft dual-stack ours 100 1000 10.00 at most 2 MISSED",
 		"iptables-nft nft dual-stack 0 iptables -S 1.00 0 %",
 		"nftables 9.00 0 % 0.960 0.900–1.000 1.000 at least 0.97 MISSED",
+		"nftables-strict 9.00 0 % 0.960 0.900–1.000 1.000 0.980 0.970–0.990",
 		"Left out: -families ipv4.",
 	} {
 		if text := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(text, words) {
@@ -163,6 +177,40 @@ func TestDraw(t *testing.T) {
 	}
 	if err := sample().draw(filepath.Join(dir, "plot.gif")); err == nil {
 		t.Error("a .gif can be drawn")
+	}
+}
+
+// TestUsual is that a firewall is compared with itself, and with no other.
+func TestUsual(t *testing.T) {
+	got := map[string]string{}
+	var sides []*remote
+	for _, s := range packetSides(allFirewalls) {
+		sides = append(sides, &remote{Side: s})
+	}
+	for _, s := range sides {
+		if u := usual(sides, s.Side); u >= 0 {
+			got[s.Name] = sides[u].Name
+		}
+	}
+	want := map[string]string{"iptables-nft-strict": "iptables-nft", "nftables-strict": "nftables", "nftables-unguarded": "nftables"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestBlocklist is that every rule is of another address.
+func TestBlocklist(t *testing.T) {
+	seen := map[string]bool{}
+	for line := range strings.Lines(blocklist("198.18.%d.%d/32", 5000)) {
+		if words := strings.Fields(line); len(words) == 6 {
+			if _, err := netip.ParsePrefix(words[3]); err != nil {
+				t.Fatal(err)
+			}
+			seen[words[3]] = true
+		}
+	}
+	if len(seen) != 5000 {
+		t.Errorf("%d addresses", len(seen))
 	}
 }
 

@@ -8,8 +8,12 @@ import (
 	"slices"
 )
 
+// delNothing is a DEL of a container that was never added. nerdctl sends one ahead of
+// every ADD, with neither a network namespace nor a prevResult.
+const delNothing = "DEL of nothing"
+
 // verbs are called in this order, each by all sides before the next one.
-var verbs = []string{"ADD", "CHECK", "DEL"}
+var verbs = []string{delNothing, "ADD", "CHECK", "DEL"}
 
 // group is sides that are measured in turn: the first one is what the others are
 // compared with.
@@ -22,25 +26,32 @@ type group struct {
 func groups(o options) []group {
 	var all []group
 	for _, families := range o.families {
-		n := network{Bridges: bridges, Dual: families == "dual"}
-		upstream := func(variant string, firewalld bool) Side {
-			return Side{Name: "upstream", Plugin: Upstream, Variant: variant, Firewalld: firewalld, Network: n}
-		}
-		ours := func(name, backend, variant string) Side {
-			return Side{Name: name, Plugin: Ours, Backend: backend, Variant: variant, Firewalld: name == "firewalld", Network: n}
-		}
-		for _, g := range []group{
-			{"nf_tables", []Side{upstream("nft", false), ours("iptables-nft", "", "nft"), ours("nftables", "nftables", "nft")}},
-			{"legacy", []Side{upstream("legacy", false), ours("iptables-legacy", "", "legacy")}},
-			{"firewalld", []Side{upstream("nft", true), ours("firewalld", "", "nft")}},
-		} {
-			g.sides = slices.DeleteFunc(g.sides, func(s Side) bool { return s.Plugin == Ours && !slices.Contains(o.backends, s.Name) })
-			if len(g.sides) > 1 {
-				all = append(all, g)
-			}
+		for _, others := range o.others {
+			all = append(all, groupsIn(network{Bridges: bridges, Dual: families == "dual"}, others, o.backends)...)
 		}
 	}
 	return all
+}
+
+// groupsIn returns those of backends in one setting. Nobody has ufw beside firewalld.
+func groupsIn(n network, others string, backends []string) []group {
+	upstream := func(variant string, firewalld bool) Side {
+		return Side{Name: "upstream", Plugin: Upstream, Variant: variant, Firewalld: firewalld, Others: others, Network: n}
+	}
+	ours := func(name, backend, variant string) Side {
+		return Side{Name: name, Plugin: Ours, Backend: backend, Variant: variant, Firewalld: name == "firewalld", Others: others, Network: n}
+	}
+	all := []group{
+		{"nf_tables", []Side{upstream("nft", false), ours("iptables-nft", "", "nft"), ours("nftables", "nftables", "nft")}},
+		{"legacy", []Side{upstream("legacy", false), ours("iptables-legacy", "", "legacy")}},
+		{"firewalld", []Side{upstream("nft", true), ours("firewalld", "", "nft")}},
+	}
+	for i, g := range all {
+		all[i].sides = slices.DeleteFunc(g.sides, func(s Side) bool { return s.Plugin == Ours && !slices.Contains(backends, s.Name) })
+	}
+	return slices.DeleteFunc(all, func(g group) bool {
+		return len(g.sides) == 1 || others == othersUFW && g.name == "firewalld"
+	})
 }
 
 // series is the measurements of a group in one state of the hosts.
@@ -60,18 +71,19 @@ type measured struct {
 
 // measureCalls measures all of a group.
 func measureCalls(g group, o options, p *progress) (r Report, err error) {
-	p.say("%s, %s: starting hosts", g.name, familiesOf(g.sides[0].Network))
+	setting := g.sides[0].setting()
+	p.say("%s, %s: starting hosts", g.name, setting)
 	sides, stop, err := startAll(g.sides)
 	defer stop()
 	if err != nil {
 		return r, err
 	}
 	for _, containers := range o.containersOf(g) {
-		p.say("%s, %s: adding containers, up to %d", g.name, familiesOf(g.sides[0].Network), containers)
+		p.say("%s, %s: adding containers, up to %d", g.name, setting, containers)
 		if err := each(sides, func(r *remote) error { return r.tell("Populate", containers) }); err != nil {
 			return r, err
 		}
-		p.say("%s, %s, %d containers", g.name, familiesOf(g.sides[0].Network), containers)
+		p.say("%s, %s, %d containers", g.name, setting, containers)
 		for _, atOnce := range o.atOnce {
 			s := series{containers, atOnce, map[string][]measured{}}
 			if err := s.measure(sides, o, p); err != nil {
@@ -158,19 +170,22 @@ func (m *measured) memory(r *remote, c Call) error {
 	return err
 }
 
-// round adds, checks and deletes the same containers on all hosts, verb by verb in
-// turn. Every side is the first in some rounds.
+// round calls the verbs for the same containers on all hosts, verb by verb in turn.
 func (s *series) round(sides []*remote, n int, measure func(*measured, *remote, Call) error) error {
 	round := Round{s.containers, s.atOnce}
-	if err := each(sides, func(r *remote) error { return r.tell("Attach", round) }); err != nil {
+	if err := each(sides, func(r *remote) error { return r.tell("Begin", round) }); err != nil {
 		return err
 	}
 	for _, verb := range verbs {
-		for i := range sides {
-			side := (i + n) % len(sides)
-			if err := measure(&s.of[verb][side], sides[side], Call{round, verb}); err != nil {
+		if verb == "ADD" {
+			if err := each(sides, func(r *remote) error { return r.tell("Attach", round) }); err != nil {
 				return err
 			}
+		}
+		if err := inTurn(sides, n, func(side int) error {
+			return measure(&s.of[verb][side], sides[side], Call{round, verb})
+		}); err != nil {
+			return err
 		}
 	}
 	return each(sides, func(r *remote) error { return r.tell("Detach", round) })
@@ -183,7 +198,7 @@ func (s *series) rows(g group) []CallRow {
 		for _, verb := range verbs {
 			upstream, ours := s.of[verb][0], s.of[verb][side]
 			row := CallRow{
-				Backend: g.sides[side].Name, Families: familiesOf(g.sides[side].Network), Verb: verb,
+				Backend: g.sides[side].Name, Setting: g.sides[side].setting(), Verb: verb,
 				Containers: s.containers, AtOnce: s.atOnce, Upstream: upstream.cost(), Ours: ours.cost(),
 				Pairs: summarize(ratios(upstream.wall, ours.wall)),
 			}
@@ -206,11 +221,4 @@ func ratios(a, b []float64) []float64 {
 		all = append(all, a[i]/b[i])
 	}
 	return all
-}
-
-func familiesOf(n network) string {
-	if n.Dual {
-		return "dual-stack"
-	}
-	return "IPv4"
 }

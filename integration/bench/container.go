@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -58,35 +59,42 @@ func (c container) hosts(n int) []string {
 	return list
 }
 
+type object = map[string]any
+
 // conf is what a firewall plugin reads for the container, as the runtime writes
-// it behind the bridge plugin. Without a backend the plugin chooses, as nerdctl
-// has it.
-func (c container) conf(backend string) []byte {
-	type object = map[string]any
-	var ips []object
-	for _, a := range c.addresses() {
-		ips = append(ips, object{"address": a, "interface": 2})
-	}
+// it. Without a backend the plugin chooses, as nerdctl has it.
+func (c container) conf(s Side, prevResult object) []byte {
 	conf := object{
-		"cniVersion": "1.0.0", "name": "net" + c.bridge(), "type": "firewall", "ingressPolicy": "same-bridge",
-		"prevResult": object{
-			"cniVersion": "1.0.0",
-			"interfaces": []object{
-				{"name": c.bridge(), "mac": "9a:6c:5d:3e:11:02"},
-				{"name": c.port(), "mac": "4e:0d:2b:5a:7c:31"},
-				{"name": "eth0", "mac": "02:42:0a:04:00:02", "sandbox": "/run/netns/" + sandbox},
-			},
-			"ips":    ips,
-			"routes": []object{{"dst": "0.0.0.0/0"}},
-			"dns":    object{},
-		},
+		"cniVersion": "1.0.0", "name": "net" + c.bridge(), "type": "firewall", "ingressPolicy": cmp.Or(s.Policy, "same-bridge"),
 	}
-	if backend != "" {
-		conf["backend"] = backend
+	if prevResult != nil {
+		conf["prevResult"] = prevResult
+	}
+	if s.Backend != "" {
+		conf["backend"] = s.Backend
 	}
 	text, err := json.Marshal(conf)
 	if err != nil {
 		panic(err) // the values are this program's own
 	}
 	return text
+}
+
+// result is what the bridge plugin leaves of the container.
+func (c container) result() object {
+	var ips []object
+	for _, a := range c.addresses() {
+		ips = append(ips, object{"address": a, "interface": 2})
+	}
+	return object{
+		"cniVersion": "1.0.0",
+		"interfaces": []object{
+			{"name": c.bridge(), "mac": "9a:6c:5d:3e:11:02"},
+			{"name": c.port(), "mac": "4e:0d:2b:5a:7c:31"},
+			{"name": "eth0", "mac": "02:42:0a:04:00:02", "sandbox": "/run/netns/" + sandbox},
+		},
+		"ips":    ips,
+		"routes": []object{{"dst": "0.0.0.0/0"}},
+		"dns":    object{},
+	}
 }

@@ -113,7 +113,7 @@ func measureFloor(sides []*remote, containers int, o options) ([]FloorRow, error
 				}
 				values = append(values, took)
 			}
-			rows = append(rows, FloorRow{r.Variant, familiesOf(r.Network), containers, r.Name, what, summarize(values)})
+			rows = append(rows, FloorRow{r.Variant, r.setting(), containers, r.Name, what, summarize(values)})
 		}
 	}
 	return rows, nil

@@ -72,7 +72,7 @@ func measure(o options) (Report, error) {
 			r.Calls, r.Floor, r.Traces = append(r.Calls, of.Calls...), append(r.Floor, of.Floor...), append(r.Traces, of.Traces...)
 		}
 		slices.SortStableFunc(r.Calls, func(a, b CallRow) int {
-			return cmp.Or(cmp.Compare(a.Families, b.Families), slices.Index(allBackends, a.Backend)-slices.Index(allBackends, b.Backend))
+			return cmp.Or(cmp.Compare(a.Setting.String(), b.Setting.String()), slices.Index(allBackends, a.Backend)-slices.Index(allBackends, b.Backend))
 		})
 		r.Growth = growth(r.Calls)
 	}

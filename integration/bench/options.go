@@ -25,6 +25,7 @@ const (
 // options is what to measure.
 type options struct {
 	parts, backends, families []string
+	others, firewalls         []string
 	containers, atOnce        []int
 	rounds                    int
 	firewalldUpTo             int // containers
@@ -37,16 +38,20 @@ var (
 	allBackends   = []string{"iptables-nft", "iptables-legacy", "nftables", "firewalld"}
 	allFamilies   = []string{"ipv4", "dual"}
 	allContainers = []int{0, 100, 300, 1000}
+	allOthers     = []string{othersNone, othersDocker, othersUFW, othersMany}
+	allFirewalls  = []string{"upstream", "iptables-nft", "iptables-nft-strict", "nftables", "nftables-strict", "nftables-unguarded"}
 	allOutputs    = []string{"table", "json"}
 )
 
 func parseOptions(args []string) (options, error) {
-	o := options{parts: allParts, backends: allBackends, families: []string{"dual"}, containers: []int{0, 100, 1000}, atOnce: []int{1, 16}}
+	o := options{parts: allParts, backends: allBackends, families: []string{"dual"}, others: []string{othersNone}, firewalls: allFirewalls, containers: []int{0, 100, 1000}, atOnce: []int{1, 16}}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.Var(wordList{&o.parts, allParts}, "parts", "")
 	f.Var(wordList{&o.backends, allBackends}, "backends", "")
 	f.Var(wordList{&o.families, allFamilies}, "families", "")
+	f.Var(wordList{&o.others, allOthers}, "others", "")
+	f.Var(wordList{&o.firewalls, allFirewalls}, "firewalls", "")
 	f.Var(numberList{&o.containers}, "containers", "")
 	f.Var(numberList{&o.atOnce}, "at-once", "")
 	f.IntVar(&o.rounds, "rounds", 9, "")
@@ -66,6 +71,10 @@ const usage = `usage: bench [flags], from the root of the repository; sudo make 
   -parts calls,packets   what to measure; calls are traced, too
   -backends LIST         of iptables-nft, iptables-legacy, nftables, firewalld; all unless given
   -families dual         addresses of the containers: ipv4, dual, or both
+  -others none           what else filters the host: none, docker, ufw, or 5000 rules in each family
+  -firewalls LIST        that packets pass, of upstream, iptables-nft, iptables-nft-strict, nftables,
+                         nftables-strict, nftables-unguarded (without the guard against forged
+                         sources); all unless given
   -containers 0,100,1000 how many there are already when one is added: 0, or 100 and more
   -at-once 1,16          how many calls to start at the same time
   -rounds 9              how often each call is measured; several at once and packets a third as often
@@ -150,13 +159,15 @@ func (o options) leftOut() []string {
 	if slices.Contains(o.parts, partCalls) {
 		missing("-backends", allBackends, o.backends)
 		missing("-families", allFamilies, o.families)
+		missing("-others", allOthers, o.others)
+		missing("-at-once", words([]int{1, 16}), words(o.atOnce))
 		missing("-containers", words(allContainers), words(o.containers))
 		if last := o.containers[len(o.containers)-1]; last > o.firewalldUpTo && slices.Contains(o.backends, "firewalld") {
 			all = append(all, fmt.Sprintf("more than %d containers with firewalld (-firewalld-up-to)", o.firewalldUpTo))
 		}
-		missing("-at-once", words([]int{1, 16}), words(o.atOnce))
 	}
 	if slices.Contains(o.parts, partPackets) {
+		missing("-firewalls", allFirewalls, o.firewalls)
 		all = append(all, "packets through iptables-legacy and firewalld, and over IPv6")
 	}
 	return all

@@ -2,7 +2,10 @@
 
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // PacketRow is what one kind of traffic reaches through one firewall, from the
 // last of some containers.
@@ -14,20 +17,35 @@ type PacketRow struct {
 	Rate       Summary `json:"rate"`
 	Kept       Summary `json:"kept"`         // of the rate without a firewall, in the same round
 	OfTracking Summary `json:"keptTracking"` // likewise, of that with nothing but connection tracking
+	OfUsual    Summary `json:"keptUsual"`    // likewise, of that of the same firewall with same-bridge
 	Target     float64 `json:"target,omitempty"`
 }
 
 // Of the hosts that packets pass, the first has no firewall. The second says what
 // connection tracking costs, which each firewall needs.
-func packetSides() []Side {
-	n := network{Bridges: 500, Dual: true}
-	return []Side{
-		{Name: "none", Plugin: NoPlugin, Variant: "nft", Network: n},
-		{Name: "tracking only", Plugin: NoPlugin, Variant: "nft", Conntrack: true, Network: n},
-		{Name: "upstream", Plugin: Upstream, Variant: "nft", Network: n},
-		{Name: "iptables-nft", Plugin: Ours, Variant: "nft", Network: n},
-		{Name: "nftables", Plugin: Ours, Backend: "nftables", Variant: "nft", Network: n},
+func packetSides(firewalls []string) []Side {
+	all := []Side{
+		{Name: "none", Plugin: NoPlugin},
+		{Name: "tracking only", Plugin: NoPlugin, Conntrack: true},
+		{Name: "upstream", Plugin: Upstream},
+		{Name: "iptables-nft", Plugin: Ours},
+		{Name: "iptables-nft-strict", Plugin: Ours, Policy: "strict"},
+		{Name: "nftables", Plugin: Ours, Backend: "nftables"},
+		{Name: "nftables-strict", Plugin: Ours, Backend: "nftables", Policy: "strict"},
+		{Name: "nftables-unguarded", Plugin: Ours, Backend: "nftables", Unguarded: true},
 	}
+	for i := range all {
+		all[i].Variant, all[i].Network = "nft", network{Bridges: 500, Dual: true}
+	}
+	return slices.DeleteFunc(all, func(s Side) bool { return s.Plugin != NoPlugin && !slices.Contains(firewalls, s.Name) })
+}
+
+// usual returns the side that has the same firewall with the policy same-bridge, where
+// it is another one, and else -1.
+func usual(sides []*remote, of Side) int {
+	return slices.IndexFunc(sides, func(r *remote) bool {
+		return r.Name != of.Name && r.Plugin == Ours && of.Plugin == Ours && r.Backend == of.Backend && r.Policy == "" && !r.Unguarded
+	})
 }
 
 // packetContainers are how many containers there are, of which the last one sends.
@@ -36,7 +54,7 @@ var packetContainers = []int{1, 1000}
 // measurePackets sends through all firewalls in turn.
 func measurePackets(o options, p *progress) ([]PacketRow, error) {
 	p.say("packets: starting hosts")
-	sides, stop, err := startAll(packetSides())
+	sides, stop, err := startAll(packetSides(o.firewalls))
 	defer stop()
 	if err != nil {
 		return nil, err
@@ -70,13 +88,13 @@ func packetRows(sides []*remote, containers int, o options, p *progress) ([]Pack
 	}
 	for n := range o.packetRounds() {
 		for _, what := range packetKinds {
-			for i := range sides {
-				side := (i + n) % len(sides)
+			if err := inTurn(sides, n, func(side int) error {
 				var rate float64
-				if err := sides[side].ask("Traffic", TrafficOf{what}, &rate); err != nil {
-					return nil, fmt.Errorf("%s: %w", what, err)
-				}
+				err := sides[side].ask("Traffic", TrafficOf{what}, &rate)
 				rates[what][side] = append(rates[what][side], rate)
+				return err
+			}); err != nil {
+				return nil, fmt.Errorf("%s: %w", what, err)
 			}
 		}
 		p.step()
@@ -84,9 +102,13 @@ func packetRows(sides []*remote, containers int, o options, p *progress) ([]Pack
 	var rows []PacketRow
 	for _, what := range packetKinds {
 		for side, r := range sides {
+			kept := func(of int) Summary { return summarize(ratios(rates[what][side], rates[what][of])) }
 			row := PacketRow{
-				r.Name, containers, what, packetUnits[what], summarize(rates[what][side]),
-				summarize(ratios(rates[what][side], rates[what][0])), summarize(ratios(rates[what][side], rates[what][1])), 0,
+				Firewall: r.Name, Containers: containers, What: what, Unit: packetUnits[what],
+				Rate: summarize(rates[what][side]), Kept: kept(0), OfTracking: kept(1),
+			}
+			if u := usual(sides, r.Side); u >= 0 {
+				row.OfUsual = kept(u)
 			}
 			if r.Name == "nftables" {
 				row.Target = packetTarget

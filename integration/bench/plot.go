@@ -36,7 +36,7 @@ var colors = map[string]color.Color{
 
 // curves returns those of one verb, of calls that were alone. nftables is compared
 // with upstream's plugin on iptables-nft, which has a curve of its own.
-func (r Report) curves(verb, families string) []curve {
+func (r Report) curves(verb string, setting Setting) []curve {
 	byName := map[string]*curve{}
 	add := func(name string, c CallRow, dashed bool, y float64) {
 		k := byName[name]
@@ -50,7 +50,7 @@ func (r Report) curves(verb, families string) []curve {
 		k.points = append(k.points, plotter.XY{X: float64(c.Containers), Y: y})
 	}
 	for _, c := range r.Calls {
-		if c.Verb != verb || c.AtOnce != 1 || c.Families != families {
+		if c.Verb != verb || c.AtOnce != 1 || c.Setting != setting {
 			continue
 		}
 		add(c.Backend, c, false, c.Ours.Wall.Median)
@@ -69,17 +69,17 @@ func (r Report) curves(verb, families string) []curve {
 // draw writes a plot of time against the number of containers, a panel for each
 // verb.
 func (r Report) draw(path string) error {
-	families := r.Calls[len(r.Calls)-1].Families
+	setting := r.Calls[len(r.Calls)-1].Setting
 	var panels []*plot.Plot
 	lowest, highest := 0.0, 0.0
-	for _, verb := range verbs {
+	for _, verb := range []string{"ADD", "CHECK", "DEL"} {
 		p := plot.New()
-		p.Title.Text = verb + ", " + families
+		p.Title.Text = verb + ", " + setting.String()
 		p.X.Label.Text, p.Y.Label.Text = "containers", "milliseconds"
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 		p.Legend.Top = true
 		p.Add(plotter.NewGrid())
-		for _, k := range r.curves(verb, families) {
+		for _, k := range r.curves(verb, setting) {
 			line, points, err := plotter.NewLinePoints(k.points)
 			if err != nil {
 				return err

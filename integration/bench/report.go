@@ -14,10 +14,18 @@ type Report struct {
 	LeftOut []string    `json:"leftOut,omitempty"`
 }
 
+// Setting is what the containers and the host have that rows compare.
+type Setting struct {
+	Families string `json:"families"`
+	Others   string `json:"others"` // what else filters the host
+}
+
+func (s Setting) String() string { return s.Families + besides[s.Others] }
+
 // CallRow is one verb in one configuration, by both plugins.
 type CallRow struct {
-	Backend    string `json:"backend"`
-	Families   string `json:"families"`
+	Backend string `json:"backend"`
+	Setting
 	Verb       string `json:"verb"`
 	Containers int    `json:"containers"`
 	AtOnce     int    `json:"atOnce"`
@@ -43,19 +51,19 @@ type Cost struct {
 
 // GrowthRow compares ADD on a crowded host with ADD on one with fewer containers.
 type GrowthRow struct {
-	Plugin   string  `json:"plugin"`
-	Backend  string  `json:"backend"`
-	Families string  `json:"families"`
-	From     int     `json:"from"`
-	To       int     `json:"to"`
-	Times    float64 `json:"times"`
-	Target   float64 `json:"target,omitempty"` // at most
+	Plugin  string `json:"plugin"`
+	Backend string `json:"backend"`
+	Setting
+	From   int     `json:"from"`
+	To     int     `json:"to"`
+	Times  float64 `json:"times"`
+	Target float64 `json:"target,omitempty"` // at most
 }
 
 // FloorRow is what calls cannot go below, in one state of the host.
 type FloorRow struct {
-	Variant    string  `json:"variant"`
-	Families   string  `json:"families"`
+	Variant string `json:"variant"`
+	Setting
 	Containers int     `json:"containers"`
 	Side       string  `json:"side"`
 	What       string  `json:"what"`

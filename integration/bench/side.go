@@ -26,8 +26,29 @@ type Side struct {
 	Backend   string // that the configuration names; empty where the plugin chooses
 	Variant   string // of iptables
 	Firewalld bool
-	Conntrack bool // connections are tracked, whatever the plugin does
+	Policy    string // same-bridge if empty
+	Others    string // what else filters the host
+	Unguarded bool   // without the guard against forged sources
+	Conntrack bool   // connections are tracked, whatever the plugin does
 	Network   network
+}
+
+func (s Side) setting() Setting {
+	families := "IPv4"
+	if s.Network.Dual {
+		families = "dual-stack"
+	}
+	return Setting{families, s.Others}
+}
+
+// inTurn does something on one host after the other. Each is the first in some rounds.
+func inTurn(sides []*remote, round int, do func(side int) error) error {
+	for i := range sides {
+		if err := do((i + round) % len(sides)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // workerArgument has this program be a worker.

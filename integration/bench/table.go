@@ -39,7 +39,7 @@ func (m Machine) print(t *tabwriter.Writer) {
 func (r Report) printCalls(t *tabwriter.Writer) {
 	section := ""
 	for _, c := range r.Calls {
-		if name := c.Backend + ", " + c.Families; name != section {
+		if name := c.Backend + ", " + c.Setting.String(); name != section {
 			section = name
 			say(t, "\n%s\n", section)
 			say(t, "containers\tat once\tverb\tupstream ms\t±\tours ms\t±\ttimes as fast\tof each round\ttarget\tCPU ms: upstream\tours\tpeak KiB: upstream\tours\tfailed: upstream\tours\t\n")
@@ -86,9 +86,9 @@ func (r Report) printGrowth(t *tabwriter.Writer) {
 	if len(r.Growth) == 0 {
 		return
 	}
-	say(t, "\nADD with more containers, in times of ADD with fewer\nbackend\tfamilies\tplugin\tfrom\tto\ttimes\ttarget\t\n")
+	say(t, "\nADD with more containers, in times of ADD with fewer\nbackend\tsetting\tplugin\tfrom\tto\ttimes\ttarget\t\n")
 	for _, g := range r.Growth {
-		say(t, "%s\t%s\t%s\t%d\t%d\t%.2f\t%s\t\n", g.Backend, g.Families, g.Plugin, g.From, g.To, g.Times, verdict(g.Target, g.Times <= g.Target, "at most "))
+		say(t, "%s\t%s\t%s\t%d\t%d\t%.2f\t%s\t\n", g.Backend, g.Setting, g.Plugin, g.From, g.To, g.Times, verdict(g.Target, g.Times <= g.Target, "at most "))
 	}
 }
 
@@ -96,9 +96,9 @@ func (r Report) printFloor(t *tabwriter.Writer) {
 	if len(r.Floor) == 0 {
 		return
 	}
-	say(t, "\nThe floor\nhost of\tvariant\tfamilies\tcontainers\twhat\tms\t±\t\n")
+	say(t, "\nThe floor\nhost of\tvariant\tsetting\tcontainers\twhat\tms\t±\t\n")
 	for _, f := range r.Floor {
-		say(t, "%s\t%s\t%s\t%d\t%s\t%.2f\t%.0f %%\t\n", f.Side, f.Variant, f.Families, f.Containers, f.What, f.Wall.Median, 100*f.Wall.noise())
+		say(t, "%s\t%s\t%s\t%d\t%s\t%.2f\t%.0f %%\t\n", f.Side, f.Variant, f.Setting, f.Containers, f.What, f.Wall.Median, 100*f.Wall.noise())
 	}
 }
 
@@ -116,11 +116,19 @@ func (r Report) printTraces(t *tabwriter.Writer) {
 				calls = append(calls, fmt.Sprintf("%.1f %s: %s", w.Milliseconds, w.Program, w.Call))
 			}
 		}
-		say(t, "%s, %s, %d containers, %s: %s\n", row.Backend, row.Families, row.Containers, row.Verb, strings.Join(programs, ", "))
+		say(t, "%s, %s, %d containers, %s: %s\n", row.Backend, row.Setting, row.Containers, row.Verb, strings.Join(programs, ", "))
 		for _, c := range calls {
 			say(t, "    %s\n", c)
 		}
 	}
+}
+
+// ofUsual returns two columns.
+func (p PacketRow) ofUsual() string {
+	if p.OfUsual.Count == 0 {
+		return "\t"
+	}
+	return fmt.Sprintf("%.3f\t%.3f–%.3f", p.OfUsual.Median, p.OfUsual.Lower, p.OfUsual.Upper)
 }
 
 func (r Report) printPackets(t *tabwriter.Writer) {
@@ -128,9 +136,10 @@ func (r Report) printPackets(t *tabwriter.Writer) {
 	for _, p := range r.Packets {
 		if name := fmt.Sprintf("%s, from the last of %d containers to the world outside (%s)", p.What, p.Containers, p.Unit); name != section {
 			section = name
-			say(t, "\n%s\nfirewall\trate\t±\tof none\tof each round\tof tracking only\ttarget\t\n", section)
+			say(t, "\n%s\nfirewall\trate\t±\tof none\tof each round\tof tracking only\tof same-bridge\tof each round\ttarget\t\n", section)
 		}
-		say(t, "%s\t%.2f\t%.0f %%\t%.3f\t%.3f–%.3f\t%.3f\t%s\t\n", p.Firewall, p.Rate.Median, 100*p.Rate.noise(), p.Kept.Median, p.Kept.Lower, p.Kept.Upper, p.OfTracking.Median,
+		say(t, "%s\t%.2f\t%.0f %%\t%.3f\t%.3f–%.3f\t%.3f\t%s\t%s\t\n", p.Firewall, p.Rate.Median, 100*p.Rate.noise(), p.Kept.Median, p.Kept.Lower, p.Kept.Upper, p.OfTracking.Median,
+			p.ofUsual(),
 			verdict(p.Target, p.Kept.Median >= p.Target, "at least "))
 	}
 }

@@ -13,7 +13,7 @@ var targets = map[string]map[string]float64{
 }
 
 func targetOf(r CallRow) float64 {
-	if r.Families != "dual-stack" {
+	if r.Setting != (Setting{"dual-stack", othersNone}) {
 		return 0
 	}
 	return targets[r.Backend][r.Verb]
@@ -31,12 +31,12 @@ func growth(rows []CallRow) []GrowthRow {
 	for _, small := range rows {
 		for _, large := range rows {
 			if small.Verb != "ADD" || large.Verb != "ADD" || small.AtOnce != 1 || large.AtOnce != 1 ||
-				small.Backend != large.Backend || small.Families != large.Families || small.Containers != from || large.Containers != to {
+				small.Backend != large.Backend || small.Setting != large.Setting || small.Containers != from || large.Containers != to {
 				continue
 			}
 			all = append(all,
-				GrowthRow{"upstream", small.Backend, small.Families, from, to, large.Upstream.Wall.Median / small.Upstream.Wall.Median, 0},
-				GrowthRow{"ours", small.Backend, small.Families, from, to, large.Ours.Wall.Median / small.Ours.Wall.Median, growthTargets[small.Backend]})
+				GrowthRow{"upstream", small.Backend, small.Setting, from, to, large.Upstream.Wall.Median / small.Upstream.Wall.Median, 0},
+				GrowthRow{"ours", small.Backend, small.Setting, from, to, large.Ours.Wall.Median / small.Ours.Wall.Median, growthTargets[small.Backend]})
 		}
 	}
 	return all

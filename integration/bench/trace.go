@@ -138,8 +138,8 @@ func programOf(call string) string {
 
 // TraceRow is where the time of one call went.
 type TraceRow struct {
-	Backend    string `json:"backend"`
-	Families   string `json:"families"`
+	Backend string `json:"backend"`
+	Setting
 	Containers int    `json:"containers"`
 	Verb       string `json:"verb"`
 	Waits      []Wait `json:"waits"`
@@ -161,7 +161,7 @@ func traceCalls(g group, sides []*remote, containers int) ([]TraceRow, error) {
 			continue
 		}
 		for _, v := range verbs {
-			rows = append(rows, TraceRow{r.Name, familiesOf(r.Network), containers, v, s.of[v][side].waits})
+			rows = append(rows, TraceRow{r.Name, r.setting(), containers, v, s.of[v][side].waits})
 		}
 	}
 	return rows, nil

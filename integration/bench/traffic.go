@@ -54,6 +54,11 @@ func (w *Worker) Join(number int, _ *Nothing) error {
 	if err := w.addAll([]container{c}); err != nil {
 		return err
 	}
+	if w.side.Unguarded {
+		if _, err := w.host.Run("nft", "delete", "chain", "inet", "cni_firewall", "arrival"); err != nil {
+			return err
+		}
+	}
 	conn, err := w.dial() // the bridge forwards as soon as it has heard of the port
 	if err != nil {
 		return err

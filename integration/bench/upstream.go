@@ -39,12 +39,12 @@ func upstreamRules(containers []container, ipv6, forward bool) string {
 	}
 	lines = append(lines, ":CNI-ISOLATION-STAGE-1 - [0:0]", ":CNI-ISOLATION-STAGE-2 - [0:0]")
 	const isolation = `-m comment --comment "CNI firewall plugin rules (ingressPolicy: same-bridge|isolated)"`
-	lines = append(lines, "-A FORWARD "+isolation+" -j CNI-ISOLATION-STAGE-1")
 	if forward {
-		lines = append(lines, `-A FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD`,
+		lines = append(lines, `-I FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD`,
 			`-A CNI-FORWARD -m comment --comment "CNI firewall plugin admin overrides" -j CNI-ADMIN`)
 		lines = append(lines, accept...)
 	}
+	lines = append(lines, "-I FORWARD "+isolation+" -j CNI-ISOLATION-STAGE-1")
 	for _, b := range slices.Backward(bridges) { // each goes to the head
 		lines = append(lines, fmt.Sprintf(
 			`-A CNI-ISOLATION-STAGE-1 -i %s ! -o %[1]s -m comment --comment "CNI firewall plugin rules (ingressPolicy: same-bridge)" -j CNI-ISOLATION-STAGE-2`, b))

@@ -34,10 +34,12 @@ type Worker struct {
 	links    *links
 	outside  *host.Container
 	side     Side
-	path     string // of the plugin; empty for none
-	attached int    // containers that are there
-	proven   bool   // that what is preloaded is what upstream's plugin writes
-	sender   string // network namespace of the container that packets come from
+	path     string            // of the plugin; empty for none
+	programs string            // the directory of the repository's own
+	others   map[string]string // rules, by the program that restores them
+	attached int               // containers that are there
+	proven   bool              // that what is preloaded is what upstream's plugin writes
+	sender   string            // network namespace of the container that packets come from
 }
 
 // serve is the main function of a worker.
@@ -65,12 +67,17 @@ type Nothing struct{}
 
 // SetUp makes the host what a side needs.
 func (w *Worker) SetUp(side Side, _ *Nothing) error {
-	w.side, w.path = side, w.host.Firewall
+	w.side, w.path, w.programs = side, w.host.Firewall, filepath.Dir(w.host.Firewall)
 	switch side.Plugin {
 	case Upstream:
 		w.path = w.host.Upstream()
 	case NoPlugin:
 		w.path = ""
+	}
+	if side.Others == othersUFW {
+		if err := w.host.Scratch(); err != nil {
+			return err
+		}
 	}
 	if err := w.host.UseVariant(side.Variant); err != nil {
 		return err
@@ -87,6 +94,9 @@ func (w *Worker) SetUp(side Side, _ *Nothing) error {
 		if _, err := w.host.Firewalld("nftables", "public"); err != nil {
 			return err
 		}
+	}
+	if err := w.settle(); err != nil { // behind firewalld, which flushes iptables when it starts
+		return err
 	}
 	if _, err := w.host.Run("ip", "netns", "add", sandbox); err != nil {
 		return err
@@ -141,13 +151,16 @@ func (w *Worker) addAll(containers []container) error {
 	return nil
 }
 
+// Begin makes an empty host one that has just started.
+func (w *Worker) Begin(round Round, _ *Nothing) error {
+	if round.First > 0 {
+		return nil
+	}
+	return w.reset()
+}
+
 // Attach makes the links of containers that a round is about, Detach removes them.
 func (w *Worker) Attach(round Round, _ *Nothing) error {
-	if round.First == 0 {
-		if err := w.reset(); err != nil {
-			return err
-		}
-	}
 	for _, c := range w.containers(round.First, round.First+round.Count) {
 		if err := w.links.attach(c); err != nil {
 			return err
@@ -230,19 +243,23 @@ func (w *Worker) atOnce(verb string, containers []container) []result {
 
 // program is the plugin as a runtime starts it.
 func (w *Worker) program(verb string, c container) program {
+	netns, result := "/run/netns/"+sandbox, c.result()
+	if verb == delNothing {
+		verb, netns, result = "DEL", "", nil
+	}
 	return program{
 		path:  w.path,
-		stdin: c.conf(w.side.Backend),
+		stdin: c.conf(w.side, result),
 		env: []string{
 			"PATH=" + os.Getenv("PATH"), "CNI_COMMAND=" + verb, "CNI_CONTAINERID=" + c.id(),
-			"CNI_NETNS=/run/netns/" + sandbox, "CNI_IFNAME=eth0", "CNI_PATH=" + filepath.Dir(w.path),
+			"CNI_NETNS=" + netns, "CNI_IFNAME=eth0", "CNI_PATH=" + filepath.Dir(w.path),
 		},
 	}
 }
 
 // binary returns the path of one of the repository's binaries.
 func (w *Worker) binary(name string) string {
-	return filepath.Join(filepath.Dir(w.host.Firewall), name)
+	return filepath.Join(w.programs, name)
 }
 
 // reset takes away what there is of rules, as on a host that has just started.
@@ -253,6 +270,9 @@ func (w *Worker) reset() error {
 		if _, err := w.host.Run(command[0], command[1:]...); err != nil {
 			return fmt.Errorf("taking away all rules: %w", err)
 		}
+	}
+	if err := w.restoreOthers(); err != nil {
+		return err
 	}
 	if table, err := w.host.Table(); err != nil || table == "" {
 		return err
