@@ -216,9 +216,11 @@ demo: root $(DEMO_NEEDS) build plugins ## show what the plugin does (root); DEMO
 
 # Its libraries are in a go.mod of its own, so that the plugin has nothing to do with them.
 .PHONY: bench
-bench: root need-bench build plugins ## measure the plugin against upstream's (root); BENCH_FLAGS='-h' lists flags
+BENCH_NEEDS = $(if $(findstring -nerdctl,$(BENCH_FLAGS)),need-bench-nerdctl nerdctl)
+bench: root need-bench build plugins $(BENCH_NEEDS) ## measure the plugin against upstream's (root); BENCH_FLAGS='-h' lists flags
 	CGO_ENABLED=0 go -C integration/bench build -trimpath -o $(CURDIR)/bin/bench .
 	CGO_ENABLED=0 go -C integration/bench build -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/bench-bare ./bare
+	CGO_ENABLED=0 go -C integration/bench build -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/bench-standin ./standin
 	bin/bench $(BENCH_FLAGS)
 
 .PHONY: root

@@ -4,11 +4,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -66,6 +68,7 @@ func TestOptions(t *testing.T) {
 		"-o xml":                            `"xml" is unknown`,
 		"-firewalld-up-to 50":               "50 are too few",
 		"-parts packets -plot x.svg":        "it is the calls that are drawn",
+		"-nerdctl -plot x.svg":              "it is the calls that are drawn",
 		"-others none,docker,ufw,5000":      "",
 		"-others nftables":                  `"nftables" is unknown`,
 		"-firewalls nftables,tracking":      `"tracking" is unknown`,
@@ -80,13 +83,14 @@ func TestOptions(t *testing.T) {
 // TestLeftOut is that nothing is left out quietly.
 func TestLeftOut(t *testing.T) {
 	for args, want := range map[string]string{
-		"": "-families ipv4; -others docker, ufw, 5000; -containers 300; more than 100 containers with firewalld (-firewalld-up-to); " +
+		"": "-nerdctl; -families ipv4; -others docker, ufw, 5000; -containers 300; more than 100 containers with firewalld (-firewalld-up-to); " +
 			"packets through iptables-legacy and firewalld, and over IPv6",
-		"-parts calls -families dual,ipv4 -others none,docker,ufw,5000 -containers 0,100,300,1000 -firewalld-up-to 1000": "-parts packets",
-		"-backends nftables -others none,docker,ufw,5000 -at-once 1 -parts calls": "-parts packets; -backends iptables-nft, iptables-legacy, firewalld; " +
+		"-parts calls -families dual,ipv4 -others none,docker,ufw,5000 -containers 0,100,300,1000 -firewalld-up-to 1000": "-parts packets; -nerdctl",
+		"-backends nftables -others none,docker,ufw,5000 -at-once 1 -parts calls": "-parts packets; -nerdctl; -backends iptables-nft, iptables-legacy, firewalld; " +
 			"-families ipv4; -at-once 16; -containers 300",
-		"-parts packets -firewalls nftables": "-parts calls; -firewalls upstream, iptables-nft, iptables-nft-strict, nftables-strict, nftables-unguarded; " +
+		"-parts packets -firewalls nftables": "-parts calls; -nerdctl; -firewalls upstream, iptables-nft, iptables-nft-strict, nftables-strict, nftables-unguarded; " +
 			"packets through iptables-legacy and firewalld, and over IPv6",
+		"-nerdctl -at-once 1": "-parts calls, packets; -families ipv4; -others docker, ufw, 5000; -at-once 20",
 	} {
 		o, err := parseOptions(strings.Fields(args))
 		if err != nil {
@@ -123,6 +127,11 @@ func sample() Report {
 	strict := r.Packets[0]
 	strict.Firewall, strict.OfUsual, strict.Target = "nftables-strict", Summary{0.98, 0.97, 0.99, 9}, 0
 	r.Packets = append(r.Packets, strict)
+	cost := NerdctlCost{Wall: Summary{400, 400, 400, 9}, Plugin: Summary{20, 20, 20, 9}, PluginCPU: Summary{10, 10, 10, 9}, Share: Summary{0.05, 0.05, 0.05, 9}}
+	r.Nerdctl = &NerdctlReport{
+		Rows:    []NerdctlRow{{"nftables", Setting{"IPv4", othersUFW}, engineRun, 20, cost, cost, Summary{1, 0.9, 1.1, 9}}},
+		StandIn: Summary{1.5, 1, 2, 9},
+	}
 	r.LeftOut = []string{"-families ipv4"}
 	return r
 }
@@ -151,6 +160,8 @@ func TestPrint(t *testing.T) {
 		"iptables-nft nft dual-stack 0 iptables -S 1.00 0 %",
 		"nftables 9.00 0 % 0.960 0.900–1.000 1.000 at least 0.97 MISSED",
 		"nftables-strict 9.00 0 % 0.960 0.900–1.000 1.000 0.980 0.970–0.990",
+		"ahead of which a stand-in takes 1.5 ms",
+		"nftables IPv4, beside ufw 20 run 400 0 % 400 0 % 1.00 0.90–1.10 20.0 20.0 10.0 10.0 5.0 % 5.0 %",
 		"Left out: -families ipv4.",
 	} {
 		if text := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(text, words) {
@@ -194,6 +205,38 @@ func TestUsual(t *testing.T) {
 	}
 	want := map[string]string{"iptables-nft-strict": "iptables-nft", "nftables-strict": "nftables", "nftables-unguarded": "nftables"}
 	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestPluginCalls is that a command whose calls failed, or were not seen, is no fast one.
+func TestPluginCalls(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	add, del := fmt.Sprintf("ADD %d %d 0\n", 20*ms, 10*ms), fmt.Sprintf("DEL %d %d 0\n", 3*ms, 2*ms)
+	for _, c := range []struct {
+		of             EngineOf
+		calls, message string
+	}{
+		{EngineOf{engineRun, 2}, "none 1 1 0\n" + del + add + del + add, ""},
+		{EngineOf{engineRm, 1}, del, ""},
+		{EngineOf{engineRun, 2}, add + del, "called the plugin for 1 ADD"},
+		{EngineOf{engineRm, 1}, "", "called the plugin for 0 DEL"},
+		{EngineOf{engineRm, 1}, "DEL 1 1 7\n", "exit status 7"},
+		{EngineOf{engineRm, 1}, "DEL 1\n", "reading"},
+	} {
+		var o EngineOutcome
+		err := o.add(c.of, c.calls)
+		if c.message == "" && err != nil || c.message != "" && (err == nil || !strings.Contains(err.Error(), c.message)) {
+			t.Errorf("%v, %q: %v", c.of, c.calls, err)
+		}
+	}
+	o := outcomes{EngineOf{engineRun, 2}, []EngineOutcome{{Wall: 500e6}}}
+	if err := o.all[0].add(o.of, add+del+add+del); err != nil {
+		t.Fatal(err)
+	}
+	one := func(value float64) Summary { return Summary{value, value, value, 1} }
+	want := NerdctlCost{Wall: one(500), Plugin: one(23), PluginCPU: one(12), Share: one(0.092)}
+	if diff := cmp.Diff(want, o.cost(), cmpopts.EquateApprox(0, 0.001)); diff != "" {
 		t.Error(diff)
 	}
 }

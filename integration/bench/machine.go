@@ -21,7 +21,7 @@ type Machine struct {
 	LoadAfter  string            `json:"loadAfter"`
 }
 
-func describe() Machine {
+func describe(nerdctl bool) Machine {
 	m := Machine{
 		Date: time.Now().UTC().Format(time.DateOnly), Processor: "unknown processor", Processors: runtime.NumCPU(),
 		Kernel: line(readFile("/proc/sys/kernel/osrelease")), Versions: map[string]string{}, LoadBefore: load(),
@@ -31,10 +31,15 @@ func describe() Machine {
 			m.Processor = strings.TrimSpace(value)
 		}
 	}
-	for name, command := range map[string][]string{
+	programs := map[string][]string{
 		"ours": {"bin/firewall"}, "upstream": {"bin/upstream/firewall"},
 		"iptables": {"iptables-nft", "--version"}, "firewalld": {"/usr/bin/python3", "-c", "from firewall.config import VERSION; print(VERSION)"}, "iperf3": {"iperf3", "--version"},
-	} {
+	}
+	if nerdctl {
+		programs["nerdctl"] = []string{"bin/nerdctl/nerdctl", "--version"}
+		programs["containerd"] = []string{"containerd", "--version"}
+	}
+	for name, command := range programs {
 		output, err := exec.Command(command[0], command[1:]...).CombinedOutput()
 		if err != nil {
 			output = []byte(err.Error())

@@ -56,14 +56,11 @@ func run(args []string) error {
 }
 
 func measure(o options) (Report, error) {
-	r := Report{Machine: describe(), LeftOut: o.leftOut()}
-	var all []group
-	if slices.Contains(o.parts, partCalls) {
-		all = groups(o)
-	}
+	r := Report{Machine: describe(o.nerdctl), LeftOut: o.leftOut()}
+	all := groups(o)
 	p := newProgress(o.steps(all))
 	defer p.clear()
-	if all != nil {
+	if slices.Contains(o.parts, partCalls) {
 		for _, g := range all {
 			of, err := measureCalls(g, o, p)
 			if err != nil {
@@ -79,6 +76,12 @@ func measure(o options) (Report, error) {
 	if slices.Contains(o.parts, partPackets) {
 		var err error
 		if r.Packets, err = measurePackets(o, p); err != nil {
+			return r, err
+		}
+	}
+	if o.nerdctl {
+		var err error
+		if r.Nerdctl, err = measureNerdctl(all, o, p); err != nil {
 			return r, err
 		}
 	}

@@ -28,6 +28,7 @@ type options struct {
 	others, firewalls         []string
 	containers, atOnce        []int
 	rounds                    int
+	nerdctl                   bool
 	firewalldUpTo             int // containers
 	output, plot              string
 }
@@ -44,7 +45,7 @@ var (
 )
 
 func parseOptions(args []string) (options, error) {
-	o := options{parts: allParts, backends: allBackends, families: []string{"dual"}, others: []string{othersNone}, firewalls: allFirewalls, containers: []int{0, 100, 1000}, atOnce: []int{1, 16}}
+	o := options{parts: allParts, backends: allBackends, families: []string{"dual"}, others: []string{othersNone}, firewalls: allFirewalls, containers: []int{0, 100, 1000}}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.Var(wordList{&o.parts, allParts}, "parts", "")
@@ -54,6 +55,7 @@ func parseOptions(args []string) (options, error) {
 	f.Var(wordList{&o.firewalls, allFirewalls}, "firewalls", "")
 	f.Var(numberList{&o.containers}, "containers", "")
 	f.Var(numberList{&o.atOnce}, "at-once", "")
+	f.BoolVar(&o.nerdctl, "nerdctl", false, "")
 	f.IntVar(&o.rounds, "rounds", 9, "")
 	f.IntVar(&o.firewalldUpTo, "firewalld-up-to", bridges, "")
 	f.StringVar(&o.output, "o", "table", "")
@@ -64,7 +66,20 @@ func parseOptions(args []string) (options, error) {
 	} else if err != nil {
 		return o, err
 	}
+	if o.nerdctl {
+		o.parts = nil
+	}
+	if o.atOnce == nil {
+		o.atOnce = o.usuallyAtOnce()
+	}
 	return o, o.check()
+}
+
+func (o options) usuallyAtOnce() []int {
+	if o.nerdctl {
+		return []int{1, 20}
+	}
+	return []int{1, 16}
 }
 
 const usage = `usage: bench [flags], from the root of the repository; sudo make bench BENCH_FLAGS='...'
@@ -77,6 +92,8 @@ const usage = `usage: bench [flags], from the root of the repository; sudo make 
                          sources); all unless given
   -containers 0,100,1000 how many there are already when one is added: 0, or 100 and more
   -at-once 1,16          how many calls to start at the same time
+  -nerdctl               the plugin's share in nerdctl run and rm -f, in place of -parts: one at a
+                         time and 20 at once, unless -at-once says another number
   -rounds 9              how often each call is measured; several at once and packets a third as often
   -firewalld-up-to 100   containers with firewalld, which takes a second for each when it has 1,000
   -o table               or json
@@ -132,7 +149,12 @@ func (o options) steps(groups []group) int {
 	n := 0
 	for _, g := range groups {
 		for _, atOnce := range o.atOnce {
-			n += len(o.containersOf(g)) * o.roundsOf(atOnce)
+			if slices.Contains(o.parts, partCalls) {
+				n += len(o.containersOf(g)) * o.roundsOf(atOnce)
+			}
+			if o.nerdctl {
+				n += o.roundsOf(atOnce)
+			}
 		}
 	}
 	if slices.Contains(o.parts, partPackets) {
@@ -156,11 +178,16 @@ func (o options) leftOut() []string {
 		}
 	}
 	missing("-parts", allParts, o.parts)
-	if slices.Contains(o.parts, partCalls) {
+	if !o.nerdctl {
+		all = append(all, "-nerdctl")
+	}
+	if o.nerdctl || slices.Contains(o.parts, partCalls) {
 		missing("-backends", allBackends, o.backends)
 		missing("-families", allFamilies, o.families)
 		missing("-others", allOthers, o.others)
-		missing("-at-once", words([]int{1, 16}), words(o.atOnce))
+		missing("-at-once", words(o.usuallyAtOnce()), words(o.atOnce))
+	}
+	if slices.Contains(o.parts, partCalls) {
 		missing("-containers", words(allContainers), words(o.containers))
 		if last := o.containers[len(o.containers)-1]; last > o.firewalldUpTo && slices.Contains(o.backends, "firewalld") {
 			all = append(all, fmt.Sprintf("more than %d containers with firewalld (-firewalld-up-to)", o.firewalldUpTo))

@@ -5,13 +5,14 @@ package main
 // Report is all that was measured, as -o json writes it. Times are in
 // milliseconds, memory in KiB.
 type Report struct {
-	Machine Machine     `json:"machine"`
-	Calls   []CallRow   `json:"calls,omitempty"`
-	Growth  []GrowthRow `json:"growth,omitempty"`
-	Floor   []FloorRow  `json:"floor,omitempty"`
-	Traces  []TraceRow  `json:"traces,omitempty"`
-	Packets []PacketRow `json:"packets,omitempty"`
-	LeftOut []string    `json:"leftOut,omitempty"`
+	Machine Machine        `json:"machine"`
+	Calls   []CallRow      `json:"calls,omitempty"`
+	Growth  []GrowthRow    `json:"growth,omitempty"`
+	Floor   []FloorRow     `json:"floor,omitempty"`
+	Traces  []TraceRow     `json:"traces,omitempty"`
+	Packets []PacketRow    `json:"packets,omitempty"`
+	Nerdctl *NerdctlReport `json:"nerdctl,omitempty"`
+	LeftOut []string       `json:"leftOut,omitempty"`
 }
 
 // Setting is what the containers and the host have that rows compare.

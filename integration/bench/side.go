@@ -29,6 +29,7 @@ type Side struct {
 	Policy    string // same-bridge if empty
 	Others    string // what else filters the host
 	Unguarded bool   // without the guard against forged sources
+	Engine    bool   // nerdctl runs containers there
 	Conntrack bool   // connections are tracked, whatever the plugin does
 	Network   network
 }

@@ -20,6 +20,7 @@ func (r Report) print(w io.Writer) error {
 	r.printFloor(t)
 	r.printTraces(t)
 	r.printPackets(t)
+	r.printNerdctl(t)
 	if len(r.LeftOut) > 0 {
 		say(t, "\nLeft out: %s.\n", strings.Join(r.LeftOut, "; "))
 	}
@@ -141,5 +142,18 @@ func (r Report) printPackets(t *tabwriter.Writer) {
 		say(t, "%s\t%.2f\t%.0f %%\t%.3f\t%.3f–%.3f\t%.3f\t%s\t%s\t\n", p.Firewall, p.Rate.Median, 100*p.Rate.noise(), p.Kept.Median, p.Kept.Lower, p.Kept.Upper, p.OfTracking.Median,
 			p.ofUsual(),
 			verdict(p.Target, p.Kept.Median >= p.Target, "at least "))
+	}
+}
+
+func (r Report) printNerdctl(t *tabwriter.Writer) {
+	if r.Nerdctl == nil {
+		return
+	}
+	say(t, "\nnerdctl, and what of it is the plugin: the time of its calls in one command, ahead of which a stand-in takes %.1f ms\n", r.Nerdctl.StandIn.Median)
+	say(t, "backend\tsetting\tat once\tcommand\tupstream ms\t±\tours ms\t±\ttimes as fast\tof each round\tplugin ms: upstream\tours\tplugin CPU ms: upstream\tours\tshare: upstream\tours\t\n")
+	for _, n := range r.Nerdctl.Rows {
+		say(t, "%s\t%s\t%d\t%s\t%.0f\t%.0f %%\t%.0f\t%.0f %%\t%.2f\t%.2f–%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f %%\t%.1f %%\t\n", n.Backend, n.Setting, n.AtOnce, n.Command,
+			n.Upstream.Wall.Median, 100*n.Upstream.Wall.noise(), n.Ours.Wall.Median, 100*n.Ours.Wall.noise(), n.Upstream.Wall.Median/n.Ours.Wall.Median, n.Pairs.Lower, n.Pairs.Upper,
+			n.Upstream.Plugin.Median, n.Ours.Plugin.Median, n.Upstream.PluginCPU.Median, n.Ours.PluginCPU.Median, 100*n.Upstream.Share.Median, 100*n.Ours.Share.Median)
 	}
 }

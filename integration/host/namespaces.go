@@ -50,15 +50,21 @@ func Test(t *testing.T, body func(t *testing.T, h *Host)) {
 	}
 	t.Parallel()
 	cmd := testAgain(t, t.Name())
-	cgroup := fmt.Sprintf("firewall-test-%d-%d", os.Getpid(), hosts.Add(1))
-	// The host's own /run is in memory, and goes with it.
-	cmd.Env = append(cmd.Env, cgroupVariable+"="+cgroup, "TMPDIR=/run")
+	cgroup := equip(cmd)
 	defer func() {
 		if err := removeCgroups(cgroup); err != nil {
 			t.Errorf("removing control groups: %v", err)
 		}
 	}()
 	pass(t, cmd)
+}
+
+// equip names the control group of a host's containers, which does not go with the host.
+func equip(cmd *exec.Cmd) (cgroup string) {
+	cgroup = fmt.Sprintf("firewall-test-%d-%d", os.Getpid(), hosts.Add(1))
+	// The host's own /run is in memory, and goes with it.
+	cmd.Env = append(cmd.Env, cgroupVariable+"="+cgroup, "TMPDIR=/run")
+	return cgroup
 }
 
 // testAgain returns the command that runs this test again in new namespaces.
@@ -108,11 +114,15 @@ func Enter() (*Host, error) {
 		return nil, errors.New("a throw-away host needs root: use sudo")
 	}
 	cmd := again("main", os.Args[1:]...)
+	cgroup := equip(cmd)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return nil, err
+	}
+	if err := removeCgroups(cgroup); err != nil {
+		return nil, fmt.Errorf("removing control groups: %w", err)
 	}
 	os.Exit(cmd.ProcessState.ExitCode())
 	return nil, nil
