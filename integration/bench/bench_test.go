@@ -69,9 +69,9 @@ func TestOptions(t *testing.T) {
 		"-firewalld-up-to 50":               "50 are too few",
 		"-parts packets -plot x.svg":        "it is the calls that are drawn",
 		"-nerdctl -plot x.svg":              "it is the calls that are drawn",
-		"-others none,docker,ufw,5000":      "",
-		"-others nftables":                  `"nftables" is unknown`,
-		"-firewalls nftables,tracking":      `"tracking" is unknown`,
+		"-others none,docker,ufw,5000,connection": "",
+		"-others nftables":                        `"nftables" is unknown`,
+		"-firewalls nftables,tracking":            `"tracking" is unknown`,
 	} {
 		_, err := parseOptions(strings.Fields(args))
 		if message == "" && err != nil || message != "" && (err == nil || !strings.Contains(err.Error(), message)) {
@@ -83,14 +83,14 @@ func TestOptions(t *testing.T) {
 // TestLeftOut is that nothing is left out quietly.
 func TestLeftOut(t *testing.T) {
 	for args, want := range map[string]string{
-		"": "-nerdctl; -families ipv4; -others docker, ufw, 5000; -containers 300; more than 100 containers with firewalld (-firewalld-up-to); " +
+		"": "-nerdctl; -families ipv4; -others docker, ufw, 5000, connection; -containers 300; more than 100 containers with firewalld (-firewalld-up-to); " +
 			"packets through iptables-legacy and firewalld, and over IPv6",
-		"-parts calls -families dual,ipv4 -others none,docker,ufw,5000 -containers 0,100,300,1000 -firewalld-up-to 1000": "-parts packets; -nerdctl",
-		"-backends nftables -others none,docker,ufw,5000 -at-once 1 -parts calls": "-parts packets; -nerdctl; -backends iptables-nft, iptables-legacy, firewalld; " +
+		"-parts calls -families dual,ipv4 -others none,docker,ufw,5000,connection -containers 0,100,300,1000 -firewalld-up-to 1000": "-parts packets; -nerdctl",
+		"-backends nftables -others none,docker,ufw,5000,connection -at-once 1 -parts calls": "-parts packets; -nerdctl; -backends iptables-nft, iptables-legacy, firewalld; " +
 			"-families ipv4; -at-once 16; -containers 300",
 		"-parts packets -firewalls nftables": "-parts calls; -nerdctl; -firewalls upstream, iptables-nft, iptables-nft-strict, nftables-strict, nftables-unguarded; " +
 			"packets through iptables-legacy and firewalld, and over IPv6",
-		"-nerdctl -at-once 1": "-parts calls, packets; -families ipv4; -others docker, ufw, 5000; -at-once 20",
+		"-nerdctl -at-once 1": "-parts calls, packets; -families ipv4; -others docker, ufw, 5000, connection; -at-once 20",
 	} {
 		o, err := parseOptions(strings.Fields(args))
 		if err != nil {

@@ -42,7 +42,9 @@ func (l *links) bridge(name string) (netlink.Link, error) {
 	}
 	own := netlink.NewLinkAttrs()
 	own.Name = name
-	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: own}); err != nil {
+	// One that snoops reports a group of its own by IGMP, which is a connection for ten minutes.
+	snooping := false
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: own, MulticastSnooping: &snooping}); err != nil {
 		return nil, fmt.Errorf("adding bridge %s: %w", name, err)
 	}
 	b, err := netlink.LinkByName(name)

@@ -39,7 +39,7 @@ var (
 	allBackends   = []string{"iptables-nft", "iptables-legacy", "nftables", "firewalld"}
 	allFamilies   = []string{"ipv4", "dual"}
 	allContainers = []int{0, 100, 300, 1000}
-	allOthers     = []string{othersNone, othersDocker, othersUFW, othersMany}
+	allOthers     = []string{othersNone, othersDocker, othersUFW, othersMany, othersConnection}
 	allFirewalls  = []string{"upstream", "iptables-nft", "iptables-nft-strict", "nftables", "nftables-strict", "nftables-unguarded"}
 	allOutputs    = []string{"table", "json"}
 )
@@ -86,7 +86,8 @@ const usage = `usage: bench [flags], from the root of the repository; sudo make 
   -parts calls,packets   what to measure; calls are traced, too
   -backends LIST         of iptables-nft, iptables-legacy, nftables, firewalld; all unless given
   -families dual         addresses of the containers: ipv4, dual, or both
-  -others none           what else filters the host: none, docker, ufw, or 5000 rules in each family
+  -others none           what else the host has: none, rules of docker or ufw, 5000 rules in each
+                         family, or a connection that it tracks
   -firewalls LIST        that packets pass, of upstream, iptables-nft, iptables-nft-strict, nftables,
                          nftables-strict, nftables-unguarded (without the guard against forged
                          sources); all unless given

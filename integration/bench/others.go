@@ -4,21 +4,25 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"strings"
 
 	"github.com/cni-isolation/firewall/integration/host"
 )
 
-// What else filters a host.
+// What else a host has.
 const (
-	othersNone   = "none"
-	othersDocker = "docker"
-	othersUFW    = "ufw"
-	othersMany   = "5000" // rules, in each family
+	othersNone       = "none"
+	othersDocker     = "docker"
+	othersUFW        = "ufw"
+	othersMany       = "5000" // rules, in each family
+	othersConnection = "connection"
 )
 
 var besides = map[string]string{
 	othersDocker: ", beside Docker", othersUFW: ", beside ufw", othersMany: ", beside 5,000 other rules",
+	othersConnection: ", beside one connection",
 }
 
 // settle has others make their rules, and keeps those of the filter tables for reset.
@@ -30,6 +34,8 @@ func (w *Worker) settle() (err error) {
 		err = w.host.UFW()
 	case othersMany:
 		err = w.blocklist()
+	case othersConnection:
+		return w.connection()
 	default:
 		return nil
 	}
@@ -78,4 +84,25 @@ func blocklist(format string, count int) string {
 		fmt.Fprintf(&b, "-A BLOCKLIST -s "+format+" -j DROP\n", i/256, i%256)
 	}
 	return b.String() + "COMMIT\n"
+}
+
+// connection tracks connections, and holds one of the host with itself.
+func (w *Worker) connection() error {
+	if err := w.track(); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	w.held = []io.Closer{listener, conn} // which are closed when nobody has them
+	const counted = "/proc/sys/net/netfilter/nf_conntrack_count"
+	if count := line(readFile(counted)); count != "1" {
+		return fmt.Errorf("%s: it says %s, and there is one connection", counted, count)
+	}
+	return nil
 }

@@ -18,7 +18,7 @@ type Report struct {
 // Setting is what the containers and the host have that rows compare.
 type Setting struct {
 	Families string `json:"families"`
-	Others   string `json:"others"` // what else filters the host
+	Others   string `json:"others"` // what else the host has
 }
 
 func (s Setting) String() string { return s.Families + besides[s.Others] }

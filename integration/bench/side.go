@@ -27,7 +27,7 @@ type Side struct {
 	Variant   string // of iptables
 	Firewalld bool
 	Policy    string // same-bridge if empty
-	Others    string // what else filters the host
+	Others    string // what else the host has
 	Unguarded bool   // without the guard against forged sources
 	Engine    bool   // nerdctl runs containers there
 	Conntrack bool   // connections are tracked, whatever the plugin does

@@ -37,6 +37,7 @@ type Worker struct {
 	path     string            // of the plugin; empty for none
 	programs string            // the directory of the repository's own
 	others   map[string]string // rules, by the program that restores them
+	held     []io.Closer       // of others
 	attached int               // containers that are there
 	proven   bool              // that what is preloaded is what upstream's plugin writes
 	sender   string            // network namespace of the container that packets come from
@@ -83,7 +84,7 @@ func (w *Worker) SetUp(side Side, _ *Nothing) error {
 		return err
 	}
 	if side.Conntrack {
-		if _, err := w.host.Feed(trackConnections, "nft", "-f", "-"); err != nil {
+		if err := w.track(); err != nil {
 			return err
 		}
 	}
@@ -103,6 +104,11 @@ func (w *Worker) SetUp(side Side, _ *Nothing) error {
 	}
 	var err error
 	w.links, err = newLinks(sandbox)
+	return err
+}
+
+func (w *Worker) track() error {
+	_, err := w.host.Feed(trackConnections, "nft", "-f", "-")
 	return err
 }
 
