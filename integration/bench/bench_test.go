@@ -123,9 +123,10 @@ func sample() Report {
 	r.Calls[len(r.Calls)-1].Ours.Failures = []string{"told to fail"}
 	r.Growth = growth(r.Calls)
 	r.Floor = []FloorRow{{"nft", plain, 0, "iptables-nft", floorList, Summary{1, 1, 1, 9}}}
-	r.Packets = []PacketRow{{"nftables", 1000, throughput, "Gbit/s", Summary{9, 9, 9, 9}, Summary{0.96, 0.9, 1, 9}, Summary{1, 1, 1, 9}, Summary{}, packetTarget}}
+	r.Packets = []PacketRow{{"nftables", 1000, throughput, "Gbit/s", Summary{9, 9, 9, 9}, Summary{0.96, 0.9, 1, 9}, Summary{1, 1, 1, 9}, Summary{}, Summary{}, Summary{}, packetTarget}}
 	strict := r.Packets[0]
 	strict.Firewall, strict.OfUsual, strict.Target = "nftables-strict", Summary{0.98, 0.97, 0.99, 9}, 0
+	strict.CPU, strict.CPUOfUsual = Summary{23, 22, 24, 9}, Summary{1.02, 1.01, 1.03, 9}
 	r.Packets = append(r.Packets, strict)
 	cost := NerdctlCost{Wall: Summary{400, 400, 400, 9}, Plugin: Summary{20, 20, 20, 9}, PluginCPU: Summary{10, 10, 10, 9}, Share: Summary{0.05, 0.05, 0.05, 9}}
 	r.Nerdctl = &NerdctlReport{
@@ -159,7 +160,7 @@ func TestPrint(t *testing.T) {
 		"iptables-nft dual-stack ours 100 1000 10.00 at most 2 MISSED",
 		"iptables-nft nft dual-stack 0 iptables -S 1.00 0 %",
 		"nftables 9.00 0 % 0.960 0.900–1.000 1.000 at least 0.97 MISSED",
-		"nftables-strict 9.00 0 % 0.960 0.900–1.000 1.000 0.980 0.970–0.990",
+		"nftables-strict 9.00 0 % 0.960 0.900–1.000 1.000 0.980 0.970–0.990 23.0 4 % 1.020 1.010–1.030",
 		"ahead of which a stand-in takes 1.5 ms",
 		"nftables IPv4, beside ufw 20 run 400 0 % 400 0 % 1.00 0.90–1.10 20.0 20.0 10.0 10.0 5.0 % 5.0 %",
 		"Left out: -families ipv4.",

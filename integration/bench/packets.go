@@ -18,6 +18,8 @@ type PacketRow struct {
 	Kept       Summary `json:"kept"`         // of the rate without a firewall, in the same round
 	OfTracking Summary `json:"keptTracking"` // likewise, of that with nothing but connection tracking
 	OfUsual    Summary `json:"keptUsual"`    // likewise, of that of the same firewall with same-bridge
+	CPU        Summary `json:"cpu"`          // microseconds for each, of who sends and who answers
+	CPUOfUsual Summary `json:"cpuOfUsual"`   // of that of the same firewall with same-bridge, in the same round
 	Target     float64 `json:"target,omitempty"`
 }
 
@@ -82,16 +84,19 @@ func measurePackets(o options, p *progress) ([]PacketRow, error) {
 }
 
 func packetRows(sides []*remote, containers int, o options, p *progress) ([]PacketRow, error) {
-	rates := map[string][][]float64{}
+	rates, cpu := map[string][][]float64{}, map[string][][]float64{}
 	for _, what := range packetKinds {
-		rates[what] = make([][]float64, len(sides))
+		rates[what], cpu[what] = make([][]float64, len(sides)), make([][]float64, len(sides))
 	}
 	for n := range o.packetRounds() {
 		for _, what := range packetKinds {
 			if err := inTurn(sides, n, func(side int) error {
-				var rate float64
-				err := sides[side].ask("Traffic", TrafficOf{what}, &rate)
-				rates[what][side] = append(rates[what][side], rate)
+				var outcome TrafficOutcome
+				err := sides[side].ask("Traffic", TrafficOf{what}, &outcome)
+				rates[what][side] = append(rates[what][side], outcome.Rate)
+				if outcome.CPU > 0 {
+					cpu[what][side] = append(cpu[what][side], outcome.CPU)
+				}
 				return err
 			}); err != nil {
 				return nil, fmt.Errorf("%s: %w", what, err)
@@ -106,9 +111,10 @@ func packetRows(sides []*remote, containers int, o options, p *progress) ([]Pack
 			row := PacketRow{
 				Firewall: r.Name, Containers: containers, What: what, Unit: packetUnits[what],
 				Rate: summarize(rates[what][side]), Kept: kept(0), OfTracking: kept(1),
+				CPU: summarize(cpu[what][side]),
 			}
 			if u := usual(sides, r.Side); u >= 0 {
-				row.OfUsual = kept(u)
+				row.OfUsual, row.CPUOfUsual = kept(u), summarize(ratios(cpu[what][side], cpu[what][u]))
 			}
 			if r.Name == "nftables" {
 				row.Target = packetTarget

@@ -124,12 +124,20 @@ func (r Report) printTraces(t *tabwriter.Writer) {
 	}
 }
 
-// ofUsual returns two columns.
-func (p PacketRow) ofUsual() string {
-	if p.OfUsual.Count == 0 {
+// ratio returns two columns, which are empty where there is none.
+func ratio(s Summary) string {
+	if s.Count == 0 {
 		return "\t"
 	}
-	return fmt.Sprintf("%.3f\t%.3f–%.3f", p.OfUsual.Median, p.OfUsual.Lower, p.OfUsual.Upper)
+	return fmt.Sprintf("%.3f\t%.3f–%.3f", s.Median, s.Lower, s.Upper)
+}
+
+// cpu returns two columns, which are empty where it is not known.
+func (p PacketRow) cpu() string {
+	if p.CPU.Count == 0 {
+		return "\t"
+	}
+	return fmt.Sprintf("%.1f\t%.0f %%", p.CPU.Median, 100*p.CPU.noise())
 }
 
 func (r Report) printPackets(t *tabwriter.Writer) {
@@ -137,10 +145,10 @@ func (r Report) printPackets(t *tabwriter.Writer) {
 	for _, p := range r.Packets {
 		if name := fmt.Sprintf("%s, from the last of %d containers to the world outside (%s)", p.What, p.Containers, p.Unit); name != section {
 			section = name
-			say(t, "\n%s\nfirewall\trate\t±\tof none\tof each round\tof tracking only\tof same-bridge\tof each round\ttarget\t\n", section)
+			say(t, "\n%s\nfirewall\trate\t±\tof none\tof each round\tof tracking only\tof same-bridge\tof each round\tCPU µs\t±\tof same-bridge\tof each round\ttarget\t\n", section)
 		}
 		say(t, "%s\t%.2f\t%.0f %%\t%.3f\t%.3f–%.3f\t%.3f\t%s\t%s\t\n", p.Firewall, p.Rate.Median, 100*p.Rate.noise(), p.Kept.Median, p.Kept.Lower, p.Kept.Upper, p.OfTracking.Median,
-			p.ofUsual(),
+			strings.Join([]string{ratio(p.OfUsual), p.cpu(), ratio(p.CPUOfUsual)}, "\t"),
 			verdict(p.Target, p.Kept.Median >= p.Target, "at least "))
 	}
 }

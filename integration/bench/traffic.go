@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/plugins/pkg/ns"
+	"golang.org/x/sys/unix"
 
 	"github.com/cni-isolation/firewall/integration/host"
 )
@@ -130,17 +131,23 @@ var packetUnits = map[string]string{
 // TrafficOf is what to measure.
 type TrafficOf struct{ What string }
 
+// TrafficOutcome is what that came to.
+type TrafficOutcome struct {
+	Rate float64 // in the unit of the traffic
+	CPU  float64 // microseconds for each, of this process, which sends and answers; 0 where iperf3 does
+}
+
 // Traffic sends from the container that joined last.
-func (w *Worker) Traffic(of TrafficOf, rate *float64) (err error) {
+func (w *Worker) Traffic(of TrafficOf, outcome *TrafficOutcome) (err error) {
 	switch of.What {
 	case throughput:
-		*rate, err = w.iperf(1e9, "bits_per_second")
+		outcome.Rate, err = w.iperf(1e9, "bits_per_second")
 	case smallPackets:
-		*rate, err = w.iperf(64*8*1e3, "bits_per_second", "--udp", "--length", "64", "--bandwidth", "0")
+		outcome.Rate, err = w.iperf(64*8*1e3, "bits_per_second", "--udp", "--length", "64", "--bandwidth", "0")
 	case roundTrips:
-		*rate, err = w.roundTrips(5000)
+		*outcome, err = w.roundTrips(5000)
 	case connections:
-		*rate, err = w.connect(1000)
+		*outcome, err = w.connect(1000)
 	default:
 		err = fmt.Errorf("there is no traffic %q", of.What)
 	}
@@ -173,41 +180,31 @@ func (w *Worker) iperf(unit float64, key string, args ...string) (float64, error
 	return value / unit, nil
 }
 
-// roundTrips sends one byte and waits for it to come back, again and again. It
-// returns thousands a second.
-func (w *Worker) roundTrips(count int) (float64, error) {
+// roundTrips sends one byte and waits for it to come back, again and again.
+func (w *Worker) roundTrips(count int) (TrafficOutcome, error) {
 	conn, err := w.dial()
 	if err != nil {
-		return 0, err
+		return TrafficOutcome{}, err
 	}
 	defer func() { _ = conn.Close() }()
-	begin := time.Now()
-	for range count {
-		if err := echo(conn); err != nil {
-			return 0, err
-		}
-	}
-	return thousands(count, begin), nil
+	return repeat(count, func() error { return echo(conn) })
 }
 
 // connect opens connections, one after the other, in each of which one byte goes
 // there and back.
-func (w *Worker) connect(count int) (float64, error) {
-	begin := time.Now()
-	err := inside(w.sender, func() error {
-		for range count {
+func (w *Worker) connect(count int) (outcome TrafficOutcome, err error) {
+	err = inside(w.sender, func() error {
+		outcome, err = repeat(count, func() error {
 			conn, err := net.Dial("tcp4", net.JoinHostPort(host.OutsideIPv4, echoPort))
 			if err == nil {
 				err = echo(conn)
 				_ = conn.Close()
 			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+			return err
+		})
+		return err
 	})
-	return thousands(count, begin), err
+	return outcome, err
 }
 
 func echo(conn net.Conn) error {
@@ -219,6 +216,23 @@ func echo(conn net.Conn) error {
 	return err
 }
 
-func thousands(count int, since time.Time) float64 {
-	return float64(count) / time.Since(since).Seconds() / 1000
+// repeat does something so many times. It returns thousands a second, and what one costs.
+func repeat(count int, do func() error) (TrafficOutcome, error) {
+	begin, before := time.Now(), processorTime()
+	for range count {
+		if err := do(); err != nil {
+			return TrafficOutcome{}, err
+		}
+	}
+	took, cpu := time.Since(begin), processorTime()-before
+	return TrafficOutcome{float64(count) / took.Seconds() / 1000, 1000 * milliseconds(cpu) / float64(count)}, nil
+}
+
+// processorTime returns that of this process.
+func processorTime() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		panic(err) // it knows no other errors than those of its arguments
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
