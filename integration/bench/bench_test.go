@@ -130,7 +130,7 @@ func sample() Report {
 	r.Packets = append(r.Packets, strict)
 	cost := NerdctlCost{Wall: Summary{400, 400, 400, 9}, Plugin: Summary{20, 20, 20, 9}, PluginCPU: Summary{10, 10, 10, 9}, Share: Summary{0.05, 0.05, 0.05, 9}}
 	r.Nerdctl = &NerdctlReport{
-		Rows:    []NerdctlRow{{"nftables", Setting{"IPv4", othersUFW}, engineRun, 20, cost, cost, Summary{1, 0.9, 1.1, 9}}},
+		Rows:    []NerdctlRow{{"nftables", Setting{"IPv4", othersUFW}, nerdctlRun, 20, cost, cost, Summary{1, 0.9, 1.1, 9}}},
 		StandIn: Summary{1.5, 1, 2, 9},
 	}
 	r.LeftOut = []string{"-families ipv4"}
@@ -215,23 +215,23 @@ func TestPluginCalls(t *testing.T) {
 	const ms = int64(time.Millisecond)
 	add, del := fmt.Sprintf("ADD %d %d 0\n", 20*ms, 10*ms), fmt.Sprintf("DEL %d %d 0\n", 3*ms, 2*ms)
 	for _, c := range []struct {
-		of             EngineOf
+		of             NerdctlOf
 		calls, message string
 	}{
-		{EngineOf{engineRun, 2}, "none 1 1 0\n" + del + add + del + add, ""},
-		{EngineOf{engineRm, 1}, del, ""},
-		{EngineOf{engineRun, 2}, add + del, "called the plugin for 1 ADD"},
-		{EngineOf{engineRm, 1}, "", "called the plugin for 0 DEL"},
-		{EngineOf{engineRm, 1}, "DEL 1 1 7\n", "exit status 7"},
-		{EngineOf{engineRm, 1}, "DEL 1\n", "reading"},
+		{NerdctlOf{nerdctlRun, 2}, "none 1 1 0\n" + del + add + del + add, ""},
+		{NerdctlOf{nerdctlRm, 1}, del, ""},
+		{NerdctlOf{nerdctlRun, 2}, add + del, "called the plugin for 1 ADD"},
+		{NerdctlOf{nerdctlRm, 1}, "", "called the plugin for 0 DEL"},
+		{NerdctlOf{nerdctlRm, 1}, "DEL 1 1 7\n", "exit status 7"},
+		{NerdctlOf{nerdctlRm, 1}, "DEL 1\n", "reading"},
 	} {
-		var o EngineOutcome
+		var o NerdctlOutcome
 		err := o.add(c.of, c.calls)
 		if c.message == "" && err != nil || c.message != "" && (err == nil || !strings.Contains(err.Error(), c.message)) {
 			t.Errorf("%v, %q: %v", c.of, c.calls, err)
 		}
 	}
-	o := outcomes{EngineOf{engineRun, 2}, []EngineOutcome{{Wall: 500e6}}}
+	o := outcomes{NerdctlOf{nerdctlRun, 2}, []NerdctlOutcome{{Wall: 500e6}}}
 	if err := o.all[0].add(o.of, add+del+add+del); err != nil {
 		t.Fatal(err)
 	}

@@ -31,11 +31,11 @@ type NerdctlReport struct {
 
 // outcomes are those of one command on one host, in the order of the rounds.
 type outcomes struct {
-	of  EngineOf
-	all []EngineOutcome
+	of  NerdctlOf
+	all []NerdctlOutcome
 }
 
-func (o outcomes) each(value func(EngineOutcome) float64) []float64 {
+func (o outcomes) each(value func(NerdctlOutcome) float64) []float64 {
 	var values []float64
 	for _, outcome := range o.all {
 		values = append(values, value(outcome))
@@ -44,16 +44,16 @@ func (o outcomes) each(value func(EngineOutcome) float64) []float64 {
 }
 
 func (o outcomes) wall() []float64 {
-	return o.each(func(e EngineOutcome) float64 { return milliseconds(e.Wall) })
+	return o.each(func(n NerdctlOutcome) float64 { return milliseconds(n.Wall) })
 }
 
 func (o outcomes) cost() NerdctlCost {
 	count := float64(o.of.Count)
 	return NerdctlCost{
 		Wall:      summarize(o.wall()),
-		Plugin:    summarize(o.each(func(e EngineOutcome) float64 { return milliseconds(e.Plugin) / count })),
-		PluginCPU: summarize(o.each(func(e EngineOutcome) float64 { return milliseconds(e.PluginCPU) / count })),
-		Share:     summarize(o.each(func(e EngineOutcome) float64 { return float64(e.Plugin) / float64(e.Wall) })),
+		Plugin:    summarize(o.each(func(n NerdctlOutcome) float64 { return milliseconds(n.Plugin) / count })),
+		PluginCPU: summarize(o.each(func(n NerdctlOutcome) float64 { return milliseconds(n.PluginCPU) / count })),
+		Share:     summarize(o.each(func(n NerdctlOutcome) float64 { return float64(n.Plugin) / float64(n.Wall) })),
 	}
 }
 
@@ -75,14 +75,14 @@ func measureNerdctl(all []group, o options, p *progress) (*NerdctlReport, error)
 func (g group) nerdctl(o options, p *progress) (rows []NerdctlRow, standIn []float64, err error) {
 	p.say("nerdctl, %s, %s: starting hosts", g.name, g.sides[0].setting())
 	for i := range g.sides {
-		g.sides[i].Engine = true
+		g.sides[i].Nerdctl = true
 	}
 	sides, stop, err := startAll(g.sides)
 	defer stop()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := each(sides, func(r *remote) error { return r.tell("StartEngine", Nothing{}) }); err != nil {
+	if err := each(sides, func(r *remote) error { return r.tell("StartNerdctl", Nothing{}) }); err != nil {
 		return nil, nil, err
 	}
 	p.say("nerdctl, %s, %s", g.name, g.sides[0].setting())
@@ -110,7 +110,7 @@ func (g group) nerdctl(o options, p *progress) (rows []NerdctlRow, standIn []flo
 // each side with the first.
 func nerdctlRows(sides []*remote, atOnce int, o options, p *progress) ([]NerdctlRow, error) {
 	var rows []NerdctlRow
-	commands := []string{engineRun, engineRm}
+	commands := []string{nerdctlRun, nerdctlRm}
 	found := map[string][]outcomes{}
 	for _, c := range commands {
 		found[c] = make([]outcomes, len(sides))
@@ -119,8 +119,8 @@ func nerdctlRows(sides []*remote, atOnce int, o options, p *progress) ([]Nerdctl
 		for _, c := range commands {
 			if err := inTurn(sides, n, func(side int) error {
 				to := &found[c][side]
-				to.of = EngineOf{c, atOnce}
-				var outcome EngineOutcome
+				to.of = NerdctlOf{c, atOnce}
+				var outcome NerdctlOutcome
 				err := sides[side].ask("Nerdctl", to.of, &outcome)
 				to.all = append(to.all, outcome)
 				return err

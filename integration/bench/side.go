@@ -29,7 +29,7 @@ type Side struct {
 	Policy    string // same-bridge if empty
 	Others    string // what else the host has
 	Unguarded bool   // without the guard against forged sources
-	Engine    bool   // nerdctl runs containers there
+	Nerdctl   bool   // it runs containers there
 	Conntrack bool   // connections are tracked, whatever the plugin does
 	Network   network
 }

@@ -75,7 +75,7 @@ func (w *Worker) SetUp(side Side, _ *Nothing) error {
 	case NoPlugin:
 		w.path = ""
 	}
-	if side.Engine || side.Others == othersUFW {
+	if side.Nerdctl || side.Others == othersUFW {
 		if err := w.host.Scratch(); err != nil {
 			return err
 		}

@@ -18,16 +18,16 @@ import (
 )
 
 const (
-	engineNetwork = "bench"
-	engineImage   = "docker.io/library/image:latest"
+	nerdctlNetwork = "bench"
+	nerdctlImage   = "docker.io/library/image:latest"
 )
 
 // standInPath is where nerdctl finds the stand-in for the plugin.
 const standInPath = host.PluginDir + "/firewall"
 
-// StartEngine gives nerdctl what it needs: containerd, an image, and a network as nerdctl
+// StartNerdctl gives nerdctl what it needs: containerd, an image, and a network as nerdctl
 // writes it.
-func (w *Worker) StartEngine(Nothing, *Nothing) error {
+func (w *Worker) StartNerdctl(Nothing, *Nothing) error {
 	if err := w.installStandIn(); err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (w *Worker) StartEngine(Nothing, *Nothing) error {
 	if err != nil {
 		return err
 	}
-	archive, err := w.host.Archive(root, engineImage)
+	archive, err := w.host.Archive(root, nerdctlImage)
 	if err != nil {
 		return err
 	}
@@ -68,10 +68,10 @@ func (w *Worker) createNetwork() error {
 	if w.side.Network.Dual {
 		args = append(args, "--ipv6", "--subnet", "fd00:41::/64")
 	}
-	if _, err := w.host.Run(w.host.Nerdctl(), append(args, engineNetwork)...); err != nil || w.side.Backend == "" {
+	if _, err := w.host.Run(w.host.Nerdctl(), append(args, nerdctlNetwork)...); err != nil || w.side.Backend == "" {
 		return err
 	}
-	path := filepath.Join(host.ConflistDir, w.host.Cgroup, "nerdctl-"+engineNetwork+".conflist")
+	path := filepath.Join(host.ConflistDir, w.host.Cgroup, "nerdctl-"+nerdctlNetwork+".conflist")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -86,28 +86,28 @@ func (w *Worker) createNetwork() error {
 
 // What nerdctl is told to do with each container.
 const (
-	engineRun = "run"
-	engineRm  = "rm -f"
+	nerdctlRun = "run"
+	nerdctlRm  = "rm -f"
 )
 
-// engineVerbs are those that a command must call the plugin with.
-var engineVerbs = map[string]string{engineRun: "ADD", engineRm: "DEL"}
+// wantedVerbs are those that a command must call the plugin with.
+var wantedVerbs = map[string]string{nerdctlRun: "ADD", nerdctlRm: "DEL"}
 
-// EngineOf is a command for some containers at once.
-type EngineOf struct {
+// NerdctlOf is a command for some containers at once.
+type NerdctlOf struct {
 	Command string
 	Count   int
 }
 
-// EngineOutcome is what became of that.
-type EngineOutcome struct {
+// NerdctlOutcome is what became of that.
+type NerdctlOutcome struct {
 	Wall      time.Duration // until the last command was done
 	Plugin    time.Duration // of all calls of the plugin, each from its start to its exit
 	PluginCPU time.Duration
 }
 
 // Nerdctl starts a command for each container, all at once, and waits for all.
-func (w *Worker) Nerdctl(of EngineOf, outcome *EngineOutcome) error {
+func (w *Worker) Nerdctl(of NerdctlOf, outcome *NerdctlOutcome) error {
 	if err := forgetCalls(); err != nil {
 		return err
 	}
@@ -129,18 +129,18 @@ func (w *Worker) Nerdctl(of EngineOf, outcome *EngineOutcome) error {
 	return outcome.add(of, string(calls))
 }
 
-func (of EngineOf) args(number int) []string {
+func (of NerdctlOf) args(number int) []string {
 	name := fmt.Sprintf("bench%d", number) // no beginning of an ID, which nerdctl takes for a name, too
-	if of.Command == engineRm {
+	if of.Command == nerdctlRm {
 		return []string{"rm", "--force", name}
 	}
-	args := []string{"run", "--detach", "--pull", "never", "--name", name, "--network", engineNetwork, engineImage}
+	args := []string{"run", "--detach", "--pull", "never", "--name", name, "--network", nerdctlNetwork, nerdctlImage}
 	return append(args, host.Answer(name, 80)...)
 }
 
 // add adds up what the stand-in wrote of calls. One that failed, or is missing, is an
 // error: nerdctl does not tell of a DEL that failed.
-func (outcome *EngineOutcome) add(of EngineOf, calls string) error {
+func (outcome *NerdctlOutcome) add(of NerdctlOf, calls string) error {
 	wanted := 0
 	for line := range strings.Lines(calls) {
 		var verb string
@@ -152,14 +152,14 @@ func (outcome *EngineOutcome) add(of EngineOf, calls string) error {
 		if code != 0 {
 			return fmt.Errorf("%s of the plugin in nerdctl %s: exit status %d", verb, of.Command, code)
 		}
-		if verb == engineVerbs[of.Command] {
+		if verb == wantedVerbs[of.Command] {
 			wanted++
 		}
 		outcome.Plugin += wall
 		outcome.PluginCPU += cpu
 	}
 	if wanted < of.Count {
-		return fmt.Errorf("nerdctl %s of %d containers called the plugin for %d %s: %q", of.Command, of.Count, wanted, engineVerbs[of.Command], calls)
+		return fmt.Errorf("nerdctl %s of %d containers called the plugin for %d %s: %q", of.Command, of.Count, wanted, wantedVerbs[of.Command], calls)
 	}
 	return nil
 }
