@@ -12,25 +12,6 @@ import (
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
 
-// truth is whether a packet matches, as far as it is known.
-type truth int
-
-const (
-	never truth = iota
-	maybe
-	always
-)
-
-// known is the truth of what is known.
-func known(matches bool) truth {
-	if matches {
-		return always
-	}
-	return never
-}
-
-func (t truth) not() truth { return always - t }
-
 // condition is an option of a rule ahead of its target.
 type condition struct {
 	isNegated bool
@@ -61,12 +42,12 @@ func (r rule) conditions() []condition {
 }
 
 // matches reports whether the packet meets all conditions of a rule.
-func (w *walk) matches(r rule) truth {
-	least := always
+func (w *walk) matches(r rule) policy.Truth {
+	least := policy.Always
 	for _, c := range r.conditions() {
 		t := w.meets(c)
 		if c.isNegated {
-			t = t.not()
+			t = t.Not()
 		}
 		least = min(least, t)
 	}
@@ -77,18 +58,18 @@ func (w *walk) matches(r rule) truth {
 var judged = []string{"comment", "conntrack", "state", "tcp", "udp", "multiport", "addrtype", "mark", "rpfilter"}
 
 // meets reports whether the packet meets a condition, as if it were not negated.
-func (w *walk) meets(c condition) truth {
+func (w *walk) meets(c condition) policy.Truth {
 	value := ""
 	if len(c.values) > 0 {
 		value = c.values[0]
 	}
 	switch c.option {
 	case "-m":
-		return max(maybe, known(slices.Contains(judged, value)))
+		return max(policy.Maybe, policy.Known(slices.Contains(judged, value)))
 	case "--comment", "--validmark", "--loose", "--accept-local":
-		return always
+		return policy.Always
 	case "--invert": // of rpfilter: the source is taken for an honest one
-		return never
+		return policy.Never
 	case "--dst-type":
 		return w.isType(value)
 	case "--mark":
@@ -101,13 +82,13 @@ func (w *walk) meets(c condition) truth {
 }
 
 // meetsHeader compares interfaces, addresses and ports.
-func (w *walk) meetsHeader(option, value string) truth {
+func (w *walk) meetsHeader(option, value string) policy.Truth {
 	p := w.packet
 	switch option {
 	case "-i":
-		return known(isNamed(value, p.In.Name))
+		return policy.Known(isNamed(value, p.In.Name))
 	case "-o":
-		return known(isNamed(value, p.Out.Name))
+		return policy.Known(isNamed(value, p.Out.Name))
 	case "-s":
 		return isWithin(value, p.Source)
 	case "-d":
@@ -119,20 +100,20 @@ func (w *walk) meetsHeader(option, value string) truth {
 	case "--sport", "--sports":
 		return isPort(value, p, true)
 	}
-	return maybe
+	return policy.Maybe
 }
 
 // meetsConnection compares what conntrack knows.
-func (w *walk) meetsConnection(option, value string) truth {
+func (w *walk) meetsConnection(option, value string) policy.Truth {
 	switch option {
 	case "--ctstate", "--state":
-		return known(slices.ContainsFunc(strings.Split(value, ","), w.hasState))
+		return policy.Known(slices.ContainsFunc(strings.Split(value, ","), w.hasState))
 	case "--ctdir":
-		return known(w.packet.IsReply == (value == "REPLY"))
+		return policy.Known(w.packet.IsReply == (value == "REPLY"))
 	case "--ctorigdst":
 		return isWithin(value, w.original())
 	}
-	return maybe
+	return policy.Maybe
 }
 
 // hasState reports whether the packet's connection is in a state of conntrack.
@@ -169,8 +150,8 @@ func isNamed(pattern, name string) bool {
 
 // isWithin reports whether an address is in one of a list of prefixes. A mask may be
 // written as an address.
-func isWithin(list string, a netip.Addr) truth {
-	result := never
+func isWithin(list string, a netip.Addr) policy.Truth {
+	result := policy.Never
 	for text := range strings.SplitSeq(list, ",") {
 		if !strings.Contains(text, "/") {
 			text += "/" + strconv.Itoa(a.BitLen())
@@ -178,11 +159,11 @@ func isWithin(list string, a netip.Addr) truth {
 		prefix, err := netip.ParsePrefix(text)
 		switch {
 		case err != nil:
-			result = max(result, maybe)
+			result = max(result, policy.Maybe)
 		case !a.IsValid():
-			result = max(result, maybe)
+			result = max(result, policy.Maybe)
 		case prefix.Contains(a):
-			return always
+			return policy.Always
 		}
 	}
 	return result
@@ -190,21 +171,21 @@ func isWithin(list string, a netip.Addr) truth {
 
 // isProtocol compares a protocol. Of no packet is it known whether it is another one than
 // TCP and UDP.
-func isProtocol(value, protocol string) truth {
+func isProtocol(value, protocol string) policy.Truth {
 	name := map[string]string{"6": "tcp", "17": "udp"}[value]
 	if name == "" {
 		name = value
 	}
 	if protocol == "" && name != "all" {
-		return maybe
+		return policy.Maybe
 	}
-	return known(name == "all" || name == protocol)
+	return policy.Known(name == "all" || name == protocol)
 }
 
 // isPort compares the port that a connection leads to. Where it comes from is not known.
-func isPort(list string, p policy.Packet, isSource bool) truth {
+func isPort(list string, p policy.Packet, isSource bool) policy.Truth {
 	if p.Port == 0 || isSource != p.IsReply {
-		return maybe
+		return policy.Maybe
 	}
 	for text := range strings.SplitSeq(list, ",") {
 		from, to, isRange := strings.Cut(text, ":")
@@ -215,25 +196,25 @@ func isPort(list string, p policy.Packet, isSource bool) truth {
 		high, errHigh := strconv.ParseUint(cmp.Or(to, "65535"), 10, 16)
 		switch {
 		case errLow != nil || errHigh != nil:
-			return maybe
+			return policy.Maybe
 		case uint64(p.Port) >= low && uint64(p.Port) <= high:
-			return always
+			return policy.Always
 		}
 	}
-	return never
+	return policy.Never
 }
 
 // isType compares the kind of the destination.
-func (w *walk) isType(value string) truth {
+func (w *walk) isType(value string) policy.Truth {
 	switch value {
 	case "LOCAL":
-		return known(w.packet.IsLocal)
+		return policy.Known(w.packet.IsLocal)
 	case "UNICAST":
-		return known(!w.packet.IsLocal)
+		return policy.Known(!w.packet.IsLocal)
 	case "BROADCAST", "MULTICAST":
-		return never
+		return policy.Never
 	}
-	return maybe
+	return policy.Maybe
 }
 
 // mark is the mark of a packet. It begins as 0.
@@ -258,10 +239,10 @@ func (m *mark) set(text string, perhaps bool) {
 	m.value = m.value&^mask ^ value
 }
 
-func (m *mark) is(text string) truth {
+func (m *mark) is(text string) policy.Truth {
 	value, mask, err := parseMark(text)
 	if err != nil || m.isUnknown {
-		return maybe
+		return policy.Maybe
 	}
-	return known(m.value&mask == value)
+	return policy.Known(m.value&mask == value)
 }

@@ -19,9 +19,6 @@ type walk struct {
 	decisions []policy.Decision // those that may be, and at the end the one that is
 }
 
-// maxDepth is more than the kernel lets jumps be nested in each other.
-const maxDepth = 64
-
 // nonTerminal are targets that let a packet go on. All others that are no chain may keep
 // it.
 var nonTerminal = []string{
@@ -39,20 +36,21 @@ func (w *walk) base(chain string) []policy.Decision {
 
 // chain takes the packet through a chain, and reports whether a verdict has ended its way.
 func (w *walk) chain(name string) (ended bool) {
-	if w.depth++; w.depth > maxDepth {
+	w.depth++
+	defer func() { w.depth-- }()
+	if w.depth > policy.MaxDepth {
 		return false
 	}
-	defer func() { w.depth-- }()
 	for _, r := range w.t.rules[name] {
 		matches := w.matches(r)
-		if matches == never {
+		if matches == policy.Never {
 			continue
 		}
-		if matches == maybe {
+		if matches == policy.Maybe {
 			w.uncertain++
 		}
 		ended, leaves := w.target(name, r)
-		if matches == maybe {
+		if matches == policy.Maybe {
 			w.uncertain--
 			continue
 		}

@@ -239,7 +239,7 @@ func sizeOfCt(e *expr.Ct) int {
 
 // fib loads what the host's routes say of the packet's addresses. The source is taken for
 // an honest one: the host routes to it by where it came in.
-func (m *machine) fib(e *expr.Fib) truth {
+func (m *machine) fib(e *expr.Fib) policy.Truth {
 	const local, unicast = 2, 1 // RTN_LOCAL, RTN_UNICAST
 	native, p := binary.NativeEndian, m.packet
 	switch {
@@ -260,5 +260,5 @@ func (m *machine) fib(e *expr.Fib) truth {
 	default:
 		m.store(e.Register, nil, unix.IFNAMSIZ)
 	}
-	return always
+	return policy.Always
 }

@@ -37,16 +37,14 @@ func newMachine(r *Ruleset, table foreignID, p policy.Packet) *machine {
 	return &machine{rules: r, table: table, packet: p, fields: fieldsOf(p), mark: make([]byte, 4)}
 }
 
-// maxDepth is more than the kernel lets jumps be nested in each other.
-const maxDepth = 64
-
 // run takes the packet through a chain, and reports whether a verdict has ended its way.
 func (m *machine) run(chain string) (ended bool) {
 	c := m.rules.chains[m.table][chain]
-	if m.depth++; c == nil || m.depth > maxDepth {
+	m.depth++
+	defer func() { m.depth-- }()
+	if c == nil || m.depth > policy.MaxDepth {
 		return false
 	}
-	defer func() { m.depth-- }()
 	for i := range c.rules {
 		if ended, leaves := m.follow(chain, &c.rules[i]); ended || leaves {
 			return ended
@@ -64,10 +62,10 @@ func (m *machine) follow(chain string, r *anyRule) (ended, leaves bool) {
 	for _, e := range r.exprs {
 		m.chain, m.rule = chain, r
 		verdict, matches := m.step(e)
-		if matches == never {
+		if matches == policy.Never {
 			return false, false
 		}
-		if matches == maybe {
+		if matches == policy.Maybe {
 			m.uncertain++
 		}
 		if verdict != nil {

@@ -6,36 +6,22 @@ import (
 	"bytes"
 
 	"github.com/google/nftables/expr"
+
+	"github.com/cni-isolation/firewall/pkg/policy"
 )
-
-// truth is whether a packet meets an expression, as far as it is known.
-type truth int
-
-const (
-	never truth = iota
-	maybe
-	always
-)
-
-func known(matches bool) truth {
-	if matches {
-		return always
-	}
-	return never
-}
 
 // step takes the packet through an expression: it has a verdict, or a match.
-func (m *machine) step(e any) (*expr.Verdict, truth) {
+func (m *machine) step(e any) (*expr.Verdict, policy.Truth) {
 	switch e := e.(type) {
 	case *expr.Verdict:
-		return e, always
+		return e, policy.Always
 	case constant:
 		m.store(e.register, e.data, len(e.data))
 	case *expr.Meta:
 		m.meta(e)
 	case *expr.Ct:
 		if m.fields.lacks(e.Key) {
-			return nil, never
+			return nil, policy.Never
 		}
 		m.store(e.Register, m.fields.ct(e), sizeOfCt(e))
 	case *expr.Payload:
@@ -52,9 +38,9 @@ func (m *machine) step(e any) (*expr.Verdict, truth) {
 		return m.lookUp(e)
 	case noMatch, *expr.NAT:
 	default:
-		return nil, maybe
+		return nil, policy.Maybe
 	}
-	return nil, always
+	return nil, policy.Always
 }
 
 // meta loads, or sets the mark of the packet.
@@ -86,46 +72,46 @@ func (m *machine) bitwise(e *expr.Bitwise) {
 	m.store(e.DestRegister, l, int(e.Len))
 }
 
-func (m *machine) compare(e *expr.Cmp) truth {
+func (m *machine) compare(e *expr.Cmp) policy.Truth {
 	l := m.load(e.Register, len(e.Data))
 	if l == nil {
-		return maybe
+		return policy.Maybe
 	}
 	order := bytes.Compare(l, e.Data)
 	switch e.Op {
 	case expr.CmpOpEq:
-		return known(order == 0)
+		return policy.Known(order == 0)
 	case expr.CmpOpNeq:
-		return known(order != 0)
+		return policy.Known(order != 0)
 	case expr.CmpOpLt:
-		return known(order < 0)
+		return policy.Known(order < 0)
 	case expr.CmpOpLte:
-		return known(order <= 0)
+		return policy.Known(order <= 0)
 	case expr.CmpOpGt:
-		return known(order > 0)
+		return policy.Known(order > 0)
 	case expr.CmpOpGte:
-		return known(order >= 0)
+		return policy.Known(order >= 0)
 	}
-	return maybe
+	return policy.Maybe
 }
 
-func (m *machine) between(e *expr.Range) truth {
+func (m *machine) between(e *expr.Range) policy.Truth {
 	l := m.load(e.Register, len(e.FromData))
 	if l == nil {
-		return maybe
+		return policy.Maybe
 	}
 	isIn := bytes.Compare(e.FromData, l) <= 0 && bytes.Compare(l, e.ToData) <= 0
-	return known(isIn == (e.Op == expr.CmpOpEq))
+	return policy.Known(isIn == (e.Op == expr.CmpOpEq))
 }
 
 // lookUp looks up a key in a set, or in a map: of verdicts, or of what it loads.
-func (m *machine) lookUp(e *expr.Lookup) (*expr.Verdict, truth) {
+func (m *machine) lookUp(e *expr.Lookup) (*expr.Verdict, policy.Truth) {
 	s := m.rules.set(m.table, e.SetName)
 	if s == nil {
-		return nil, maybe
+		return nil, policy.Maybe
 	}
 	if len(s.elements) == 0 {
-		return nil, known(e.Invert)
+		return nil, policy.Known(e.Invert)
 	}
 	key := m.load(e.SourceRegister, s.keyLength())
 	if key == nil {
@@ -134,17 +120,17 @@ func (m *machine) lookUp(e *expr.Lookup) (*expr.Verdict, truth) {
 	found := s.find(key)
 	switch {
 	case found == nil || e.Invert:
-		return nil, known((found != nil) != e.Invert)
+		return nil, policy.Known((found != nil) != e.Invert)
 	case e.IsDestRegSet && found.verdict != nil:
-		return found.verdict, always
+		return found.verdict, policy.Always
 	case e.IsDestRegSet:
 		m.store(e.DestRegister, found.data, len(found.data))
 	}
-	return nil, always
+	return nil, policy.Always
 }
 
 // mayMeet follows all verdicts of a map of which it is not known which one it is.
-func (m *machine) mayMeet(s *elementsOf, e *expr.Lookup) (*expr.Verdict, truth) {
+func (m *machine) mayMeet(s *elementsOf, e *expr.Lookup) (*expr.Verdict, policy.Truth) {
 	chain, r := m.chain, m.rule
 	m.uncertain++
 	for _, element := range s.elements {
@@ -154,7 +140,7 @@ func (m *machine) mayMeet(s *elementsOf, e *expr.Lookup) (*expr.Verdict, truth) 
 		}
 	}
 	m.uncertain--
-	return nil, maybe
+	return nil, policy.Maybe
 }
 
 // keyLength returns the length of the keys, in bytes.
