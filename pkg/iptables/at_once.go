@@ -24,7 +24,7 @@ func (s *Snapshot) removedAtOnce(rs policy.RuleSet) bool {
 	var all []policy.Deletion
 	for _, name := range s.Families().List() {
 		f := s.families[name]
-		if f.otherVariant() != "legacy" {
+		if !isVariant(f.list, "nft") {
 			return false
 		}
 		plans[f] = planRemove(f.table, rs.In(name))

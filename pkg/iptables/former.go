@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/cni-isolation/firewall/pkg/policy"
 )
@@ -78,7 +77,7 @@ func (s *Snapshot) isHeld(f policy.Family, variant string) (bool, error) {
 // where their names do not tell: a script may stand in for them.
 func (p programs) otherVariant() string {
 	for word, other := range otherVariant {
-		if strings.Contains(variant(p.list), word) {
+		if isVariant(p.list, word) {
 			return other
 		}
 	}

@@ -75,6 +75,10 @@ func variant(path string) string {
 	return filepath.Base(path)
 }
 
+// isVariant reports whether the name of the file that a path leads to tells of a variant,
+// "nft" or "legacy". A script that stands in for a program may tell of none.
+func isVariant(path, word string) bool { return strings.Contains(variant(path), word) }
+
 // silent is the reason where a listing is empty, which no filter table is.
 const silent = "it listed nothing: SELinux may keep it from writing to the plugin " +
 	`("ausearch -m avc -c iptables" tells), or it is another program`

@@ -28,6 +28,16 @@ type savedTable struct {
 	rules    map[string][]rule
 }
 
+func newSavedTable() *savedTable {
+	return &savedTable{policies: map[string]string{}, rules: map[string][]rule{}}
+}
+
+// add adds a rule, of which "-A " was cut off.
+func (t *savedTable) add(text string) {
+	chain, text, _ := strings.Cut(text, " ")
+	t.rules[chain] = append(t.rules[chain], rule(text))
+}
+
 var _ policy.Tables = (*Saved)(nil)
 
 // ReadSaved reads the tables of both variants and both families, as far as their programs
@@ -44,7 +54,7 @@ func ReadSaved() ([]*Saved, error) {
 				continue
 			}
 			s.program = name
-			if strings.Contains(variant(p), "legacy") {
+			if isVariant(p, "legacy") {
 				s.program += "-legacy"
 			}
 			all = append(all, s)
@@ -71,7 +81,7 @@ func savePrograms(name string) []string {
 }
 
 func readSaved(f policy.Family, program string) (*Saved, error) {
-	if strings.Contains(variant(program), "legacy") && hidesNames(f) {
+	if isVariant(program, "legacy") && hidesNames(f) {
 		return readListed(f)
 	}
 	output, err := run("", program)
@@ -94,7 +104,7 @@ func parseSaved(f policy.Family, output string) (*Saved, error) {
 			return nil, fmt.Errorf("unclosed quote: %.200q", line)
 		case line == "" || line[0] == '#' || line == "COMMIT":
 		case line[0] == '*':
-			t = &savedTable{policies: map[string]string{}, rules: map[string][]rule{}}
+			t = newSavedTable()
 			s.tables[line[1:]] = t
 		case t != nil && line[0] == ':':
 			fields := strings.Fields(line[1:])
@@ -102,8 +112,7 @@ func parseSaved(f policy.Family, output string) (*Saved, error) {
 				t.policies[fields[0]] = fields[1]
 			}
 		case t != nil && strings.HasPrefix(line, "-A "):
-			chain, text, _ := strings.Cut(line[3:], " ")
-			t.rules[chain] = append(t.rules[chain], rule(text))
+			t.add(line[3:])
 		default:
 			return nil, fmt.Errorf("unknown line: %.200q", line)
 		}
@@ -132,7 +141,7 @@ func hidesNames(f policy.Family) bool {
 func readListed(f policy.Family) (*Saved, error) {
 	s := &Saved{family: f, tables: map[string]*savedTable{}}
 	p, err := findPrograms(f)
-	if err != nil || !strings.Contains(variant(p.list), "legacy") {
+	if err != nil || !isVariant(p.list, "legacy") {
 		return s, err
 	}
 	for _, name := range []string{"filter", "nat"} {
@@ -149,18 +158,18 @@ func readListed(f policy.Family) (*Saved, error) {
 
 // parseListed parses what a program lists of one table.
 func parseListed(output string) (*savedTable, error) {
-	t := &savedTable{policies: map[string]string{}, rules: map[string][]rule{}}
+	t := newSavedTable()
 	for line, whole := range statements(output) {
 		kind, rest, _ := strings.Cut(line, " ")
-		chain, text, _ := strings.Cut(rest, " ")
 		switch {
 		case !whole:
 			return nil, fmt.Errorf("unclosed quote: %.200q", line)
 		case line == "" || kind == "-N":
 		case kind == "-P":
-			t.policies[chain] = text
+			chain, target, _ := strings.Cut(rest, " ")
+			t.policies[chain] = target
 		case kind == "-A":
-			t.rules[chain] = append(t.rules[chain], rule(text))
+			t.add(rest)
 		default:
 			return nil, fmt.Errorf("unknown line: %.200q", line)
 		}
