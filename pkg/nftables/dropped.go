@@ -111,7 +111,6 @@ var reasons = map[string]policy.DropReason{
 
 // counted lists one set.
 func (c *conn) counted(l *tableLayout, s setLayout, now time.Time) (found []policy.Drop, err error) {
-	dump := request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, family: l.family, attrs: elementList(s.name)}
 	err = c.dump(func(r reply) error {
 		return eachElement(r.attrs, func(attrs []byte) error {
 			drop := policy.Drop{Reason: reasons[s.name], CountedBy: policy.CountedByNFTables}
@@ -121,7 +120,7 @@ func (c *conn) counted(l *tableLayout, s setLayout, now time.Time) (found []poli
 			}
 			return err
 		})
-	}, dump, func() { found = nil })
+	}, dumpElements(l.family, tableName, s.name), func() { found = nil })
 	return found, err
 }
 

@@ -88,7 +88,7 @@ func (e element) get() request { return e.request(unix.NFT_MSG_GETSETELEM, 0, e.
 
 func (e element) request(kind, flags int, encoded []byte) request {
 	object := "element " + e.set + " " + e.String()
-	return request{kind: kind, flags: flags, attrs: elementList(e.set, encoded), object: object}
+	return request{kind: kind, flags: flags, attrs: elementList(tableName, e.set, encoded), object: object}
 }
 
 // encode returns the element as an entry of a message's list.
@@ -123,11 +123,16 @@ func (e element) comment() string {
 	return text[:min(len(text), maxComment)]
 }
 
+// dumpElements asks for the elements of a set of any table.
+func dumpElements(family byte, table, set string) request {
+	return request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, family: family, attrs: elementList(table, set)}
+}
+
 // elementList returns the attributes of a message about elements of a set; with
 // no elements, about all.
-func elementList(set string, elements ...[]byte) []byte {
+func elementList(table, set string, elements ...[]byte) []byte {
 	attrs := slices.Concat(
-		attrString(unix.NFTA_SET_ELEM_LIST_TABLE, tableName), attrString(unix.NFTA_SET_ELEM_LIST_SET, set))
+		attrString(unix.NFTA_SET_ELEM_LIST_TABLE, table), attrString(unix.NFTA_SET_ELEM_LIST_SET, set))
 	if len(elements) > 0 {
 		attrs = append(attrs, attrNested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, elements...)...)
 	}

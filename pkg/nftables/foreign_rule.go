@@ -4,7 +4,6 @@ package nftables
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -31,7 +30,7 @@ func (r foreignRule) always() (v *expr.Verdict, is bool) {
 
 // readForeign reads the rules of a table, and the maps with verdicts that they use.
 func (c *conn) readForeign(t *foreignTable) error {
-	err := c.dump(t.parseRule, t.dumpRules(""), func() { t.chains = map[string][]foreignRule{} })
+	err := c.dump(t.parseRule, dumpRules(t.family, t.name, ""), func() { t.chains = map[string][]foreignRule{} })
 	t.whole = true
 	t.maps = map[string][]*expr.Verdict{}
 	for _, rules := range t.chains {
@@ -46,13 +45,13 @@ func (c *conn) readForeign(t *foreignTable) error {
 	return err
 }
 
-// dumpRules asks for the rules of one chain, or of all for no name.
-func (t *foreignTable) dumpRules(chain string) request {
-	attrs := attrString(unix.NFTA_RULE_TABLE, t.name)
+// dumpRules asks for the rules of one chain of any table, or of all for no name.
+func dumpRules(family byte, table, chain string) request {
+	attrs := attrString(unix.NFTA_RULE_TABLE, table)
 	if chain != "" {
 		attrs = append(attrs, attrString(unix.NFTA_RULE_CHAIN, chain)...)
 	}
-	return request{kind: unix.NFT_MSG_GETRULE, flags: unix.NLM_F_DUMP, family: t.family, attrs: attrs}
+	return request{kind: unix.NFT_MSG_GETRULE, flags: unix.NLM_F_DUMP, family: family, attrs: attrs}
 }
 
 // rulesOf returns the rules of a chain. It reads them where they were not, unless they
@@ -71,7 +70,7 @@ func (t *foreignTable) rulesOf(chain string) []foreignRule {
 		t.unread = true
 		return nil
 	}
-	t.note(t.conn.dump(t.parseRule, t.dumpRules(chain), func() { t.chains[chain] = nil }))
+	t.note(t.conn.dump(t.parseRule, dumpRules(t.family, t.name, chain), func() { t.chains[chain] = nil }))
 	return t.chains[chain]
 }
 
@@ -92,23 +91,16 @@ func (t *foreignTable) keys(set string) map[string]bool {
 			})
 		})
 	}
-	t.note(t.conn.dump(parse, t.dumpElements(set), func() { clear(names) }))
+	t.note(t.conn.dump(parse, dumpElements(t.family, t.name, set), func() { clear(names) }))
 	return names
 }
 
 // note keeps an error: what was read is not enough to tell.
 func (t *foreignTable) note(err error) { t.err = errors.Join(t.err, err) }
 
-func (t *foreignTable) dumpElements(set string) request {
-	return request{
-		kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, family: t.family, attrs: slices.Concat(
-			attrString(unix.NFTA_SET_ELEM_LIST_TABLE, t.name), attrString(unix.NFTA_SET_ELEM_LIST_SET, set)),
-	}
-}
-
 func (c *conn) readForeignMap(t *foreignTable, name string) error {
 	parse := func(r reply) error { return t.parseElements(name, r) }
-	return c.dump(parse, t.dumpElements(name), func() { t.maps[name] = nil })
+	return c.dump(parse, dumpElements(t.family, t.name, name), func() { t.maps[name] = nil })
 }
 
 // parseElements appends the verdicts of elements to their map.

@@ -27,24 +27,17 @@ func (t *table) forgedCount() int {
 func (c *conn) readRules(t *table) error {
 	t.forgedUnread = t.forgedCount() > many
 	if !t.forgedUnread {
-		return c.query(t.parseRule, t.dump(unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE))
+		return c.query(t.parseRule, dumpRules(t.family, tableName, ""))
 	}
 	for name := range t.chains {
 		if name == chainForged {
 			continue
 		}
-		if err := c.query(t.parseRule, t.dumpRules(name)); err != nil {
+		if err := c.query(t.parseRule, dumpRules(t.family, tableName, name)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// dumpRules asks for the rules of one chain.
-func (t *table) dumpRules(chain string) request {
-	r := t.dump(unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE)
-	r.attrs = append(r.attrs, attrString(unix.NFTA_RULE_CHAIN, chain)...)
-	return r
 }
 
 // listForged reads the rules of chainForged.
@@ -54,7 +47,7 @@ func (c *conn) listForged(t *table) error {
 		t.forgedUnread = false
 		return nil
 	}
-	err := c.dump(t.parseRule, t.dumpRules(chainForged), func() { chain.rules, chain.handles = nil, nil })
+	err := c.dump(t.parseRule, dumpRules(t.family, tableName, chainForged), func() { chain.rules, chain.handles = nil, nil })
 	t.forgedUnread = err != nil
 	return err
 }

@@ -129,12 +129,11 @@ func (c *conn) deleteAt(del policy.Deletion) ([]request, error) {
 
 // handlesIn returns the handles of a chain's rules, in order.
 func (c *conn) handlesIn(del policy.Deletion) (handles [][]byte, err error) {
-	filter := foreignTable{family: familyOf[del.Family], name: filterTable}
 	err = c.dump(func(r reply) error {
 		return eachAttrOf(r.attrs, unix.NFTA_RULE_HANDLE, func(handle []byte) error {
 			handles = append(handles, bytes.Clone(handle))
 			return nil
 		})
-	}, filter.dumpRules(del.Chain), func() { handles = nil })
+	}, dumpRules(familyOf[del.Family], filterTable, del.Chain), func() { handles = nil })
 	return handles, err
 }

@@ -83,10 +83,7 @@ func (r *Ruleset) set(table foreignID, name string) *elementsOf {
 	}
 	if !s.isRead {
 		s.isRead = true
-		attrs := slices.Concat(
-			attrString(unix.NFTA_SET_ELEM_LIST_TABLE, table.table), attrString(unix.NFTA_SET_ELEM_LIST_SET, name))
-		dump := request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, family: table.family, attrs: attrs}
-		s.err = r.conn.dump(s.parse, dump, func() { s.elements = nil })
+		s.err = r.conn.dump(s.parse, dumpElements(table.family, table.table, name), func() { s.elements = nil })
 	}
 	if s.err != nil {
 		return nil

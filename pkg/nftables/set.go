@@ -149,8 +149,7 @@ func (c *conn) listSet(t *table, name string) error {
 	if s == nil || s.listed {
 		return nil
 	}
-	dump := request{kind: unix.NFT_MSG_GETSETELEM, flags: unix.NLM_F_DUMP, family: t.family, attrs: elementList(name)}
-	err := c.dump(s.parseElements, dump, func() { s.elements = map[string]bool{} })
+	err := c.dump(s.parseElements, dumpElements(t.family, tableName, name), func() { s.elements = map[string]bool{} })
 	s.listed = err == nil
 	return err
 }

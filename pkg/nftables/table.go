@@ -89,7 +89,7 @@ func (c *conn) readOnce() (*state, error) {
 		if !t.exists {
 			continue
 		}
-		if err := c.query(t.parseSet, t.dump(unix.NFT_MSG_GETSET, unix.NFTA_SET_TABLE)); err != nil {
+		if err := c.query(t.parseSet, t.dumpSets()); err != nil {
 			return nil, err
 		}
 		if err := c.readRules(t); err != nil {
@@ -100,9 +100,9 @@ func (c *conn) readOnce() (*state, error) {
 	return s, nil
 }
 
-// dump asks for everything of one kind in the table.
-func (t *table) dump(kind, tableAttr int) request {
-	return request{kind: kind, flags: unix.NLM_F_DUMP, family: t.family, attrs: attrString(tableAttr, tableName)}
+// dumpSets asks for the sets of the table.
+func (t *table) dumpSets() request {
+	return request{kind: unix.NFT_MSG_GETSET, flags: unix.NLM_F_DUMP, family: t.family, attrs: attrString(unix.NFTA_SET_TABLE, tableName)}
 }
 
 // parseTable parses the replies to three requests: the generation and the tables.
