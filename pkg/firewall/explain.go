@@ -52,6 +52,7 @@ type Explainer struct {
 	filtered policy.Families
 	own      []netip.Addr // addresses of the host
 	unread   error        // rules that could not be read
+	texts    map[policy.Decision]string
 }
 
 // Answer is what becomes of a connection, in each family in which there could be one.
@@ -91,7 +92,7 @@ func (fw *Engine) Explainer() (*Explainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Explainer{fw: fw, records: r}
+	x := &Explainer{fw: fw, records: r, texts: map[policy.Decision]string{}}
 	for _, e := range r.Entries {
 		a, err := r.store.Read(e)
 		if fw.warn(err); err != nil {

@@ -17,10 +17,8 @@ import (
 // not help.
 func (x *Explainer) giveReasons(p *Path, w way) error {
 	var errs []error
-	for i := range p.Decisions {
-		if d := &p.Decisions[i]; d.Rule == "" && d.Handle != 0 {
-			d.Rule = x.fw.sight.Text(*d)
-		}
+	for i, d := range p.Decisions {
+		p.Decisions[i].Rule = x.textOf(d)
 	}
 	switch {
 	case p.Verdict == Open && p.Wanted == Open:
@@ -121,10 +119,19 @@ func (x *Explainer) newStopped(p Path, d policy.Decision) *diagnosis.Stopped {
 			}
 		}
 	}
-	if s.Rule == "" && s.Handle != 0 {
-		s.Rule = x.fw.sight.Text(d)
-	}
+	s.Rule = x.textOf(d)
 	return s
+}
+
+// textOf returns the rule of a decision. It asks for that of nft once.
+func (x *Explainer) textOf(d policy.Decision) string {
+	if d.Rule != "" || d.Handle == 0 {
+		return d.Rule
+	}
+	if _, known := x.texts[d]; !known {
+		x.texts[d] = x.fw.sight.Text(d)
+	}
+	return x.texts[d]
 }
 
 // unexplained says what is known where nothing else is.

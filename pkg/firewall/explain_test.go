@@ -21,6 +21,7 @@ type fakeSight struct {
 	forwards  bool
 	addresses []netip.Addr
 	routes    map[string]string // by interface
+	texts     int               // how often a rule's was asked for
 }
 
 func (s *fakeSight) Tables() (policy.Tables, error) { return s, s.unread }
@@ -32,7 +33,10 @@ func (s *fakeSight) Decide(p policy.Packet) []policy.Decision {
 	return s.decide(p)
 }
 
-func (s *fakeSight) Text(d policy.Decision) string { return fmt.Sprintf("rule %d", d.Handle) }
+func (s *fakeSight) Text(d policy.Decision) string {
+	s.texts++
+	return fmt.Sprintf("rule %d", d.Handle)
+}
 
 func (s *fakeSight) Addresses() ([]netip.Addr, error) { return s.addresses, nil }
 
@@ -156,10 +160,13 @@ func TestExplainDecides(t *testing.T) {
 		"rules that cannot be read": {func() { s.unread = errors.New("no more memory") }, "c1", "c12",
 			"IPv4 unclear: c1 br1 to c12 br1, wanted open; no more memory"},
 	} {
-		s.decide, s.forwards, s.unread = nil, true, nil
+		s.decide, s.forwards, s.unread, s.texts = nil, true, nil, 0
 		test.change()
 		if got := explain(test.from, test.to); !strings.HasPrefix(got, test.want) {
 			t.Errorf("%s: got\n%s, want\n%s", name, got, test.want)
+		}
+		if s.texts > 1 { // each starts nft
+			t.Errorf("%s: asked for the text of one rule %d times", name, s.texts)
 		}
 	}
 }
