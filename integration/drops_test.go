@@ -295,18 +295,25 @@ func (d *droppers) unchanged(t *testing.T, before map[string]dropCount, when str
 	}
 }
 
+// allOpen returns all ways, which must be open without the plugin.
+func (d *droppers) allOpen(t *testing.T) []dropping {
+	t.Helper()
+	ways := d.all(t)
+	for _, way := range ways {
+		if got := way.arrives(); got != host.Open {
+			t.Errorf("without the plugin: %s: %s", way.name, got)
+		}
+	}
+	return ways
+}
+
 // TestDrops sends packets that each kind of isolation drops, and has as many counted, with
 // every backend, until the table goes.
 func TestDrops(t *testing.T) {
 	t.Parallel()
 	onEachBackend(t, func(t *testing.T, h *host.Host) {
 		d := newDroppers(t, h)
-		ways := d.all(t)
-		for _, way := range ways {
-			if got := way.arrives(); got != host.Open {
-				t.Errorf("without the plugin: %s: %s", way.name, got)
-			}
-		}
+		ways := d.allOpen(t)
 		d.protect(t, h)
 		for i, way := range ways {
 			way.drops(t, h, 3+i)
@@ -375,12 +382,7 @@ func TestDropsUpgrade(t *testing.T) {
 	t.Parallel()
 	onNFTables(t, func(t *testing.T, h *host.Host) {
 		d := newDroppers(t, h)
-		ways := d.all(t)
-		for _, way := range ways {
-			if got := way.arrives(); got != host.Open {
-				t.Errorf("without the plugin: %s: %s", way.name, got)
-			}
-		}
+		ways := d.allOpen(t)
 		d.protect(t, h)
 		for range 5 {
 			shell(t, h, "cd "+t.TempDir()+uncounted)

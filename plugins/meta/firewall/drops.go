@@ -68,17 +68,18 @@ func newDrop(d policy.Drop, holders map[string]firewall.Holder) drop {
 }
 
 func (p plugin) drops(in input) error {
+	engine := p.engineFor(in)
 	if in.has("follow") {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 		defer stop()
-		p.followDrops(ctx, in, p.engineFor(in))
+		p.followDrops(ctx, in, engine)
 		return nil
 	}
-	counts, err := p.engineFor(in).Drops()
+	counts, err := engine.Drops()
 	var holders map[string]firewall.Holder
 	if len(counts) > 0 {
 		var unread error
-		holders, unread = p.engineFor(in).Holders()
+		holders, unread = engine.Holders()
 		p.warn(unread)
 	}
 	report := dropsReport{Drops: []drop{}, Problems: problemsOf(err, in.dataDir())}
